@@ -1,0 +1,67 @@
+"""Depthfinder finds how deep a vision network needs to be on your own hardware.
+
+The public door: every name of the API is here, and is imported from where it lives when it is first used, so that the
+command line answers at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthfinder.api import export, measure, profile, search
+    from profiles.measurement import Measurement
+    from profiles.profile import Profile
+    from profiles.store import load_profile
+    from pruner.chain import Block, Chain
+    from pruner.models import load_model
+    from pruner.plan import Plan
+    from pruner.surgery import apply, describe, merge, supernet
+    from search.candidate import Candidate, SearchResult
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Block": "pruner.chain",
+    "Candidate": "search.candidate",
+    "Chain": "pruner.chain",
+    "Measurement": "profiles.measurement",
+    "Plan": "pruner.plan",
+    "Profile": "profiles.profile",
+    "SearchResult": "search.candidate",
+    "apply": "pruner.surgery",
+    "describe": "pruner.surgery",
+    "export": "depthfinder.api",
+    "load_model": "pruner.models",
+    "load_profile": "profiles.store",
+    "measure": "depthfinder.api",
+    "merge": "pruner.surgery",
+    "profile": "depthfinder.api",
+    "search": "depthfinder.api",
+    "supernet": "pruner.surgery",
+}
+
+__all__ = [
+    "Block",
+    "Candidate",
+    "Chain",
+    "Measurement",
+    "Plan",
+    "Profile",
+    "SearchResult",
+    "apply",
+    "describe",
+    "export",
+    "load_model",
+    "load_profile",
+    "measure",
+    "merge",
+    "profile",
+    "search",
+    "supernet",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

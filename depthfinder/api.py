@@ -1,0 +1,75 @@
+"""The functions of the public door that take names and paths where the packages behind them take objects."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from latency.devices import open_device
+from latency.export import Parity, export_onnx
+from latency.profiler import profile as _profile
+from latency.timing import time_interleaved
+from profiles.measurement import Measurement
+from profiles.profile import Profile
+from pruner.chain import Chain
+from pruner.surgery import input_size
+from search.budget import Budget
+from search.candidate import SearchResult
+from search.search import Evaluate
+from search.search import search as _search
+
+
+def profile(
+    model: nn.Module,
+    device: str = "ort-cpu",
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    max_seconds: float = 60.0,
+    seed: int = 0,
+    model_kwargs: Mapping[str, Any] | None = None,
+) -> Profile:
+    """The latency table of `model` on a device, measured now.
+
+    Raises `UnknownDeviceError` for a device, and `UnknownModelError` for a network, that is not known.
+    """
+    opened = open_device(device, threads)
+    return _profile(model, opened, batch_size=batch_size, max_seconds=max_seconds, seed=seed, model_kwargs=model_kwargs)
+
+
+def search(
+    chain: Chain,
+    profile: Profile,
+    *,
+    budget_ms: float,
+    evaluate: Evaluate,
+    storage: str | None = None,
+    n_trials: int = 64,
+    seed: int = 0,
+) -> SearchResult:
+    """The best plans whose latency by the table is at most `budget_ms`; `evaluate(plans)` gives their scores.
+
+    Raises `BudgetUnreachableError` when no plan fits, and `ValueError` for a budget that is no positive number.
+    """
+    budget = Budget(budget_ms)
+    return _search(chain, profile, budget=budget, evaluate=evaluate, storage=storage, n_trials=n_trials, seed=seed)
+
+
+def export(network: nn.Module, path: str | Path, *, opset: int = 18, atol: float = 1e-4) -> Parity:
+    """Writes a timm network, merged or not, to an ONNX file, and compares both runtimes on random images.
+
+    Raises `ExportError`, and leaves no file, when they do not agree.
+    """
+    images = torch.rand(16, *input_size(network), generator=torch.Generator().manual_seed(0))
+    return export_onnx(network, Path(path), images, opset=opset, atol=atol)
+
+
+def measure(
+    network: nn.Module, device: str = "ort-cpu", *, batch_size: int = 1, threads: int = 1, seconds: float = 10.0
+) -> Measurement:
+    """The latency of a timm network, merged or not, on a device, measured now."""
+    images = torch.rand(batch_size, *input_size(network), generator=torch.Generator().manual_seed(0))
+    program = open_device(device, threads).load(network, images)
+    return time_interleaved({"network": program}, seconds=seconds, seed=0).measurement("network")

@@ -1,0 +1,65 @@
+"""What a run was asked for: written to `args.yaml`, from which it can be typed again."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from profiles.files import write_whole
+
+
+class DifferentRunError(Exception):
+    """The run folder belongs to a run that was asked for something else."""
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """Everything that decides what a run finds; two runs of equal arguments find the same plan on the same table."""
+
+    model: str
+    pretrained: bool = False
+    checkpoint: str | None = None
+    model_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = "folder"
+    data_dir: str | None = None
+    device: str = "ort-cpu"
+    threads: int = 1
+    batch_size: int = 1
+    budget_ms: float | None = None
+    budget_ratio: float | None = None
+    max_seconds: float = 40.0
+    n_trials: int = 64
+    supernet_epochs: int = 2
+    progressive_epochs: int = 6
+    train_batch_size: int = 64
+    lr: float = 5e-4
+    seed: int = 0
+
+    @property
+    def default_experiment(self) -> str:
+        """A folder name that tells runs of different budgets apart."""
+        budget = f"{self.budget_ms:g}ms" if self.budget_ms is not None else f"x{self.budget_ratio:g}"
+        return f"{self.model}-{self.device}-{budget}-s{self.seed}"
+
+    def save(self, path: Path) -> None:
+        write_whole(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False))
+
+
+def claim(path: Path, arguments: RunArguments) -> None:
+    """Makes `path` the arguments file of this run. Raises `DifferentRunError`, which lists the differences, when it is
+    another run's already."""
+    if not path.exists():
+        arguments.save(path)
+        return
+    before, now = yaml.safe_load(path.read_text()), dataclasses.asdict(arguments)
+    differences = [
+        f"{name}: {before.get(name)!r} then, {now[name]!r} now" for name in now if before.get(name) != now[name]
+    ]
+    if differences:
+        raise DifferentRunError(
+            f"{path.parent} holds a run with other arguments ({'; '.join(differences)}); "
+            "give this one a folder of its own with --experiment"
+        )

@@ -1,0 +1,249 @@
+"""The command line: a thin layer over the stages. Nothing heavy is imported before a command needs it.
+
+Data goes to stdout, progress and the log to stderr. Exit status: 0 done, 1 failed, 2 usage, 3 the model, device, data
+or file asked for is not here, 4 the budget cannot be met, 130 stopped by Ctrl-C.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from depthfinder.options import ProfileOptions, RunOptions, parse_model_kwargs, takes
+
+if TYPE_CHECKING:
+    from depthfinder.arguments import RunArguments
+    from depthfinder.run import Run, Stage
+
+_EPILOG_RUN = (
+    "Example: depthfinder run --model deit_tiny_patch16_224 --checkpoint deit.safetensors "
+    "--data-dir images --budget-ms 25"
+)
+_EPILOG_PROFILE = "Example: depthfinder profile --model deit_tiny_patch16_224 --device ort-cpu --batch-size 1"
+_EPILOG_SEARCH = "Example: depthfinder search --budget-ms 25 --data-dir images"
+_EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.7-s0"
+
+# snake_case is taken for kebab-case: `--budget_ms` is `--budget-ms`.
+_SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
+_DEMO_MODEL = "deit_digits"
+_DEMO_BUDGET_RATIO = 0.7
+_DEFAULT_DEVICE = "ort-cpu"
+
+
+def _application(help_text: str) -> typer.Typer:
+    return typer.Typer(
+        add_completion=False,
+        no_args_is_help=False,
+        pretty_exceptions_enable=False,
+        help=help_text,
+        context_settings=_SPELLING,
+    )
+
+
+app = _application("Finds how deep a vision network needs to be on your own hardware.")
+profile_app = _application("Measures what each block of a network costs.")
+search_app = _application("Finds the blocks to prune under a latency budget.")
+
+
+@app.command("run", epilog=_EPILOG_RUN)
+@takes(RunOptions)
+def run_command(asked: RunOptions) -> None:
+    """All stages: profile, supernet, search, progressive training, merge, measurement, report.
+
+    Without --model it runs the demo: a trained 12-block DeiT on images made of handwritten digits, to 0.7 of its
+    latency.
+
+    The same command again resumes where it was stopped.
+    """
+    from depthfinder.stages import ALL_STAGES
+
+    run, finished_before = _carry_out(asked, _with_demo(asked), ALL_STAGES)
+    if asked.as_json:
+        print(run.folder["result.json"].read_text(), end="")
+        return
+    if finished_before:
+        print(f"this run is finished already: {run.folder.path}")
+    _show_result(run.folder.path)
+
+
+@search_app.command(epilog=_EPILOG_SEARCH)
+@app.command("search", epilog=_EPILOG_SEARCH)
+@takes(RunOptions)
+def search_command(asked: RunOptions) -> None:
+    """The first stages alone: profile, supernet and search; `depthfinder run` with the same options goes on from there.
+
+    Without --model it takes the network and the setting of the newest profile in the output folder.
+    """
+    from depthfinder.stages import SEARCH_STAGES
+    from depthfinder.tables import finalists_table, show
+
+    run, _ = _carry_out(asked, _with_newest_profile(asked), SEARCH_STAGES)
+    if asked.as_json:
+        print(run.folder["search.json"].read_text(), end="")
+        return
+    finalists = json.loads(run.folder["search.json"].read_text())["finalists"]
+    show(finalists_table(finalists, run.budget.latency_ms))
+    print(f"plan: {run.folder['plan.json']}")
+    print(f"train, merge and measure it: depthfinder run --config {run.folder['args.yaml']} --output {asked.output}")
+
+
+@profile_app.command(epilog=_EPILOG_PROFILE)
+@app.command("profile", epilog=_EPILOG_PROFILE)
+@takes(ProfileOptions)
+def profile_command(asked: ProfileOptions) -> None:
+    """Measures a network's latency table on a device: each distinct block alone, and in whole networks."""
+    from depthfinder.console import Watch, log_to
+    from depthfinder.tables import profile_table, show
+    from latency.devices import open_device
+    from latency.profiler import profile
+    from profiles.store import profile_path, save_profile
+    from pruner.models import load_model
+
+    log_to(None)
+    device = open_device(asked.device or _DEFAULT_DEVICE, asked.threads or 1)
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    network = load_model(asked.model or _DEMO_MODEL, **kwargs)
+    watch = Watch()
+    with watch.signals(), watch.stage("profile"):
+        found = profile(
+            network,
+            device,
+            batch_size=asked.batch_size or 1,
+            max_seconds=asked.max_seconds,
+            seed=asked.seed,
+            model_kwargs=kwargs,
+            progress=watch,
+        )
+    path = profile_path(asked.output / "profiles", found.model, found.setting)
+    save_profile(found, path)
+    if asked.as_json:
+        print(path.read_text(), end="")
+        return
+    show(profile_table(found))
+    print(f"profile: {path} (and .csv beside it)")
+    print(f"next: depthfinder search --budget-ms {0.7 * found.baseline.median_ms:.3g} --data-dir FOLDER")
+
+
+@app.command("report", epilog=_EPILOG_REPORT)
+def report_command(
+    run_folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Prints what a finished run came to, and where its report lies."""
+    result = run_folder / "result.json"
+    if not result.is_file():
+        raise FileNotFoundError(f"{run_folder} holds no finished run: there is no result.json in it")
+    if as_json:
+        print(result.read_text(), end="")
+        return
+    _show_result(run_folder)
+
+
+def _carry_out(asked: RunOptions, arguments: "RunArguments", stages: "Mapping[str, Stage]") -> "tuple[Run, bool]":
+    """Does what is left of `stages`; says whether nothing was."""
+    from depthfinder.console import Watch, log_to
+    from depthfinder.run import Run, carry_out
+    from depthfinder.run_folder import RunFolder
+
+    folder = RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    log_to(folder["log.txt"])
+    finished = all(folder.is_done(stage) for stage in stages)
+    run = Run(arguments, folder, asked.output / "profiles", Watch())
+    with run.watch.signals():
+        carry_out(run, stages)
+    return run, finished
+
+
+def _with_newest_profile(asked: RunOptions) -> "RunArguments":
+    """What was asked for, with the model and the setting of the newest profile where it names no model."""
+    from profiles.store import newest_profile
+
+    if asked.model is None and (known := newest_profile(asked.output / "profiles")) is not None:
+        print(f"no --model given: taking {known.model} as profiled {known.created}", file=sys.stderr)
+        setting = known.setting
+        asked = dataclasses.replace(
+            asked,
+            model=known.model,
+            model_kwargs=[f"{name}={value}" for name, value in known.model_kwargs.items()] + (asked.model_kwargs or []),
+            device=asked.device or setting.device,
+            threads=asked.threads or setting.threads,
+            batch_size=asked.batch_size or setting.batch_size,
+        )
+    return _with_demo(asked)
+
+
+def _with_demo(asked: RunOptions) -> "RunArguments":
+    """What was asked for, with the demo's model, images and budget where it names none."""
+    from depthfinder.arguments import RunArguments
+
+    model = asked.model or _DEMO_MODEL
+    is_demo = model == _DEMO_MODEL and asked.data_dir is None
+    if asked.budget_ms is not None and asked.budget_ratio is not None:
+        raise typer.BadParameter("give --budget-ms or --budget-ratio, not both")
+    if asked.budget_ms is None and asked.budget_ratio is None and not is_demo:
+        raise typer.BadParameter("give a budget: --budget-ms 25, or --budget-ratio 0.7")
+    ratio = _DEMO_BUDGET_RATIO if asked.budget_ms is None and asked.budget_ratio is None else asked.budget_ratio
+    return RunArguments(
+        model=model,
+        pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
+        checkpoint=asked.checkpoint,
+        model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
+        dataset=asked.dataset or ("digits" if is_demo else "folder"),
+        data_dir=asked.data_dir,
+        device=asked.device or _DEFAULT_DEVICE,
+        threads=asked.threads or 1,
+        batch_size=asked.batch_size or 1,
+        budget_ms=asked.budget_ms,
+        budget_ratio=ratio,
+        max_seconds=asked.max_seconds,
+        n_trials=asked.n_trials,
+        supernet_epochs=asked.supernet_epochs,
+        progressive_epochs=asked.progressive_epochs,
+        train_batch_size=asked.train_batch_size,
+        lr=asked.lr,
+        seed=asked.seed,
+    )
+
+
+def _show_result(folder: Path) -> None:
+    from depthfinder.result import RunResult
+    from depthfinder.tables import result_table, show
+
+    show(result_table(RunResult.load(folder / "result.json")))
+    print(f"report:    {folder / 'report.html'}")
+    print(f"network:   {folder / 'merged.onnx'}")
+    print(f"again:     depthfinder report {folder}")
+    print(f"the study: optuna-dashboard sqlite:///{folder / 'study.db'}")
+
+
+def main() -> None:
+    _exit_with_status(app)
+
+
+def profile_main() -> None:
+    _exit_with_status(profile_app)
+
+
+def search_main() -> None:
+    _exit_with_status(search_app)
+
+
+def _exit_with_status(application: typer.Typer) -> None:
+    """Runs the command; what goes wrong in a way that we know is one line on stderr and a status of its own."""
+    try:
+        application()
+    except Exception as error:
+        from depthfinder.exit_status import exit_status
+
+        status = exit_status(error)
+        if status is None or "--debug" in sys.argv:
+            raise
+        print(error if status == 0 else f"error: {error}", file=sys.stdout if status == 0 else sys.stderr)
+        sys.exit(status)
+    except KeyboardInterrupt:
+        sys.exit(130)

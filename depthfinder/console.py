@@ -1,0 +1,87 @@
+"""What a person sees while a run is under way, and how they stop it."""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger("depthfinder")
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop, and it has: everything up to the last step is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_status = 128 + number
+
+
+class Watch:
+    """The progress of one stage: a bar where there is a terminal, and the place where a stage can be stopped."""
+
+    def __init__(self) -> None:
+        self._signal: int | None = None
+        self._bar: Progress | None = None
+
+    def __call__(self, done: int, total: int, note: str) -> None:
+        """Shows how far the stage is. Raises `Stopped` when a signal has come: the stage is between two steps now."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
+        if self._signal is not None:
+            raise Stopped(self._signal)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """One stage of the run, with a bar of its own, named and timed in the log."""
+        log.info("%s ...", name)
+        started = time.monotonic()
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+            bar.add_task(name, total=None, note="")
+            self._bar = bar
+            try:
+                yield
+            finally:
+                self._bar = None
+        log.info("%s: done in %.0f s", name, time.monotonic() - started)
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM finish the step under way, save and stop; a second one stops at once."""
+        before = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            raise Stopped(number)
+        self._signal = number
+        print("stopping after this step; once more stops at once", file=sys.stderr)
+
+
+def log_to(path: Path | None) -> None:
+    """Sends the log to stderr and, with the time of each line, to the end of the file at `path`."""
+    log.setLevel(logging.INFO)
+    log.handlers = [logging.StreamHandler()]
+    if path is not None:
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(file)

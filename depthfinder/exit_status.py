@@ -1,0 +1,30 @@
+"""Which exit status each error that we know of has."""
+
+from depthfinder.arguments import DifferentRunError
+from depthfinder.stages import NothingToPruneError
+from latency.device import UnknownDeviceError
+from latency.export import ExportError
+from profiles.errors import ProfileError
+from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
+from pruner.training import TrainingError
+from search.budget import BudgetUnreachableError
+
+_STATUS: dict[type[Exception], int] = {
+    NothingToPruneError: 0,
+    ExportError: 1,
+    PlanError: 1,
+    ProfileError: 1,
+    TrainingError: 1,
+    DifferentRunError: 2,
+    CheckpointError: 3,
+    DataError: 3,
+    FileNotFoundError: 3,
+    UnknownDeviceError: 3,
+    UnknownModelError: 3,
+    BudgetUnreachableError: 4,
+}
+
+
+def exit_status(error: Exception) -> int | None:
+    """The status for an error that a user can do something about; None for one that is a fault of ours."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)

@@ -1,0 +1,132 @@
+"""The options of the commands, each with its help, in timm's spelling where timm has one."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+import yaml
+
+DEFAULT_OUTPUT = Path("depthfinder-out")
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} is not a positive number")
+    return value
+
+
+def _from_yaml(context: typer.Context, path: Path | None) -> Path | None:
+    """Takes the values of an `args.yaml` as the defaults of the command's other options."""
+    if path is None:
+        return None
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise typer.BadParameter(f"{path} holds no table of options")
+    unknown = sorted(set(values) - {parameter.name for parameter in context.command.params})
+    if unknown:
+        raise typer.BadParameter(f"{path} names options that this command has not: {', '.join(map(str, unknown))}")
+    kwargs = values.get("model_kwargs") or {}
+    values["model_kwargs"] = [f"{name}={yaml.safe_dump(value).strip()}" for name, value in kwargs.items()]
+    context.default_map = {name: value for name, value in values.items() if value is not None}
+    return path
+
+
+def parse_model_kwargs(pairs: list[str] | None, img_size: int | None) -> dict[str, Any]:
+    """['depth=6', ...] -> {'depth': 6, ...}. Raises `typer.BadParameter` for what is no pair."""
+    kwargs: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is not of the form name=value")
+        kwargs[name] = yaml.safe_load(value.removesuffix("\n..."))
+    if img_size is not None:
+        kwargs["img_size"] = img_size
+    return kwargs
+
+
+def _option(text: str, *names: str, **more: Any) -> Any:
+    """An option with its help; its default stands in the record that it belongs to."""
+    return typer.Option(*names, help=text, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions:
+    """What `profile` takes."""
+
+    model: Annotated[str | None, _option("A timm model, or deit_digits, which ships trained.", "--model", "-m")] = None
+    model_kwargs: Annotated[list[str] | None, _option("Arguments of the model, name=value; may be given again.")] = None
+    img_size: Annotated[
+        int | None, _option("Side of the images, where the model allows another than its own.", min=1)
+    ] = None
+    device: Annotated[str | None, _option("The device whose latency counts: ort-cpu (the default), cpu or null.")] = (
+        None
+    )
+    threads: Annotated[int | None, _option("Threads that the device may use; 1 by default.", min=1)] = None
+    batch_size: Annotated[
+        int | None,
+        _option("Images that the deployed network takes at once; 1 by default.", "--batch-size", "-b", min=1),
+    ] = None
+    max_seconds: Annotated[float, _option("Time to spend on measuring the table.", callback=_positive)] = 40.0
+    seed: Annotated[int, _option("Decides everything that is drawn at random.", min=0)] = 0
+    output: Annotated[Path, _option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
+    as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False
+    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ProfileOptions):
+    """What `run` and `search` take."""
+
+    config: Annotated[
+        Path | None,
+        _option("An args.yaml whose run to repeat.", "--config", "-c", is_eager=True, callback=_from_yaml),
+    ] = None
+    pretrained: Annotated[bool, _option("Start from the model's published weights.", "--pretrained")] = False
+    checkpoint: Annotated[
+        str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
+    ] = None
+    dataset: Annotated[str | None, _option("digits (built in) or folder.")] = None
+    data_dir: Annotated[
+        str | None, _option("An ImageFolder: FOLDER/train/CLASS/..., FOLDER/val/CLASS/..., or FOLDER/CLASS/...")
+    ] = None
+    budget_ms: Annotated[float | None, _option("The latency the network may have, in ms.", callback=_positive)] = None
+    budget_ratio: Annotated[float | None, _option("The same as a share of the baseline's.", callback=_positive)] = None
+    n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 64
+    supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
+    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 6
+    train_batch_size: Annotated[int, _option("Images that a training step takes.", min=2)] = 64
+    lr: Annotated[float, _option("Peak learning rate.", callback=_positive)] = 5e-4
+    experiment: Annotated[
+        str | None, _option("Name of the run's folder; by default from model, device, budget and seed.")
+    ] = None
+
+
+Options = TypeVar("Options", bound=ProfileOptions)
+
+
+def takes(record: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Makes a function of one record of options a function of as many keywords, which typer turns into a command."""
+
+    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
+        def call(**values: Any) -> None:
+            command(record(**values))
+
+        hints = get_type_hints(record, include_extras=True)
+        parameters = [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+            for f in dataclasses.fields(record)
+        ]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = hints
+        call.__doc__ = command.__doc__
+        return call
+
+    return decorate

@@ -1,0 +1,95 @@
+"""What a run comes to: the record behind `result.json`, the table on the terminal and the report."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latency.timing import Ratio
+from profiles.files import write_whole
+from profiles.measurement import Measurement
+from profiles.profile import Setting
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """One network: accuracy in [0, 1] on the held-out images, and latency as measured and as predicted."""
+
+    accuracy: float
+    latency: Measurement
+    predicted_ms: float
+    predicted_interval_ms: tuple[float, float]
+    parameters: int
+    blocks: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Baseline and pruned network side by side, timed in the same rounds.
+
+    `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
+    but nothing learned: what the training was needed for.
+    """
+
+    model: str
+    setting: Setting
+    budget_ms: float
+    budget_ratio: float | None
+    budget_met: bool
+    measured_ratio: Ratio
+    baseline: NetworkResult
+    pruned: NetworkResult
+    accuracy_without_training: float
+    parity: Mapping[str, Any]
+    plan: Mapping[str, str]
+    num_evaluations: int
+    seconds: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        write_whole(path, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "RunResult":
+        record = json.loads(path.read_text(encoding="utf-8"))
+        networks = {
+            name: NetworkResult(
+                **record[name]
+                | {
+                    "latency": Measurement(**record[name]["latency"]),
+                    "predicted_interval_ms": tuple(record[name]["predicted_interval_ms"]),
+                }
+            )
+            for name in ("baseline", "pruned")
+        }
+        parts = {"setting": Setting(**record["setting"]), "measured_ratio": Ratio(**record["measured_ratio"])}
+        return cls(**record | networks | parts)
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(what, baseline's, pruned network's), as text for a table."""
+        return [
+            self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
+            self._row("measured latency, median", lambda n: f"{n.latency.median_ms:.3f} ms"),
+            self._row("10th to 90th percentile", lambda n: f"{n.latency.p10_ms:.3f} to {n.latency.p90_ms:.3f} ms"),
+            self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
+            self._row("parameters", lambda n: f"{n.parameters:,}"),
+            self._row("blocks kept / merged / dropped", lambda n: _blocks(n.blocks)),
+            ("the same plan without training", "", f"{self.accuracy_without_training:.2%}"),
+            ("measured against the baseline", "1", f"{self.measured_ratio.median:.3f}"),
+            ("budget", "", f"{self.budget_text}: {'met' if self.budget_met else 'NOT met'}"),
+        ]
+
+    @property
+    def budget_text(self) -> str:
+        if self.budget_ratio is not None:
+            return f"{self.budget_ratio:g} of the baseline"
+        return f"{self.budget_ms:g} ms"
+
+    def _row(self, what: str, text: Callable[[NetworkResult], str]) -> tuple[str, str, str]:
+        return what, text(self.baseline), text(self.pruned)
+
+
+def _blocks(counts: Mapping[str, int]) -> str:
+    return " / ".join(str(counts.get(choice, 0)) for choice in ("keep", "merge", "drop"))

@@ -1,0 +1,130 @@
+"""One run, stage after stage; each leaves its result in the run folder, and a stage that is done is not done again."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from depthfinder.arguments import RunArguments, claim
+from depthfinder.console import Stopped, Watch, log
+from depthfinder.run_folder import RunFolder
+from latency.device import Device
+from latency.devices import open_device
+from profiles.profile import Profile
+from profiles.store import load_profile
+from pruner.chain import Chain
+from pruner.checkpoint import CheckpointFile
+from pruner.data.digits import DigitScenes
+from pruner.data.folder import class_names, image_folder
+from pruner.data.images import ImageData
+from pruner.errors import DataError
+from pruner.models import load_model
+from pruner.plan import Plan
+from pruner.surgery import describe
+from pruner.training import TrainSettings
+from search.budget import Budget
+
+DATASETS: Final = ("digits", "folder")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage needs: the arguments, the folder, and what both lead to, made when first asked for."""
+
+    arguments: RunArguments
+    folder: RunFolder
+    profiles_root: Path
+    watch: Watch
+
+    @cached_property
+    def device(self) -> Device[Any]:
+        return open_device(self.arguments.device, self.arguments.threads)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return build_model(self.arguments)
+
+    @cached_property
+    def chain(self) -> Chain:
+        return describe(self.model)
+
+    @cached_property
+    def data(self) -> ImageData:
+        return build_data(self.arguments, self.model, self.chain)
+
+    @cached_property
+    def profile(self) -> Profile:
+        return load_profile(self.folder["profile.json"])
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan.from_json(self.folder["plan.json"].read_text())
+
+    @property
+    def budget(self) -> Budget:
+        if self.arguments.budget_ratio is not None:
+            return Budget.relative(self.arguments.budget_ratio, self.profile)
+        assert self.arguments.budget_ms is not None, "a run has a budget"
+        return Budget(self.arguments.budget_ms)
+
+    def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
+        identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
+        self.folder["checkpoints"].mkdir(exist_ok=True)
+        return CheckpointFile(self.folder.checkpoint(stage), identity)
+
+    def train_settings(self, epochs: int) -> TrainSettings:
+        asked = self.arguments
+        return TrainSettings(epochs, batch_size=asked.train_batch_size, learning_rate=asked.lr, seed=asked.seed)
+
+
+Stage = Callable[[Run], None]
+
+
+def build_model(arguments: RunArguments) -> nn.Module:
+    """The baseline. Without weights to load it is drawn at random, from the run's seed."""
+    kwargs: dict[str, Any] = dict(arguments.model_kwargs)
+    if arguments.dataset == "folder" and arguments.data_dir is not None:
+        kwargs.setdefault("num_classes", len(class_names(Path(arguments.data_dir))))
+    torch.manual_seed(arguments.seed)
+    checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
+    return load_model(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
+
+
+def build_data(arguments: RunArguments, model: nn.Module, chain: Chain) -> ImageData:
+    """Raises `DataError` when there is no data, or none that fits the model."""
+    if arguments.dataset == "folder":
+        if arguments.data_dir is None:
+            raise DataError(
+                f"no images to judge {arguments.model} by: name an ImageFolder with --data-dir FOLDER "
+                "(FOLDER/train/CLASS/..., FOLDER/val/CLASS/...)"
+            )
+        return image_folder(Path(arguments.data_dir), model, chain.input_size)
+    if arguments.dataset != "digits":
+        raise DataError(f"no data set is called {arguments.dataset!r}; there are: {', '.join(DATASETS)}")
+    digits = DigitScenes()
+    if digits.input_size != chain.input_size:
+        raise DataError(f"digits are images of {digits.input_size}, {arguments.model} takes {chain.input_size}")
+    return digits
+
+
+def carry_out(run: Run, stages: Mapping[str, Stage]) -> None:
+    """Carries out those of `stages` that are not done yet. Raises `DifferentRunError` for another run's folder."""
+    run.folder.path.mkdir(parents=True, exist_ok=True)
+    claim(run.folder["args.yaml"], run.arguments)
+    for name, stage in stages.items():
+        if run.folder.is_done(name):
+            log.info("%s: done before", name)
+            continue
+        started = time.monotonic()
+        try:
+            with run.watch.stage(name):
+                stage(run)
+        except (Stopped, KeyboardInterrupt):
+            run.folder.note(name, seconds=time.monotonic() - started, done=False)
+            raise
+        run.folder.note(name, seconds=time.monotonic() - started, done=True)

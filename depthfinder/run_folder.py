@@ -1,0 +1,44 @@
+"""The folder of one run: which file lies where, and which stages are done."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiles.files import write_whole
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Every stage leaves its result here under a final name only when it is whole."""
+
+    path: Path
+
+    def __getitem__(self, name: str) -> Path:
+        return self.path / name
+
+    def checkpoint(self, stage: str) -> Path:
+        return self.path / "checkpoints" / f"{stage}.safetensors"
+
+    @property
+    def storage(self) -> str:
+        """The Optuna storage of the run's study."""
+        return f"sqlite:///{self.path / 'study.db'}"
+
+    def seconds(self) -> dict[str, float]:
+        """Stage -> seconds spent on it so far, over all the times the run was taken up."""
+        return {stage: entry["seconds"] for stage, entry in self._state().items()}
+
+    def is_done(self, stage: str) -> bool:
+        return bool(self._state().get(stage, {}).get("done"))
+
+    def note(self, stage: str, *, seconds: float, done: bool) -> None:
+        """Adds `seconds` to a stage's time, and marks it done if it is."""
+        state = self._state()
+        before = state.get(stage, {"seconds": 0.0})
+        state[stage] = {"seconds": round(before["seconds"] + seconds, 2), "done": done}
+        write_whole(self["state.json"], json.dumps(state, indent=1) + "\n")
+
+    def _state(self) -> dict[str, dict[str, float]]:
+        path = self["state.json"]
+        state: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
+        return state

@@ -1,0 +1,232 @@
+"""The stages of a run, in order: each reads what the ones before it left in the run folder, and leaves its own."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from depthfinder.console import log
+from depthfinder.report import write_report
+from depthfinder.result import NetworkResult, RunResult
+from depthfinder.run import Run, Stage
+from latency.export import export_onnx, export_safetensors
+from latency.profiler import Workbench, profile
+from latency.timing import Timings, time_interleaved
+from profiles.files import write_whole
+from profiles.store import matching_profile, profile_path, save_profile
+from pruner.data.images import ImageData
+from pruner.plan import Plan
+from pruner.progressive import ProgressiveLoss, close
+from pruner.supernet import SupernetLoss
+from pruner.surgery import Cut, apply, merge, supernet
+from pruner.training import accuracy, fit, load_network
+from search.budget import Budget
+from search.finalists import measure_finalists
+from search.search import search
+
+_EVALUATION_BATCH: Final = 128
+_FINALIST_SECONDS: Final = 10.0
+_VERDICT_SECONDS: Final = 12.0
+_PARITY_IMAGES: Final = 1_000
+
+
+class NothingToPruneError(Exception):
+    """The baseline is within the budget as it is."""
+
+
+def profile_stage(run: Run) -> None:
+    """The latency table: the newest that was measured in this very setting, or a new one."""
+    arguments = run.arguments
+    setting = run.device.setting(arguments.batch_size)
+    known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
+    if known is not None:
+        path, found = known
+        log.info("continuing from the profile %s, measured %s: nothing is measured again", path, found.created)
+    else:
+        found = profile(
+            run.model,
+            run.device,
+            batch_size=arguments.batch_size,
+            max_seconds=arguments.max_seconds,
+            seed=arguments.seed,
+            model_kwargs=arguments.model_kwargs,
+            progress=run.watch,
+        )
+        save_profile(found, profile_path(run.profiles_root, run.chain.model, setting))
+    save_profile(found, run.folder["profile.json"])
+    baseline = found.baseline
+    log.info("baseline: %.3f ms; the table is within %.1f %%", baseline.median_ms, 100 * found.relative_error)
+
+
+def supernet_stage(run: Run) -> None:
+    """The weight-sharing network that scores plans."""
+    _check_budget(run.budget, run)
+    settings = run.train_settings(run.arguments.supernet_epochs)
+    network = supernet(run.model)
+    fit(network, SupernetLoss(network), run.data, settings, run.checkpoint("supernet", settings), run.watch)
+
+
+def search_stage(run: Run) -> None:
+    """The plan: the best by supernet accuracy whose network, measured, fits the budget."""
+    _check_budget(run.budget, run)
+    network = supernet(run.model).eval()
+    settings = run.train_settings(run.arguments.supernet_epochs)
+    checkpoint = run.checkpoint("supernet", settings).load()
+    if checkpoint is not None:
+        load_network(network, checkpoint)
+    batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
+
+    def evaluate(plans: Sequence[Plan]) -> list[float]:
+        scores = []
+        for plan in plans:
+            network.select(plan)
+            scores.append(accuracy(network, batches))
+        return scores
+
+    result = search(
+        run.chain,
+        run.profile,
+        budget=run.budget,
+        evaluate=evaluate,
+        storage=run.folder.storage,
+        n_trials=run.arguments.n_trials,
+        seed=run.arguments.seed,
+        progress=run.watch,
+    )
+    bench = Workbench(run.model, run.device, run.arguments.batch_size)
+
+    def time_plans(plans: Mapping[str, Plan]) -> Timings:
+        programs = {name: bench.network(plan) for name, plan in plans.items()}
+        return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
+
+    finalists = measure_finalists(result, run.budget, time_plans)
+    record = {
+        "evaluated": [
+            {"choices": dict(c.plan.choices), "score": c.score, "latency_ms": c.latency_ms} for c in result.candidates
+        ],
+        "finalists": [
+            {
+                "choices": dict(finalist.candidate.plan.choices),
+                "score": finalist.candidate.score,
+                "predicted_ms": finalist.candidate.latency_ms,
+                "measured": dataclasses.asdict(finalist.measured),
+                "ratio": finalist.ratio,
+                "fits": finalist.fits,
+            }
+            for finalist in finalists
+        ],
+    }
+    write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")
+    write_whole(run.folder["plan.json"], finalists[0].candidate.plan.to_json())
+
+
+def train_stage(run: Run) -> None:
+    """The progressive training of the plan's network."""
+    cut = apply(run.model, run.plan)
+    settings = run.train_settings(run.arguments.progressive_epochs)
+    fit(cut, ProgressiveLoss(cut, run.model), run.data, settings, run.checkpoint("progressive", settings), run.watch)
+
+
+def merge_stage(run: Run) -> None:
+    """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
+    merged = merge(_trained(run))
+    metadata = {"depthfinder.plan": run.plan.to_json(), "depthfinder.model": run.chain.model}
+    export_safetensors(merged, run.folder["merged.safetensors"], metadata)
+    images = _test_images(run.data, _PARITY_IMAGES)
+    parity = export_onnx(merged, run.folder["merged.onnx"], images, metadata=metadata)
+    log.info(
+        "merged.onnx: the same top-1 as PyTorch on %d of %d images, logits within %.1e",
+        parity.same_top1,
+        parity.images,
+        parity.largest_difference,
+    )
+    write_whole(run.folder["parity.json"], json.dumps(dataclasses.asdict(parity), indent=1) + "\n")
+
+
+def measure_stage(run: Run) -> None:
+    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds."""
+    cut = _trained(run)
+    merged = merge(cut)
+    untrained = apply(run.model, run.plan)
+    close(untrained, run.data, run.train_settings(0))
+    images = torch.rand(
+        run.arguments.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(run.arguments.seed)
+    )
+    programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(merged, images)}
+    timings = time_interleaved(programs, seconds=_VERDICT_SECONDS, seed=run.arguments.seed, progress=run.watch)
+    keep_all = Plan(model=run.chain.model)
+    networks = {}
+    for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
+        networks[name] = NetworkResult(
+            accuracy=_test_accuracy(network, run.data),
+            latency=timings.measurement(name),
+            predicted_ms=run.profile.latency_ms(plan),
+            predicted_interval_ms=run.profile.interval_ms(plan),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            blocks=run.chain.counts(plan),
+        )
+    result = RunResult(
+        model=run.chain.model,
+        setting=run.profile.setting,
+        budget_ms=run.budget.latency_ms,
+        budget_ratio=run.budget.ratio,
+        budget_met=run.budget.is_met(timings, "pruned", "baseline"),
+        measured_ratio=timings.ratio("pruned", "baseline"),
+        baseline=networks["baseline"],
+        pruned=networks["pruned"],
+        accuracy_without_training=_test_accuracy(untrained, run.data),
+        parity=json.loads(run.folder["parity.json"].read_text()),
+        plan=dict(run.plan.choices),
+        num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
+        seconds=run.folder.seconds(),
+    )
+    result.save(run.folder["result.json"])
+
+
+def report_stage(run: Run) -> None:
+    """The page that a person reads."""
+    write_report(run.folder)
+
+
+SEARCH_STAGES: Final[dict[str, Stage]] = {"profile": profile_stage, "supernet": supernet_stage, "search": search_stage}
+ALL_STAGES: Final[dict[str, Stage]] = SEARCH_STAGES | {
+    "train": train_stage,
+    "merge": merge_stage,
+    "measure": measure_stage,
+    "report": report_stage,
+}
+
+
+def _check_budget(budget: Budget, run: Run) -> None:
+    if budget.latency_ms >= run.profile.baseline.median_ms:
+        raise NothingToPruneError(
+            f"{run.chain.model} takes {run.profile.baseline.median_ms:.3f} ms as it is, within the budget of "
+            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
+        )
+
+
+def _trained(run: Run) -> Cut:
+    """The cut network as its training left it, closed; the same each time it is asked for."""
+    settings = run.train_settings(run.arguments.progressive_epochs)
+    checkpoint = run.checkpoint("progressive", settings).load()
+    assert checkpoint is not None, "the training stage leaves a checkpoint"
+    cut = apply(run.model, run.plan)
+    load_network(cut, checkpoint)
+    close(cut, run.data, settings)
+    return cut.eval()
+
+
+def _test_accuracy(network: torch.nn.Module, data: ImageData) -> float:
+    return accuracy(network, data.test_batches(batch_size=_EVALUATION_BATCH))
+
+
+def _test_images(data: ImageData, count: int) -> Tensor:
+    found: list[Tensor] = []
+    for images, _ in data.test_batches(batch_size=_EVALUATION_BATCH):
+        found.append(images)
+        if sum(len(part) for part in found) >= count:
+            break
+    return torch.cat(found)[:count]

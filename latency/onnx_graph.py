@@ -1,0 +1,82 @@
+"""Networks as ONNX graphs: exported module by module, and joined into whole networks."""
+
+import copy
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import onnx
+import onnx.compose
+import torch
+from torch import Tensor, nn
+
+OPSET: Final = 18
+INPUT: Final = "images"
+OUTPUT: Final = "logits"
+_BATCH: Final = "batch"
+
+
+def to_onnx(module: nn.Module, example: Tensor, *, opset: int = OPSET) -> onnx.ModelProto:
+    """`module` in evaluation mode as an ONNX model with one input, one output and a free batch axis.
+
+    The tracing exporter is used: it is quick enough to export every block of a network by itself, and what is exported
+    in pieces and joined is then the very graph that is exported whole.
+    """
+    exported = copy.deepcopy(module).eval()
+    for part in exported.modules():
+        # One fused attention call would be exported as a subgraph that runtimes recognise less well.
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = False  # type: ignore[assignment]
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch announces the tracing exporter's end of life, and every shape that tracing turns into a constant.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)
+        torch.onnx.export(
+            exported,
+            (example,),
+            buffer,  # type: ignore[arg-type]  # a stream will do for the tracing exporter
+            dynamo=False,
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: _BATCH}, OUTPUT: {0: _BATCH}},
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def join(fragments: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
+    """One model that runs the fragments one after another, each on the output of the one before."""
+    graph = onnx.GraphProto(name="network")
+    flows = ""
+    for index, fragment in enumerate(fragments):
+        part = onnx.compose.add_prefix(fragment, f"{index}/").graph
+        if flows:
+            _rename_input(part, part.input[0].name, flows)
+        else:
+            graph.input.extend(part.input)
+        graph.node.extend(part.node)
+        graph.initializer.extend(part.initializer)
+        flows = part.output[0].name
+        last = part.output
+    graph.output.extend(last)
+    return onnx.helper.make_model(graph, opset_imports=fragments[0].opset_import, ir_version=fragments[0].ir_version)
+
+
+def _rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name == old:
+                node.input[position] = new
+    for output in graph.output:
+        if output.name == old:
+            output.name = new
+
+
+def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """A copy of `model` that carries `metadata` for whoever opens the file."""
+    noted = onnx.ModelProto()
+    noted.CopyFrom(model)
+    onnx.helper.set_model_props(noted, dict(metadata))
+    return noted

@@ -1,0 +1,38 @@
+"""The one door to timm: whatever needs timm imports it from here, so that it can be imported at all.
+
+The CPU build of torch 2.13 beside torchvision 0.28 from PyPI lacks torchvision's compiled operators, and
+torchvision (which timm imports) refuses to start without their schemas. Declaring the schemas is enough, since
+no image classifier calls them.
+"""
+
+import torch
+
+_DETECTION_OPERATORS = ("nms", "qnms")
+
+
+def _declare_missing_operators() -> torch.library.Library:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in _DETECTION_OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+# The schemas live as long as the library object does.
+_library = _declare_missing_operators()
+
+from timm import create_model, list_models  # noqa: E402
+from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.layers import Mlp  # noqa: E402
+from timm.models.vision_transformer import Block as TimmBlock  # noqa: E402
+from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+
+__all__ = [
+    "Mlp",
+    "TimmBlock",
+    "VisionTransformer",
+    "create_model",
+    "create_transform",
+    "list_models",
+    "resolve_data_config",
+]

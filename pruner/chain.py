@@ -1,0 +1,80 @@
+"""What a network is made of, seen by someone who wants to cut it: a chain of blocks between a stem and a head."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from random import Random
+
+from pruner.errors import PlanError
+from pruner.plan import KEEP, Plan
+
+
+@dataclass(frozen=True)
+class Block:
+    """One place where the network may be cut.
+
+    `name` is the module path (`blocks.3.mlp`). Blocks of equal `signature` (kind, shapes, activation) compute the
+    same function of their weights, so they cost the same: it is their key into a latency table. The first of
+    `choices` is always `keep`.
+    """
+
+    name: str
+    kind: str
+    signature: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The ordered blocks of one model; `input_size` is (channels, height, width)."""
+
+    model: str
+    family: str
+    input_size: tuple[int, int, int]
+    blocks: tuple[Block, ...]
+
+    @property
+    def num_plans(self) -> int:
+        return math.prod(len(block.choices) for block in self.blocks)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the structure: what was measured for one chain is used for no other."""
+        text = repr((self.family, self.input_size, self.blocks))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def plan(self, choices: dict[str, str]) -> Plan:
+        """The plan with these choices. Raises `PlanError` when it does not fit the chain."""
+        plan = Plan(model=self.model, choices=choices)
+        self.check(plan)
+        return plan
+
+    def check(self, plan: Plan) -> None:
+        """Raises `PlanError` when `plan` is another model's, or asks for what a block does not offer."""
+        if plan.model != self.model:
+            raise PlanError(f"this plan is for {plan.model}, the network is {self.model}")
+        blocks = {block.name: block for block in self.blocks}
+        for name, choice in plan.choices.items():
+            if name not in blocks:
+                raise PlanError(
+                    f"{self.model} has no block {name!r}; it has {self.blocks[0].name} ... {self.blocks[-1].name}"
+                )
+            if choice not in blocks[name].choices:
+                raise PlanError(f"block {name} offers {', '.join(blocks[name].choices)}, not {choice!r}")
+
+    def random_plan(self, share: float, random: Random) -> Plan:
+        """A plan that cuts each block with probability `share`, in one of its ways drawn evenly."""
+        choices = {}
+        for block in self.blocks:
+            cuts = block.choices[1:]
+            if cuts and random.random() < share:
+                choices[block.name] = random.choice(cuts)
+        return self.plan(choices)
+
+    def counts(self, plan: Plan) -> dict[str, int]:
+        """How many blocks the plan leaves to each choice, `keep` first."""
+        counted = {KEEP: 0}
+        for block in self.blocks:
+            choice = plan.choice_of(block.name)
+            counted[choice] = counted.get(choice, 0) + 1
+        return counted

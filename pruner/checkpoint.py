@@ -1,0 +1,88 @@
+"""Training state on disk: safetensors and JSON alone, whole or not at all, with the state before it kept."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pruner.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands: `step` steps done, and every tensor that the next one depends on."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """The newest checkpoint of one training at `path`, and the one before it beside it.
+
+    `identity` says which training it is (model, data, seed, settings): another training's state is refused.
+    """
+
+    path: Path
+    identity: str
+
+    @property
+    def _before(self) -> Path:
+        return self.path.with_name(self.path.name + ".before")
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
+        facts = {"step": checkpoint.step, "identity": self.identity, "digest": _digest(tensors)}
+        written = self.path.with_name(self.path.name + ".writing")
+        safetensors.torch.save_file(tensors, written, metadata={"depthfinder": json.dumps(facts)})
+        with written.open("rb") as file:
+            os.fsync(file.fileno())
+        if self.path.exists():
+            self.path.replace(self._before)
+        written.replace(self.path)
+
+    def load(self) -> Checkpoint | None:
+        """The newest whole checkpoint; None when there never was one.
+
+        Raises `CheckpointError` when there are files but none is whole, or they belong to another training.
+        """
+        there = [path for path in (self.path, self._before) if path.exists()]
+        for path in there:
+            checkpoint = self._read(path)
+            if checkpoint is not None:
+                return checkpoint
+        if there:
+            raise CheckpointError(
+                f"{self.path} is damaged, and so is the one before it; remove both to start this stage again"
+            )
+        return None
+
+    def _read(self, path: Path) -> Checkpoint | None:
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                facts = json.loads(file.metadata()["depthfinder"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+            return None
+        if facts["digest"] != _digest(tensors):
+            return None
+        if facts["identity"] != self.identity:
+            raise CheckpointError(f"{path} belongs to another training: {facts['identity']}, not {self.identity}")
+        return Checkpoint(step=facts["step"], tensors=tensors)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, shapes and bits, in an order of its own."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].cpu()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

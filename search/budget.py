@@ -1,0 +1,48 @@
+"""How long a network may take: a promise about what is measured, not a hint about what is predicted."""
+
+import math
+from dataclasses import dataclass
+
+from latency.timing import Timings
+from profiles.profile import CutPlan, Profile
+
+
+class BudgetUnreachableError(Exception):
+    """No plan fits the budget: names the fastest one's latency."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most `latency_ms`; if `ratio` is set, the budget is that share of the baseline as measured side by side.
+
+    A ratio is judged by the ratio of medians taken in the same rounds, because a machine that has become slower since
+    the profile makes both networks slower.
+    """
+
+    latency_ms: float
+    ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        for figure in (self.latency_ms, self.ratio):
+            if figure is not None and not (math.isfinite(figure) and figure > 0):
+                raise ValueError(f"a budget is a positive number, not {figure}")
+
+    @classmethod
+    def relative(cls, ratio: float, profile: Profile) -> "Budget":
+        return cls(ratio * profile.baseline.median_ms, ratio)
+
+    def admits(self, profile: Profile, plan: CutPlan) -> bool:
+        """Whether the table says that the plan fits; compared as summed, without rounding."""
+        return profile.latency_ms(plan) <= self.latency_ms
+
+    def is_met(self, timings: Timings, network: str, baseline: str) -> bool:
+        """Whether a network that was timed beside the baseline fits, by its median."""
+        if self.ratio is None:
+            return timings.measurement(network).median_ms <= self.latency_ms
+        return timings.ratio(network, baseline).median <= self.ratio
+
+    def is_surely_met(self, timings: Timings, network: str, baseline: str) -> bool:
+        """Whether it fits even at the upper end of its 95 % interval: the noise does not straddle the budget."""
+        if self.ratio is None:
+            return timings.measurement(network).high_ms <= self.latency_ms
+        return timings.ratio(network, baseline).high <= self.ratio

@@ -1,0 +1,186 @@
+"""The algebra: the baseline at lambda 1 bit for bit, the merged network at lambda 0 to rounding, over random plans."""
+
+import copy
+from random import Random
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pruner.errors import PlanError, UnknownModelError
+from pruner.models import load_model
+from pruner.plan import Plan
+from pruner.site import Site
+from pruner.surgery import OpenNetwork, apply, describe, estimate_batch_norm, merge, supernet
+from tests_support import SHAPES, images_for, made
+
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lambda_one_is_the_baseline_bit_for_bit(shape: str, seed: int, dtype: torch.dtype) -> None:
+    model = made(shape, seed).to(dtype)
+    cut = apply(model, random_plan(model, seed)).eval()
+    images = images_for(model, dtype)
+    assert torch.equal(cut(images), model(images))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_merging_at_lambda_zero_is_exact(shape: str, seed: int, dtype: torch.dtype, tolerance: float) -> None:
+    model = made(shape, seed).to(dtype)
+    cut = closed(model, random_plan(model, seed))
+    images = images_for(model, dtype)
+    assert relative_error(merge(cut)(images), cut(images)) <= tolerance
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_pieces_in_a_row_are_the_merged_network(shape: str) -> None:
+    model = made(shape, 0)
+    plan = random_plan(model, 1)
+    cut = closed(model, plan)
+    flowing = images = images_for(model, torch.float32)
+    for piece in cut.pieces(plan):
+        flowing = piece.module.eval()(flowing)
+    assert relative_error(flowing, merge(cut)(images)) <= 1e-6
+
+
+def test_keeping_all_merges_to_the_baseline_itself(small_vit: nn.Module) -> None:
+    cut = apply(small_vit, Plan(describe(small_vit).model))
+    cut.set_lambda(0.0)
+    images = images_for(small_vit, torch.float32)
+    assert torch.equal(merge(cut.eval())(images), small_vit(images))
+
+
+def test_surgery_leaves_its_input_alone(small_vit: nn.Module) -> None:
+    before = copy.deepcopy(small_vit.state_dict())
+    cut = closed(small_vit, random_plan(small_vit, 3))
+    unmerged = copy.deepcopy(cut.state_dict())
+    merged = merge(cut)
+    with torch.no_grad():
+        for parameter in merged.parameters():
+            parameter.fill_(7.0)
+    assert all(torch.equal(small_vit.state_dict()[name], tensor) for name, tensor in before.items())
+    assert all(torch.equal(cut.state_dict()[name], tensor) for name, tensor in unmerged.items())
+
+
+def test_nothing_of_ours_is_left_in_a_merged_network(small_vit: nn.Module) -> None:
+    merged = merge(closed(small_vit, random_plan(small_vit, 2)))
+    ours = ("pruner", "latency", "profiles", "search", "depthfinder")
+    assert not [module for module in merged.modules() if type(module).__module__.partition(".")[0] in ours]
+
+
+def test_blocks_fall_as_the_plan_says(small_vit: nn.Module) -> None:
+    choices = {"blocks.0.mlp": "merge", "blocks.1.attn": "drop", "blocks.2.attn": "drop", "blocks.2.mlp": "drop"}
+    merged = merge(closed(small_vit, Plan(describe(small_vit).model, choices)))
+    assert list(dict(merged.blocks.named_children())) == ["0", "1"]  # type: ignore[union-attr]
+    assert isinstance(merged.get_submodule("blocks.0.mlp"), nn.Linear)
+    assert [type(module).__name__ for module in merged.modules()].count("Attention") == 1
+
+
+def test_the_gate_moves_smoothly(small_vit: nn.Module) -> None:
+    cut = apply(small_vit, Plan(describe(small_vit).model, {"blocks.1.mlp": "merge", "blocks.2.attn": "drop"})).eval()
+    images = images_for(small_vit, torch.float32)
+    outputs = []
+    for lam in torch.linspace(1, 0, 201).tolist():
+        cut.set_lambda(lam)
+        outputs.append(cut(images))
+    steps = [relative_error(after, before) for before, after in zip(outputs, outputs[1:], strict=False)]
+    whole = relative_error(outputs[-1], outputs[0])
+    assert whole > 0.01, "the cut changes nothing: the test would show nothing"
+    assert max(steps) < 0.1 * whole
+
+
+def test_a_half_cut_network_does_not_merge(small_vit: nn.Module) -> None:
+    cut = apply(small_vit, random_plan(small_vit, 0))
+    with pytest.raises(ValueError, match="lambda 0"):
+        merge(cut)
+    with pytest.raises(ValueError, match="from 1 to 0"):
+        cut.set_lambda(1.5)
+
+
+def test_a_supernet_shares_weights_between_plans(small_vit: nn.Module) -> None:
+    network = supernet(small_vit).eval()
+    images = images_for(small_vit, torch.float32)
+    model = network.chain.model
+    baseline = network(images)
+    network.select(Plan(model, {"blocks.1.mlp": "drop"}))
+    assert not torch.equal(network(images), baseline)
+    network.select(Plan(model))
+    assert torch.equal(network(images), baseline)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"blocks.9.mlp": "merge"}, "no block 'blocks.9.mlp'"),
+        ({"blocks.0.attn": "merge"}, "offers keep, drop, not 'merge'"),
+        ({"blocks.0.mlp": "fold"}, "offers keep, merge, drop, not 'fold'"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(small_vit: nn.Module, choices: dict[str, str], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        apply(small_vit, Plan(describe(small_vit).model, choices))
+
+
+def test_another_models_plan_is_refused(small_vit: nn.Module) -> None:
+    with pytest.raises(PlanError, match="this plan is for resnet18"):
+        apply(small_vit, Plan("resnet18"))
+
+
+def test_a_network_of_no_known_family_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="no family that can be cut; there are: vit"):
+        describe(load_model("test_resnet"))
+
+
+def test_blocks_of_another_forward_are_not_taken_for_plain_ones() -> None:
+    parallel = load_model("vit_tiny_patch16_224", block_fn=parallel_block(), depth=1)
+    with pytest.raises(UnknownModelError):
+        describe(parallel)
+
+
+def test_statistics_are_the_plain_mean_over_the_batches(small_vit: nn.Module) -> None:
+    cut = apply(small_vit, Plan(describe(small_vit).model, {"blocks.0.mlp": "merge"}))
+    cut.set_lambda(0.0)
+    seen: list[Tensor] = []
+    site = cut.sites["blocks.0.mlp"]
+    site.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(0, 1)))
+    batches = [images_for(small_vit, torch.float32, seed=seed) for seed in range(3)]
+    estimate_batch_norm(cut, batches)
+    expected = torch.stack([tokens.mean(0) for tokens in seen]).mean(0)
+    torch.testing.assert_close(site.batch_norm.running_mean, expected)
+    assert site.batch_norm.momentum == pytest.approx(0.1)
+
+
+def parallel_block() -> type[nn.Module]:
+    from timm.models.vision_transformer import ParallelScalingBlock
+
+    return ParallelScalingBlock
+
+
+def random_plan(model: nn.Module, seed: int) -> Plan:
+    return describe(model).random_plan(0.6, Random(seed))
+
+
+def closed(model: nn.Module, plan: Plan) -> OpenNetwork:
+    """The cut network at lambda 0 with BatchNorm statistics and weights that are nowhere near their initial values."""
+    cut = apply(model, plan)
+    cut.set_lambda(0.0)
+    dtype = next(model.parameters()).dtype
+    estimate_batch_norm(cut, [images_for(model, dtype, seed=seed) for seed in range(2)])
+    random = torch.Generator().manual_seed(5)
+    for site in cut.sites.values():
+        if hasattr(site, "batch_norm"):
+            norm = site.batch_norm
+            norm.eps = 1e-3
+            for parameter in (norm.weight, norm.bias):
+                parameter.data += 0.3 * torch.randn(parameter.shape, generator=random, dtype=torch.float64).to(dtype)
+    assert all(isinstance(site, Site) for site in cut.sites.values())
+    return cut.eval()
+
+
+def relative_error(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
