@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from depthfinder.console import Stopped, Watch, log_to
 from depthfinder.options import ProfileOptions, RunOptions, parse_model_kwargs, takes
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def search_command(asked: RunOptions) -> None:
 @takes(ProfileOptions)
 def profile_command(asked: ProfileOptions) -> None:
     """Measures a network's latency table on a device: each distinct block alone, and in whole networks."""
-    from depthfinder.console import Watch, log_to
     from depthfinder.tables import profile_table, show
     from latency.devices import open_device
     from latency.profiler import profile
@@ -144,16 +144,19 @@ def report_command(
 
 
 def _carry_out(asked: RunOptions, arguments: "RunArguments", stages: "Mapping[str, Stage]") -> "tuple[Run, bool]":
-    """Does what is left of `stages`; says whether nothing was."""
-    from depthfinder.console import Watch, log_to
+    """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
+    from depthfinder.arguments import claim
     from depthfinder.run import Run, carry_out
     from depthfinder.run_folder import RunFolder
 
     folder = RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
-    folder.path.mkdir(parents=True, exist_ok=True)
-    log_to(folder["log.txt"])
-    finished = all(folder.is_done(stage) for stage in stages)
     run = Run(arguments, folder, asked.output / "profiles", Watch())
+    finished = all(folder.is_done(stage) for stage in stages)
+    if not finished:
+        run.check()
+    folder.path.mkdir(parents=True, exist_ok=True)
+    claim(folder["args.yaml"], arguments)
+    log_to(folder["log.txt"])
     with run.watch.signals():
         carry_out(run, stages)
     return run, finished
@@ -245,5 +248,6 @@ def _exit_with_status(application: typer.Typer) -> None:
             raise
         print(error if status == 0 else f"error: {error}", file=sys.stdout if status == 0 else sys.stderr)
         sys.exit(status)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Stopped as stopped:
+        print(f"{stopped}; the same command goes on from there", file=sys.stderr)
+        sys.exit(stopped.exit_status)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from depthfinder.arguments import RunArguments, claim
+from depthfinder.arguments import RunArguments
 from depthfinder.console import Stopped, Watch, log
 from depthfinder.run_folder import RunFolder
 from latency.device import Device
@@ -72,6 +72,10 @@ class Run:
         assert self.arguments.budget_ms is not None, "a run has a budget"
         return Budget(self.arguments.budget_ms)
 
+    def check(self) -> None:
+        """Finds out before any work whether device, model and data are here; raises the error of what is not."""
+        _ = self.device, self.chain, self.data
+
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
         self.folder["checkpoints"].mkdir(exist_ok=True)
@@ -113,9 +117,7 @@ def build_data(arguments: RunArguments, model: nn.Module, chain: Chain) -> Image
 
 
 def carry_out(run: Run, stages: Mapping[str, Stage]) -> None:
-    """Carries out those of `stages` that are not done yet. Raises `DifferentRunError` for another run's folder."""
-    run.folder.path.mkdir(parents=True, exist_ok=True)
-    claim(run.folder["args.yaml"], run.arguments)
+    """Carries out those of `stages` that are not done yet."""
     for name, stage in stages.items():
         if run.folder.is_done(name):
             log.info("%s: done before", name)

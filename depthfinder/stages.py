@@ -23,7 +23,7 @@ from pruner.progressive import ProgressiveLoss, close
 from pruner.supernet import SupernetLoss
 from pruner.surgery import Cut, apply, merge, supernet
 from pruner.training import accuracy, fit, load_network
-from search.budget import Budget
+from search.feasible import check_reachable
 from search.finalists import measure_finalists
 from search.search import search
 
@@ -63,7 +63,7 @@ def profile_stage(run: Run) -> None:
 
 def supernet_stage(run: Run) -> None:
     """The weight-sharing network that scores plans."""
-    _check_budget(run.budget, run)
+    _check_budget(run)
     settings = run.train_settings(run.arguments.supernet_epochs)
     network = supernet(run.model)
     fit(network, SupernetLoss(network), run.data, settings, run.checkpoint("supernet", settings), run.watch)
@@ -71,7 +71,6 @@ def supernet_stage(run: Run) -> None:
 
 def search_stage(run: Run) -> None:
     """The plan: the best by supernet accuracy whose network, measured, fits the budget."""
-    _check_budget(run.budget, run)
     network = supernet(run.model).eval()
     settings = run.train_settings(run.arguments.supernet_epochs)
     checkpoint = run.checkpoint("supernet", settings).load()
@@ -133,10 +132,9 @@ def train_stage(run: Run) -> None:
 def merge_stage(run: Run) -> None:
     """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
     merged = merge(_trained(run))
-    metadata = {"depthfinder.plan": run.plan.to_json(), "depthfinder.model": run.chain.model}
-    export_safetensors(merged, run.folder["merged.safetensors"], metadata)
+    export_safetensors(merged, run.folder["merged.safetensors"], run.plan)
     images = _test_images(run.data, _PARITY_IMAGES)
-    parity = export_onnx(merged, run.folder["merged.onnx"], images, metadata=metadata)
+    parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan)
     log.info(
         "merged.onnx: the same top-1 as PyTorch on %d of %d images, logits within %.1e",
         parity.same_top1,
@@ -200,12 +198,15 @@ ALL_STAGES: Final[dict[str, Stage]] = SEARCH_STAGES | {
 }
 
 
-def _check_budget(budget: Budget, run: Run) -> None:
+def _check_budget(run: Run) -> None:
+    """Before any training: whether the budget asks for something, and for something that can be had."""
+    budget = run.budget
     if budget.latency_ms >= run.profile.baseline.median_ms:
         raise NothingToPruneError(
             f"{run.chain.model} takes {run.profile.baseline.median_ms:.3f} ms as it is, within the budget of "
             f"{budget.latency_ms:.3f} ms: nothing need be pruned"
         )
+    check_reachable(run.chain, run.profile, budget)
 
 
 def _trained(run: Run) -> Cut:

@@ -1,8 +1,8 @@
 """Handing a network over: an ONNX file and a safetensors file, both checked before they get their names."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -13,6 +13,10 @@ from torch import Tensor, nn
 from latency.devices.ort_cpu import open_session
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
+from pruner.plan import Plan
+
+PLAN_ENTRY: Final = "depthfinder.plan"
+"""Under this name an exported file carries the plan that it was made by."""
 
 
 class ExportError(RuntimeError):
@@ -35,14 +39,15 @@ def export_onnx(
     *,
     opset: int = OPSET,
     atol: float = 1e-4,
-    metadata: Mapping[str, str] | None = None,
+    plan: Plan | None = None,
 ) -> Parity:
-    """Writes `network` to `path` with a free batch axis, and compares both runtimes on `images` (N, C, H, W).
+    """Writes `network` to `path`, with a free batch axis and its plan among the metadata, and compares both runtimes on
+    `images` (N, C, H, W).
 
     Raises `ExportError`, and leaves no file, when the logits differ by more than `atol` times the largest logit or
     1, whichever is more, or when any image's top-1 class does.
     """
-    model = with_metadata(to_onnx(network, images[:1], opset=opset), metadata or {})
+    model = with_metadata(to_onnx(network, images[:1], opset=opset), {PLAN_ENTRY: plan.to_json()} if plan else {})
     onnx.checker.check_model(model, full_check=True)
     serialized = model.SerializeToString(deterministic=True)
     parity = _parity(network, serialized, images, atol)
@@ -50,10 +55,10 @@ def export_onnx(
     return parity
 
 
-def export_safetensors(network: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes the weights of `network` with `metadata` in the file's header."""
+def export_safetensors(network: nn.Module, path: Path, plan: Plan) -> None:
+    """Writes the weights of `network` with its plan in the file's header: one entry, for several have no set order."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(path, safetensors.torch.save(tensors, metadata=dict(metadata)))
+    write_whole(path, safetensors.torch.save(tensors, metadata={PLAN_ENTRY: plan.to_json()}))
 
 
 def _parity(network: nn.Module, serialized: bytes, images: Tensor, atol: float) -> Parity:

@@ -7,6 +7,7 @@ from typing import Final
 
 import optuna
 
+from profiles.errors import ProfileError
 from profiles.profile import Profile
 from pruner.chain import Chain
 from pruner.plan import Plan
@@ -18,7 +19,9 @@ from search.feasible import check_reachable, feasible_plan
 Evaluate = Callable[[Sequence[Plan]], Sequence[float]]
 """Scores of plans, higher is better."""
 
-_ATTEMPTS: Final = 50
+# TPE returns to where it has been as its study fills up; chance then finds what is left of a small space.
+_TPE_ATTEMPTS: Final = 4
+_RANDOM_ATTEMPTS: Final = 400
 _PLAN: Final = "plan"
 _LATENCY: Final = "latency_ms"
 
@@ -53,8 +56,10 @@ def search(
     and leaves none of the budget unused. The study holds exactly the plans that were evaluated; with a `storage` the
     same call goes on from those it finds there, and proposes what it would have proposed undisturbed.
 
-    Raises `BudgetUnreachableError` when no plan fits.
+    Raises `BudgetUnreachableError` when no plan fits, and `ProfileError` when the table is another chain's.
     """
+    if profile.fingerprint != chain.fingerprint:
+        raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
     check_reachable(chain, profile, budget)
     study = optuna.create_study(study_name=study_name, storage=storage, direction="maximize", load_if_exists=True)
     trials = list(study.trials)
@@ -62,7 +67,7 @@ def search(
     while len(done) < n_trials:
         plan = _propose(chain, profile, budget, trials, set(done), seed)
         if plan is None:
-            break  # every plan that the sampler can think of within the budget was evaluated
+            break  # there is hardly a plan left that fits and wastes nothing
         (score,) = evaluate([plan])
         trial = _trial(chain, plan, score, profile.latency_ms(plan), budget)
         study.add_trial(trial)
@@ -82,16 +87,24 @@ def _propose(
     seed: int,
 ) -> Plan | None:
     """The next plan, a function of the seed and of what was evaluated so far: nothing else is remembered."""
-    for attempt in range(_ATTEMPTS):
-        entropy = f"{seed} {len(done)} {attempt}"
-        sampler = optuna.samplers.TPESampler(seed=Random(entropy).getrandbits(32))
-        proposer = optuna.create_study(direction="maximize", sampler=sampler)
-        proposer.add_trials(trials)
-        wished = proposer.ask(_distributions(chain)).params
-        plan = feasible_plan(chain, profile, budget, wished, Random(entropy))
+    random = Random(f"{seed} {len(done)}")
+    for attempt in range(_TPE_ATTEMPTS + _RANDOM_ATTEMPTS):
+        if attempt < _TPE_ATTEMPTS:
+            wished = _tpe_wish(chain, trials, random.getrandbits(32))
+        else:
+            wished = {block.name: random.choice(block.choices) for block in chain.blocks}
+        plan = feasible_plan(chain, profile, budget, wished, random)
         if plan not in done:
             return plan
     return None
+
+
+def _tpe_wish(chain: Chain, trials: Sequence[optuna.trial.FrozenTrial], seed: int) -> dict[str, str]:
+    """What TPE would try next, whether or not it fits the budget: asked of a study that is thrown away, so that the
+    stored one holds nothing but plans that were evaluated."""
+    proposer = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    proposer.add_trials(trials)
+    return proposer.ask(_distributions(chain)).params
 
 
 def _distributions(chain: Chain) -> dict[str, optuna.distributions.BaseDistribution]:

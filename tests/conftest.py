@@ -1,17 +1,14 @@
 """What many tests start from: a small vision transformer, and the command line as a user types it."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
-from pruner.models import load_model
-
-SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2, "num_classes": 5}
+from depthfinder.cli import main
+from networks import made
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,20 +16,22 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def small_vit() -> nn.Module:
     """Three blocks, 24 wide, 16-pixel images, with norms and biases that are not at their initial values."""
-    torch.manual_seed(0)
-    model = load_model("deit_tiny_patch16_224", **SMALL)
-    for parameter in model.parameters():
-        if parameter.ndim == 1:
-            nn.init.normal_(parameter, mean=float(parameter.detach().mean()), std=0.3)
-    return model
+    return made("deit", seed=0)
 
 
 @pytest.fixture
-def depthfinder(tmp_path: Path) -> Command:
-    """Types `depthfinder ...` in an empty folder and waits for it to end."""
+def depthfinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Types `depthfinder ...` in an empty folder: the whole command, in this process to save the imports."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "depthfinder", *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr("sys.argv", ["depthfinder", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capfd.readouterr()
+        status = ended.value.code or 0
+        assert isinstance(status, int)
+        return subprocess.CompletedProcess(words, status, output.out, output.err)
 
     return run

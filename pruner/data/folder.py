@@ -82,16 +82,13 @@ def image_folder(folder: Path, model: nn.Module, input_size: tuple[int, int, int
 
     Raises `DataError` when the folder is not here, holds fewer than two classes, or its splits differ in their classes.
     """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}{_nearest(folder)}")
-    train_root, test_root = _split(folder, _TRAIN_NAMES), _split(folder, _TEST_NAMES)
-    root = train_root or folder
-    classes = class_names(root)
+    classes = class_names(folder)
+    root, test_root = _train_root(folder), _split(folder, _TEST_NAMES)
     train = _samples(root, classes)
     if test_root is None:
         train, test = _set_apart(train, _TEST_SHARE, len(classes))
-    elif class_names(test_root) != classes:
-        differ = sorted(set(class_names(test_root)) ^ set(classes))
+    elif _subfolders(test_root) != classes:
+        differ = sorted(set(_subfolders(test_root)) ^ set(classes))
         raise DataError(f"{root} and {test_root} differ in their classes: {', '.join(differ[:5])}")
     else:
         test = _samples(test_root, classes)
@@ -105,6 +102,27 @@ def image_folder(folder: Path, model: nn.Module, input_size: tuple[int, int, int
     return ImageFolder(str(folder), classes, input_size, train, calibration, test, transform)
 
 
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The classes of an image folder, in the order of their labels. Raises `DataError` if there are not two."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}{_nearest(folder)}")
+    root = _train_root(folder)
+    classes = _subfolders(root)
+    if len(classes) < 2:
+        raise DataError(
+            f"{root} holds {len(classes)} folders of images; one folder a class and at least two are needed"
+        )
+    return classes
+
+
+def _train_root(folder: Path) -> Path:
+    return _split(folder, _TRAIN_NAMES) or folder
+
+
+def _subfolders(root: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir()))
+
+
 def _nearest(folder: Path) -> str:
     beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     near = difflib.get_close_matches(folder.name, beside, n=3, cutoff=0.5)
@@ -113,15 +131,6 @@ def _nearest(folder: Path) -> str:
 
 def _split(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_dir()), None)
-
-
-def class_names(root: Path) -> tuple[str, ...]:
-    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    if len(classes) < 2:
-        raise DataError(
-            f"{root} holds {len(classes)} folders of images; one folder a class and at least two are needed"
-        )
-    return classes
 
 
 def _samples(root: Path, classes: Sequence[str]) -> tuple[Sample, ...]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pruner.models import load_model
+from pruner.surgery import input_size
 
 _SMALL: dict[str, Any] = {
     "img_size": 16,
@@ -18,6 +19,7 @@ _SMALL: dict[str, Any] = {
 
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "deit": ("deit_tiny_patch16_224", _SMALL),
+    "digits": ("deit_tiny_patch16_224", _SMALL | {"img_size": 32, "patch_size": 8, "depth": 4, "num_classes": 10}),
     "layer scale": ("deit_tiny_patch16_224", _SMALL | {"init_values": 0.3}),
     "no bias": ("deit_tiny_patch16_224", _SMALL | {"qkv_bias": False, "proj_bias": False}),
     "pooled, no class token": ("vit_base_patch16_224", _SMALL | {"class_token": False, "global_pool": "avg"}),
@@ -39,6 +41,4 @@ def made(shape: str, seed: int) -> nn.Module:
 
 
 def images_for(model: nn.Module, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    from pruner.surgery import input_size
-
     return torch.randn(6, *input_size(model), generator=torch.Generator().manual_seed(seed)).to(dtype)

@@ -1,0 +1,125 @@
+"""The command line: what it answers, how quickly, and with which exit status."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Command
+from PIL import Image
+
+COMMANDS = ("run", "search", "profile", "report")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, depthfinder.cli; print(*sorted(m for m in sys.modules if '.' not in m))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "timm", "onnx", "onnxruntime", "optuna", "sklearn", "scipy", "matplotlib", "numpy"}
+    assert "depthfinder" in loaded
+    assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(depthfinder: Command, command: str) -> None:
+    done = depthfinder(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: depthfinder {command}" in re.sub(r"\s+", " ", done.stdout)
+
+
+@pytest.mark.parametrize("script", ["profile", "search"])
+def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
+    path = Path(sys.executable).parent / script
+    done = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert f"Usage: {script} [OPTIONS]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("run --budget-ms 3,2", 2, "Invalid value for '--budget-ms'"),
+        ("run --budget-ms 3.2ms", 2, "Invalid value for '--budget-ms'"),
+        ("run --budget-ms 0", 2, "0.0 is not a positive number"),
+        ("run --budget-ms -1", 2, "-1.0 is not a positive number"),
+        ("run --budget-ms nan", 2, "nan is not a positive number"),
+        ("run --budget-ms 3 --budget-ratio 0.5", 2, "not both"),
+        ("run --model test_vit", 2, "give a budget"),
+        ("run --model-kwargs depth", 2, "not of the form name=value"),
+        ("run --config none.yaml", 2, "none.yaml cannot be read"),
+        ("run --model deit_tiny_patch16_244 --budget-ms 3", 3, "nearest: deit_tiny_patch16_224"),
+        ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
+        ("profile --device mi100", 3, "no device is called 'mi100'; nearest:"),
+        ("run --model test_resnet --budget-ms 3", 3, "of no family that can be cut; there are: vit"),
+        ("run --data-dir nowhere --budget-ms 3", 3, "there is no folder nowhere"),
+        ("run --dataset imagenet", 3, "there are: digits, folder"),
+        ("run --model test_vit --dataset digits --device null --budget-ms 0.1", 3, "digits are images of (3, 32, 32)"),
+        ("run --checkpoint none.pth", 3, "there is no file none.pth"),
+        ("report nowhere", 3, "holds no finished run"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_status(
+    depthfinder: Command, words: str, status: int, message: str
+) -> None:
+    done = depthfinder(*words.split())
+    assert done.returncode == status, done.stderr
+    assert message in re.sub(r"[\s│]+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_budget_that_cannot_be_met_names_the_fastest_plan(depthfinder: Command) -> None:
+    done = depthfinder("run", "--device", "null", "--budget-ratio", "0.001", "--max-seconds", "0.1")
+    assert done.returncode == 4
+    assert re.search(r"the fastest, which cuts 24 of 24 blocks, takes 0\.012 ms", done.stderr)
+
+
+def test_a_budget_above_the_baseline_needs_no_pruning(depthfinder: Command) -> None:
+    done = depthfinder("run", "--device", "null", "--budget-ms", "5", "--max-seconds", "0.1")
+    assert done.returncode == 0
+    assert "nothing need be pruned" in done.stdout
+
+
+def test_snake_case_is_taken_for_kebab_case(depthfinder: Command) -> None:
+    done = depthfinder("run", "--device", "null", "--budget_ms", "5", "--max_seconds", "0.1")
+    assert "nothing need be pruned" in done.stdout
+
+
+def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Command, tmp_path: Path) -> None:
+    small = "--img-size 32 --model-kwargs patch_size=8 --model-kwargs embed_dim=24 --model-kwargs depth=2"
+    words = f"profile --model deit_tiny_patch16_224 {small} --device null --max-seconds 0.1 --json"
+    profiled = depthfinder(*words.split())
+    assert profiled.returncode == 0, profiled.stderr
+    table = json.loads(profiled.stdout)
+    baseline_ms = next(anchor for anchor in table["anchors"] if not anchor["choices"])["measured"]["median_ms"]
+    budget = f"{0.8 * baseline_ms:.9f}"
+
+    nothing = depthfinder("search", "--budget-ms", budget)
+    assert nothing.returncode == 3
+    assert "name an ImageFolder with --data-dir" in nothing.stderr
+
+    for index in range(40):
+        path = tmp_path / "images" / ("dark", "light")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shade = np.random.default_rng(index).integers(0, 100, (32, 32, 3)) + 150 * (index % 2)
+        Image.fromarray(shade.astype(np.uint8)).save(path)
+    files = sorted(tmp_path.glob("depthfinder-out/profiles/**/*"))
+    before = [(path, path.stat().st_mtime_ns) for path in files]
+    found = depthfinder("search", "--budget-ms", budget, "--data-dir", "images", "--n-trials", "5")
+    assert found.returncode == 0, found.stderr
+    assert "taking deit_tiny_patch16_224 as profiled" in found.stderr
+    assert "continuing from the profile depthfinder-out/profiles/null-arithmetic-fp32" in found.stderr
+    assert [(path, path.stat().st_mtime_ns) for path in files] == before
+    assert "plan: depthfinder-out/" in found.stdout
+    assert len(list(tmp_path.glob("depthfinder-out/*/plan.json"))) == 1
+
+    (onwards,) = re.findall(r"measure it: depthfinder (run --config \S+ --output \S+)", found.stdout)
+    run = depthfinder(*onwards.split(), "--progressive-epochs", "1")
+    assert run.returncode == 2
+    assert "progressive_epochs: 6 then, 1 now" in run.stderr
+    run = depthfinder(*onwards.split())
+    assert run.returncode == 0, run.stderr
+    assert "search: done before" in run.stderr
+    assert f"budget │ │ {float(budget):g} ms: met" in re.sub(r"\s+", " ", run.stdout)

@@ -1,0 +1,182 @@
+"""The main job, typed as a user types it, on the device of exact arithmetic; and every way of interrupting it."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import yaml
+
+from profiles.store import load_profile
+from pruner.data.digits import DigitScenes
+from pruner.models import load_model, read_weights
+from pruner.plan import Plan
+from pruner.surgery import apply, merge
+
+NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
+WORDS = [
+    *shlex.split("run --model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --budget-ratio 0.7"),
+    *shlex.split("--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 0.1 --experiment here"),
+    *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
+]
+STAGES = ("profile", "supernet", "search", "train", "merge", "measure", "report")
+FILES = (
+    "args.yaml",
+    "log.txt",
+    "merged.onnx",
+    "merged.safetensors",
+    "plan.json",
+    "profile.csv",
+    "profile.json",
+    "report.html",
+    "result.json",
+    "study.db",
+)
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "depthfinder", *WORDS],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(folder: Path) -> str:
+    process = start(folder)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run that nothing interrupted, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    output = finish(folder)
+    return folder / "depthfinder-out" / "here", output
+
+
+def test_a_run_leaves_what_a_person_looks_for(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    assert set(FILES) <= {path.name for path in folder.iterdir()}
+    assert not list(folder.rglob("*.writing"))
+    for words in ("accuracy, held-out images", "blocks kept / merged / dropped", "0.7 of the baseline: met"):
+        assert words in output
+    assert "optuna-dashboard sqlite:///" in output
+    assert yaml.safe_load((folder / "args.yaml").read_text())["budget_ratio"] == 0.7
+    assert set(json.loads((folder / "state.json").read_text())) == set(STAGES)
+
+
+def test_the_result_is_what_the_files_say(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    result = json.loads((folder / "result.json").read_text())
+    plan = Plan.from_json((folder / "plan.json").read_text())
+    profile = load_profile(folder / "profile.json")
+    assert result["plan"] == dict(plan.choices)
+    assert result["pruned"]["latency"]["median_ms"] == pytest.approx(profile.latency_ms(plan))
+    assert result["budget_met"]
+    assert result["measured_ratio"]["median"] <= 0.7
+    assert result["num_evaluations"] == 10
+    assert result["pruned"]["parameters"] < result["baseline"]["parameters"]
+    assert sum(result["pruned"]["blocks"].values()) == 8
+
+
+def test_onnxruntime_alone_gives_the_class_that_the_merged_weights_give(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    plan = Plan.from_json((folder / "plan.json").read_text())
+    kwargs = yaml.safe_load((folder / "args.yaml").read_text())["model_kwargs"]
+    cut = apply(load_model(plan.model, **kwargs), plan)
+    cut.set_lambda(0.0)
+    merged = merge(cut)
+    merged.load_state_dict(read_weights(folder / "merged.safetensors"))
+    images = torch.cat([images for images, _ in DigitScenes(test_images=100).test_batches(batch_size=50)])
+    session = onnxruntime.InferenceSession(folder / "merged.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    expected = merged(images).detach().numpy()
+    assert np.array_equal(logits.argmax(1), expected.argmax(1))
+    assert np.abs(logits - expected).max() < 1e-4
+
+
+def test_the_report_stands_by_itself(finished: tuple[Path, str]) -> None:
+    page = (finished[0] / "report.html").read_text()
+    assert page.count("<svg") == 3
+    for reference in ("src=", "@import", "<script", "<link"):
+        assert reference not in page
+    assert "What became of every block" in page
+
+
+def test_a_finished_run_says_so_at_once(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "log.txt"}
+    assert "this run is finished already" in finish(folder.parent.parent)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "log.txt"} == before
+
+
+def test_its_own_arguments_file_repeats_a_run(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    words = ["run", "--config", "args.yaml", "--output", str(folder.parent), "--experiment", "here"]
+    command = [sys.executable, "-m", "depthfinder", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "this run is finished already" in done.stdout
+
+
+def test_other_arguments_in_the_same_folder_are_refused(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    words = [word if word != "0.7" else "0.8" for word in WORDS]
+    command = [sys.executable, "-m", "depthfinder", *words]
+    done = subprocess.run(command, cwd=folder.parent.parent, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 2
+    assert "budget_ratio: 0.7 then, 0.8 now" in done.stderr
+
+
+def wait_for(process: "subprocess.Popen[str]", log: Path, line: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if log.exists() and line in log.read_text():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    raise TimeoutError(line)
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_network(finished: tuple[Path, str], tmp_path: Path) -> None:
+    log = tmp_path / "depthfinder-out" / "here" / "log.txt"
+    for index, stage in enumerate(STAGES):
+        if log.exists():
+            log.unlink()
+        process = start(tmp_path)
+        wait_for(process, log, f"{stage} ...")
+        time.sleep(0.1 * index % 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(tmp_path)
+    for name in ("plan.json", "merged.onnx", "merged.safetensors", "profile.csv"):
+        assert (log.parent / name).read_bytes() == (finished[0] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_step_saves_and_stops(tmp_path: Path, number: int, status: int) -> None:
+    folder = tmp_path / "depthfinder-out" / "here"
+    process = start(tmp_path)
+    wait_for(process, folder / "log.txt", "supernet ...")
+    time.sleep(0.3)
+    os.kill(process.pid, number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    assert "stopping after this step" in output
+    assert "Traceback" not in output
+    assert (folder / "checkpoints" / "supernet.safetensors").exists()
+    assert not json.loads((folder / "state.json").read_text())["supernet"]["done"]

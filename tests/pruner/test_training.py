@@ -1,0 +1,143 @@
+"""Training that can be left at any step and taken up again, and what it does to gates and statistics."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks import made
+from pruner.checkpoint import CheckpointFile
+from pruner.data.digits import DigitScenes
+from pruner.models import load_model
+from pruner.plan import Plan
+from pruner.progress import silent
+from pruner.progressive import ProgressiveLoss, close
+from pruner.supernet import SupernetLoss
+from pruner.surgery import apply, describe, supernet
+from pruner.training import Moment, TrainingError, TrainSettings, accuracy, fit
+
+DATA = DigitScenes(train_images=96, calibration_images=64, test_images=64)
+SETTINGS = TrainSettings(epochs=2, batch_size=16, learning_rate=1e-3, seed=3)
+STEPS = 12
+
+
+class KilledError(Exception):
+    """Stands for whatever ends a training."""
+
+
+def killed_after(steps: int) -> Callable[[int, int, str], None]:
+    def progress(done: int, total: int, note: str) -> None:
+        assert total == STEPS
+        if done == steps:
+            raise KilledError
+
+    return progress
+
+
+def digits_vit() -> nn.Module:
+    return made("digits", seed=0)
+
+
+def a_supernet() -> tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]:
+    network = supernet(digits_vit())
+    return network, SupernetLoss(network)
+
+
+def a_cut() -> tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]:
+    baseline = digits_vit()
+    cut = apply(baseline, Plan(describe(baseline).model, {"blocks.0.mlp": "merge", "blocks.1.attn": "drop"}))
+    return cut, ProgressiveLoss(cut, baseline)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("make", [a_supernet, a_cut])
+@pytest.mark.parametrize("stops", [(1,), (5, 7), (6, 11)])
+def test_a_training_that_was_stopped_ends_bit_for_bit_the_same(
+    make: Callable[[], tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]],
+    stops: tuple[int, ...],
+    tmp_path: Path,
+) -> None:
+    undisturbed, loss = make()
+    fit(undisturbed, loss, DATA, SETTINGS, CheckpointFile(tmp_path / "a.safetensors", "x"), silent)
+    interrupted, loss = make()
+    for stop in stops:
+        interrupted, loss = make()
+        with pytest.raises(KilledError):
+            fit(
+                interrupted,
+                loss,
+                DATA,
+                SETTINGS,
+                CheckpointFile(tmp_path / "b.safetensors", "x"),
+                killed_after(stop),
+            )
+    interrupted, loss = make()
+    fit(interrupted, loss, DATA, SETTINGS, CheckpointFile(tmp_path / "b.safetensors", "x"), silent)
+    expected = undisturbed.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in interrupted.state_dict().items())
+    assert not torch.equal(expected["network.head.weight"], digits_vit().state_dict()["head.weight"])
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_state(tmp_path: Path) -> None:
+    network, good = a_cut()
+    checkpoints = CheckpointFile(tmp_path / "c.safetensors", "x")
+    with pytest.raises(KilledError):
+        fit(network, good, DATA, SETTINGS, checkpoints, killed_after(4))
+
+    def bad(images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
+        return good(images, labels, moment) * float("nan")
+
+    with pytest.raises(TrainingError, match="nan at step 4"):
+        fit(network, bad, DATA, SETTINGS, checkpoints, silent)
+    saved = checkpoints.load()
+    assert saved is not None
+    assert saved.step == 4
+
+
+def test_lambda_starts_at_the_baseline_and_closes_half_way() -> None:
+    _, loss = a_cut()
+    lams = [loss.lam(Moment(step, 100, 0)) for step in range(100)]  # type: ignore[attr-defined]
+    assert lams[0] == 1.0
+    assert lams == sorted(lams, reverse=True)
+    assert lams[49] > 0
+    assert lams[50:] == [0.0] * 50
+
+
+def test_closing_leaves_a_network_that_can_be_merged() -> None:
+    cut, _ = a_cut()
+    close(cut, DATA, SETTINGS)  # type: ignore[arg-type]
+    assert cut.lam == 0.0
+    assert not torch.equal(cut.sites["blocks.0.mlp"].batch_norm.running_var, torch.ones(24))  # type: ignore[index,union-attr]
+
+
+def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> None:
+    baseline = load_model("deit_digits", pretrained=True)
+    plan = Plan("deit_digits", {f"blocks.{index}.mlp": "merge" for index in range(2, 9)})
+    data = DigitScenes(train_images=960, test_images=300)
+    settings = TrainSettings(epochs=1, batch_size=32)
+    untrained, cut = apply(baseline, plan), apply(baseline, plan)
+    close(untrained, data, settings)
+    fit(cut, ProgressiveLoss(cut, baseline), data, settings, CheckpointFile(tmp_path / "d.safetensors", "x"), silent)
+    close(cut, data, settings)
+    lost = accuracy(untrained, data.test_batches(batch_size=100))
+    assert accuracy(cut, data.test_batches(batch_size=100)) > lost + 0.1
+
+
+def test_accuracy_counts_every_image_once() -> None:
+    class Right(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images
+
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    logits = nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1]), 3).float()
+    batches = list(zip(logits.split(2), labels.split(2), strict=True))
+    assert accuracy(Right(), batches) == pytest.approx(3 / 5)
