@@ -30,7 +30,7 @@ class RunArguments:
     batch_size: int = 1
     budget_ms: float | None = None
     budget_ratio: float | None = None
-    max_seconds: float = 40.0
+    max_seconds: float = 30.0
     n_trials: int = 64
     supernet_epochs: int = 2
     progressive_epochs: int = 6

@@ -7,7 +7,7 @@ or file asked for is not here, 4 the budget cannot be met, 130 stopped by Ctrl-C
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from depthfinder.options import ProfileOptions, RunOptions, parse_model_kwargs, 
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
-    from depthfinder.run import Run, Stage
+    from depthfinder.run_folder import RunFolder
 
 _EPILOG_RUN = (
     "Example: depthfinder run --model deit_tiny_patch16_224 --checkpoint deit.safetensors "
@@ -60,15 +60,17 @@ def run_command(asked: RunOptions) -> None:
 
     The same command again resumes where it was stopped.
     """
-    from depthfinder.stages import ALL_STAGES
+    from depthfinder.run_folder import ALL_STAGES
 
-    run, finished_before = _carry_out(asked, _with_demo(asked), ALL_STAGES)
+    arguments = _with_demo(asked)
+    folder = _run_folder(asked, arguments)
+    finished = _carry_out(asked, arguments, folder, ALL_STAGES)
     if asked.as_json:
-        print(run.folder["result.json"].read_text(), end="")
+        print(folder["result.json"].read_text(), end="")
         return
-    if finished_before:
-        print(f"this run is finished already: {run.folder.path}")
-    _show_result(run.folder.path)
+    if finished:
+        print(f"this run is finished already: {folder.path}")
+    _show_result(folder.path)
 
 
 @search_app.command(epilog=_EPILOG_SEARCH)
@@ -79,17 +81,20 @@ def search_command(asked: RunOptions) -> None:
 
     Without --model it takes the network and the setting of the newest profile in the output folder.
     """
-    from depthfinder.stages import SEARCH_STAGES
+    from depthfinder.run_folder import SEARCH_STAGES
     from depthfinder.tables import finalists_table, show
 
-    run, _ = _carry_out(asked, _with_newest_profile(asked), SEARCH_STAGES)
+    arguments = _with_newest_profile(asked)
+    folder = _run_folder(asked, arguments)
+    finished = _carry_out(asked, arguments, folder, SEARCH_STAGES)
     if asked.as_json:
-        print(run.folder["search.json"].read_text(), end="")
+        print(folder["search.json"].read_text(), end="")
         return
-    finalists = json.loads(run.folder["search.json"].read_text())["finalists"]
-    show(finalists_table(finalists, run.budget.latency_ms))
-    print(f"plan: {run.folder['plan.json']}")
-    print(f"train, merge and measure it: depthfinder run --config {run.folder['args.yaml']} --output {asked.output}")
+    if finished:
+        print(f"this search is finished already: {folder.path}")
+    show(finalists_table(json.loads(folder["search.json"].read_text())))
+    print(f"plan: {folder['plan.json']}")
+    print(f"train, merge and measure it: depthfinder run --config {folder['args.yaml']} --output {asked.output}")
 
 
 @profile_app.command(epilog=_EPILOG_PROFILE)
@@ -143,23 +148,30 @@ def report_command(
     _show_result(run_folder)
 
 
-def _carry_out(asked: RunOptions, arguments: "RunArguments", stages: "Mapping[str, Stage]") -> "tuple[Run, bool]":
-    """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
-    from depthfinder.arguments import claim
-    from depthfinder.run import Run, carry_out
+def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
     from depthfinder.run_folder import RunFolder
 
-    folder = RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
+    return RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
+
+
+def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:
+    """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
+    from depthfinder.arguments import claim
+
+    if all(folder.is_done(stage) for stage in stages):
+        claim(folder["args.yaml"], arguments)
+        return True
+    from depthfinder.run import Run
+    from depthfinder.stages import carry_out
+
     run = Run(arguments, folder, asked.output / "profiles", Watch())
-    finished = all(folder.is_done(stage) for stage in stages)
-    if not finished:
-        run.check()
+    run.check()
     folder.path.mkdir(parents=True, exist_ok=True)
     claim(folder["args.yaml"], arguments)
     log_to(folder["log.txt"])
     with run.watch.signals():
         carry_out(run, stages)
-    return run, finished
+    return False
 
 
 def _with_newest_profile(asked: RunOptions) -> "RunArguments":

@@ -77,10 +77,17 @@ class Watch:
         print("stopping after this step; once more stops at once", file=sys.stderr)
 
 
+class _ToStderr(logging.Handler):
+    """Looks stderr up for every line: while a bar is shown, lines have to pass above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def log_to(path: Path | None) -> None:
     """Sends the log to stderr and, with the time of each line, to the end of the file at `path`."""
     log.setLevel(logging.INFO)
-    log.handlers = [logging.StreamHandler()]
+    log.handlers = [_ToStderr()]
     if path is not None:
         file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -74,7 +74,7 @@ class ProfileOptions:
         int | None,
         _option("Images that the deployed network takes at once; 1 by default.", "--batch-size", "-b", min=1),
     ] = None
-    max_seconds: Annotated[float, _option("Time to spend on measuring the table.", callback=_positive)] = 40.0
+    max_seconds: Annotated[float, _option("Time to spend on measuring the table.", callback=_positive)] = 30.0
     seed: Annotated[int, _option("Decides everything that is drawn at random.", min=0)] = 0
     output: Annotated[Path, _option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
     as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False

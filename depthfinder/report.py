@@ -21,6 +21,7 @@ def write_report(folder: RunFolder) -> None:
     )
     page = environment.get_template("report.html.jinja").render(
         result=result,
+        seconds=folder.seconds(),
         profile=profile,
         finalists=found["finalists"],
         block_map=block_map(profile.signatures, result.plan),

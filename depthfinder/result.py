@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latency.timing import Ratio
 from profiles.files import write_whole
-from profiles.measurement import Measurement
+from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
 
 
@@ -30,7 +29,7 @@ class RunResult:
     """Baseline and pruned network side by side, timed in the same rounds.
 
     `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
-    but nothing learned: what the training was needed for.
+    but nothing learned: what the training was needed for. `seconds` are those of the stages before the measurement.
     """
 
     model: str

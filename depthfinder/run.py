@@ -1,7 +1,6 @@
-"""One run, stage after stage; each leaves its result in the run folder, and a stage that is done is not done again."""
+"""One run: what was asked for, and what every stage needs of it."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from depthfinder.arguments import RunArguments
-from depthfinder.console import Stopped, Watch, log
+from depthfinder.console import Watch
 from depthfinder.run_folder import RunFolder
 from latency.device import Device
 from latency.devices import open_device
@@ -114,19 +113,3 @@ def build_data(arguments: RunArguments, model: nn.Module, chain: Chain) -> Image
     if digits.input_size != chain.input_size:
         raise DataError(f"digits are images of {digits.input_size}, {arguments.model} takes {chain.input_size}")
     return digits
-
-
-def carry_out(run: Run, stages: Mapping[str, Stage]) -> None:
-    """Carries out those of `stages` that are not done yet."""
-    for name, stage in stages.items():
-        if run.folder.is_done(name):
-            log.info("%s: done before", name)
-            continue
-        started = time.monotonic()
-        try:
-            with run.watch.stage(name):
-                stage(run)
-        except (Stopped, KeyboardInterrupt):
-            run.folder.note(name, seconds=time.monotonic() - started, done=False)
-            raise
-        run.folder.note(name, seconds=time.monotonic() - started, done=True)

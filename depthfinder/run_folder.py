@@ -3,8 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from profiles.files import write_whole
+
+SEARCH_STAGES: Final = ("profile", "supernet", "search")
+ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -44,7 +45,7 @@ def profile_stage(run: Run) -> None:
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
     if known is not None:
         path, found = known
-        log.info("continuing from the profile %s, measured %s: nothing is measured again", path, found.created)
+        log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
     else:
         found = profile(
             run.model,
@@ -103,6 +104,7 @@ def search_stage(run: Run) -> None:
 
     finalists = measure_finalists(result, run.budget, time_plans)
     record = {
+        "budget_ms": run.budget.latency_ms,
         "evaluated": [
             {"choices": dict(c.plan.choices), "score": c.score, "latency_ms": c.latency_ms} for c in result.candidates
         ],
@@ -189,13 +191,30 @@ def report_stage(run: Run) -> None:
     write_report(run.folder)
 
 
-SEARCH_STAGES: Final[dict[str, Stage]] = {"profile": profile_stage, "supernet": supernet_stage, "search": search_stage}
-ALL_STAGES: Final[dict[str, Stage]] = SEARCH_STAGES | {
+STAGES: Final[dict[str, Stage]] = {
+    "profile": profile_stage,
+    "supernet": supernet_stage,
+    "search": search_stage,
     "train": train_stage,
     "merge": merge_stage,
     "measure": measure_stage,
     "report": report_stage,
 }
+
+
+def carry_out(run: Run, names: Sequence[str]) -> None:
+    """Carries out those of the stages that are not done yet, and notes how long each took."""
+    for name in names:
+        if run.folder.is_done(name):
+            log.info("%s: done before", name)
+            continue
+        started, done = time.monotonic(), False
+        try:
+            with run.watch.stage(name):
+                STAGES[name](run)
+            done = True
+        finally:
+            run.folder.note(name, seconds=time.monotonic() - started, done=done)
 
 
 def _check_budget(run: Run) -> None:

@@ -1,6 +1,6 @@
 """Tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -49,11 +49,11 @@ def profile_table(profile: Profile) -> Table:
     return table
 
 
-def finalists_table(finalists: Sequence[Mapping[str, Any]], budget_ms: float) -> Table:
+def finalists_table(search: Mapping[str, Any]) -> Table:
     """The candidates that were measured, the winner first."""
-    title = f"measured beside the baseline, for {budget_ms:.3f} ms"
+    title = f"measured beside the baseline, for {search['budget_ms']:.3f} ms"
     table = Table("blocks cut", "score", "predicted, ms", "measured, ms", "of the baseline", "fits", title=title)
-    for finalist in finalists:
+    for finalist in search["finalists"]:
         table.add_row(
             str(len(finalist["choices"])),
             f"{finalist['score']:.4f}",

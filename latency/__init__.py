@@ -1,0 +1,1 @@
+"""What a block costs: devices, timing, the fit in context, and the files that are handed over."""

@@ -9,21 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency.device import Program, Sample
-from profiles.measurement import Measurement, bootstrap_interval
+from profiles.measurement import Measurement, Ratio, bootstrap_interval
 from pruner.progress import Progress, silent
 
 _SAMPLE_MS = 12.0  # a sample lasts about this long: thousands of times the timer's own cost
 _MIN_RUNS, _MAX_RUNS = 3, 50
 _MIN_ROUNDS, _MAX_ROUNDS = 12, 120
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One program's median against another's, with its 95 % interval."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

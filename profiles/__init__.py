@@ -1,0 +1,1 @@
+"""Measured truth: the records, the files, and what guards them."""

@@ -42,6 +42,15 @@ class Measurement:
         return cls(median, p10, p90, p75 - p25, low, high, float(np.median(cpu_ms)), len(wall_ms))
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """One program's median against another's, with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
 def bootstrap_interval(samples: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of the median of `samples` (n, 1), or of the ratio of the medians of its two columns (n, 2).
 

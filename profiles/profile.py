@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from profiles.measurement import Measurement
@@ -102,6 +103,13 @@ class Profile:
         judged = [anchor for anchor in self.anchors if anchor.held_out] or list(self.anchors)
         errors = sorted(abs(anchor.error) for anchor in judged)
         return errors[math.ceil(0.9 * len(errors)) - 1]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the profile to `path` as JSON, and its table beside it as CSV."""
+        # Imported here: the store reads and writes this very class.
+        from profiles.store import save_profile
+
+        save_profile(self, Path(path))
 
     @property
     def baseline(self) -> Measurement:

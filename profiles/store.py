@@ -43,10 +43,10 @@ def save_profile(profile: Profile, path: Path) -> None:
     write_whole(path, json.dumps(head | record, indent=1, allow_nan=False) + "\n")
 
 
-def load_profile(path: Path) -> Profile:
-    """Raises `ProfileError` when the file is not a whole, unaltered profile of a version this program knows."""
+def load_profile(path: str | Path) -> Profile:
+    """The profile in a JSON file. Raises `ProfileError` when it is not whole, was altered, or is of another version."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise ProfileError(f"there is no profile {path}") from error
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""Which plan to choose under a latency budget."""

@@ -62,7 +62,7 @@ def search(
         raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
     check_reachable(chain, profile, budget)
     study = optuna.create_study(study_name=study_name, storage=storage, direction="maximize", load_if_exists=True)
-    trials = list(study.trials)
+    trials = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     done = [Plan.from_json(trial.user_attrs[_PLAN]) for trial in trials]
     while len(done) < n_trials:
         plan = _propose(chain, profile, budget, trials, set(done), seed)

@@ -1,0 +1,1 @@
+"""Labelled images: built in, and in folders."""

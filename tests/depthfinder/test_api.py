@@ -1,0 +1,56 @@
+"""The public door, used as a notebook would use it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+import depthfinder as df
+from networks import SHAPES
+
+
+def test_from_a_name_to_a_measured_onnx_file(tmp_path: Path) -> None:
+    entry, kwargs = SHAPES["deit"]
+    torch.manual_seed(0)
+    model = df.load_model(entry, **kwargs)
+    chain = df.describe(model)
+    assert chain.num_plans == 2**3 * 3**3
+
+    table = df.profile(model, device="null", max_seconds=0.1)
+    table.save(tmp_path / "profile.json")
+    assert df.load_profile(tmp_path / "profile.json") == table
+
+    network = df.supernet(model).eval()
+    images = torch.randn(8, *chain.input_size, generator=torch.Generator().manual_seed(0))
+    expected = network(images)
+
+    def closeness(plans: object) -> list[float]:
+        scores = []
+        for plan in plans:  # type: ignore[attr-defined]
+            network.select(plan)
+            scores.append(-float((network(images) - expected).detach().abs().max()))
+        return scores
+
+    budget_ms = 0.6 * table.baseline.median_ms
+    result = df.search(chain, table, budget_ms=budget_ms, evaluate=closeness, n_trials=12)
+    assert result.best is result.candidates[0]
+    assert result.best.latency_ms <= budget_ms
+
+    cut = df.apply(model, result.best.plan)
+    cut.set_lambda(0.0)
+    merged = df.merge(cut.eval())
+    assert df.measure(merged, device="null").median_ms <= budget_ms
+    parity = df.export(merged, tmp_path / "merged.onnx")
+    assert parity.same_top1 == parity.images
+    session = onnxruntime.InferenceSession(tmp_path / "merged.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(logits, merged(images).detach().numpy(), atol=1e-4)
+
+
+def test_a_real_runtime_gives_a_figure_with_its_spread() -> None:
+    entry, kwargs = SHAPES["deit"]
+    measured = df.measure(df.load_model(entry, **kwargs), device="ort-cpu", seconds=0.2)
+    assert 0 < measured.p10_ms <= measured.low_ms <= measured.median_ms <= measured.high_ms <= measured.p90_ms
+    assert measured.n >= 12
+    assert measured.cpu_ms > 0

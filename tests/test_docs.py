@@ -1,0 +1,41 @@
+"""The documents are held to what stands: the files they name are there, the commands they show are taken."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from depthfinder.cli import app
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text()
+    named = re.findall(r"`((?:depthfinder|latency|profiles|pruner|search|tests|benchmarks|recipes)/[\w/.-]*)`", text)
+    named += re.findall(r"\]\(((?!http)[^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
+    missing = [name for name in named if not ((ROOT / name).exists() or (document.parent / name).exists())]
+    assert not missing
+
+
+def commands() -> list[str]:
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    return sorted(set(re.findall(r"^ {4}(depthfinder [^\n]+)$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
+    name, *words = shlex.split(command, comments=True)[1:]
+    known = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+    options = [word for word in words if word.startswith("-")]
+    assert all(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known) for option in options)
+
+
+def test_the_readme_quotes_what_the_benchmark_printed() -> None:
+    rows = [line for line in (ROOT / "benchmarks/results/demo.md").read_text().splitlines() if line.startswith("|")]
+    assert len(rows) >= 5
+    assert all(row in (ROOT / "README.md").read_text() for row in rows)
