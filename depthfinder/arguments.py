@@ -31,9 +31,9 @@ class RunArguments:
     budget_ms: float | None = None
     budget_ratio: float | None = None
     max_seconds: float = 30.0
-    n_trials: int = 64
+    n_trials: int = 48
     supernet_epochs: int = 2
-    progressive_epochs: int = 6
+    progressive_epochs: int = 5
     train_batch_size: int = 64
     lr: float = 5e-4
     seed: int = 0
