@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,28 @@ class DifferentRunError(Exception):
     """The run folder belongs to a run that was asked for something else."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunArguments:
     """Everything that decides what a run finds; two runs of equal arguments find the same plan on the same table."""
 
     model: str
-    pretrained: bool = False
-    checkpoint: str | None = None
-    model_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    dataset: str = "folder"
-    data_dir: str | None = None
-    device: str = "ort-cpu"
-    threads: int = 1
-    batch_size: int = 1
-    budget_ms: float | None = None
-    budget_ratio: float | None = None
-    max_seconds: float = 30.0
-    n_trials: int = 48
-    supernet_epochs: int = 2
-    progressive_epochs: int = 5
-    train_batch_size: int = 64
-    lr: float = 5e-4
-    seed: int = 0
+    pretrained: bool
+    checkpoint: str | None
+    model_kwargs: Mapping[str, Any]
+    dataset: str
+    data_dir: str | None
+    device: str
+    threads: int
+    batch_size: int
+    budget_ms: float | None
+    budget_ratio: float | None
+    max_seconds: float
+    n_trials: int
+    supernet_epochs: int
+    progressive_epochs: int
+    train_batch_size: int
+    lr: float
+    seed: int
 
     @property
     def default_experiment(self) -> str:

@@ -59,7 +59,11 @@ class Device(ABC, Generic[Fragment]):
 
     @abstractmethod
     def assemble(self, fragments: Sequence[Fragment], images: Tensor) -> Program:
-        """The program that runs `fragments` one after another, the first of them on `images` (B, ...)."""
+        """The program that runs `fragments` one after another, the first of them on `images` (B, ...).
+
+        A fragment may stand in several places, and then has weights of its own in each: a network whose blocks share
+        their weights keeps them in the cache, and is faster than the one that will be deployed.
+        """
 
     @property
     @abstractmethod

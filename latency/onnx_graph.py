@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import onnx
 import onnx.compose
+import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,11 @@ def to_onnx(module: nn.Module, example: Tensor, *, opset: int = OPSET) -> onnx.M
 
 
 def join(fragments: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
-    """One model that runs the fragments one after another, each on the output of the one before."""
+    """One model that runs the fragments one after another, each on the output of the one before.
+
+    A fragment may stand in several places. Each place gets weights of its own, a little apart from the others': equal
+    weights stay in the cache, and a network of such blocks was 5 % faster than the one that would be deployed.
+    """
     graph = onnx.GraphProto(name="network")
     flows = ""
     for index, fragment in enumerate(fragments):
@@ -57,11 +63,18 @@ def join(fragments: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
         else:
             graph.input.extend(part.input)
         graph.node.extend(part.node)
-        graph.initializer.extend(part.initializer)
+        graph.initializer.extend(_told_apart(tensor, index) for tensor in part.initializer)
         flows = part.output[0].name
         last = part.output
     graph.output.extend(last)
     return onnx.helper.make_model(graph, opset_imports=fragments[0].opset_import, ir_version=fragments[0].ir_version)
+
+
+def _told_apart(tensor: onnx.TensorProto, place: int) -> onnx.TensorProto:
+    """A matrix of weights changed by a few thousandths, differently in every place; all else as it is."""
+    if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
+        return tensor
+    return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1 + place / 4096), tensor.name)
 
 
 def _rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:

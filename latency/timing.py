@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency.device import Program, Sample
-from profiles.measurement import Measurement, Ratio, bootstrap_interval
+from profiles.measurement import Measurement, Ratio
 from pruner.progress import Progress, silent
 
 _SAMPLE_MS = 12.0  # a sample lasts about this long: thousands of times the timer's own cost
@@ -19,20 +19,33 @@ _MIN_ROUNDS, _MAX_ROUNDS = 12, 120
 
 @dataclass(frozen=True)
 class Timings:
-    """The samples of programs that were timed in the same rounds: `samples[name][round]`."""
+    """The samples of programs that were timed in the same rounds: `samples[name][round]`.
+
+    A machine changes its speed from one second to the next, by a quarter and more where it is shared. What slows all
+    programs of a round alike is taken out of the medians: each round is divided by how slow it was, which is the
+    geometric mean over the programs of sample / median.
+    """
 
     samples: Mapping[str, Sequence[Sample]]
 
     def measurement(self, name: str) -> Measurement:
         wall_ms = [sample.wall_ms for sample in self.samples[name]]
-        return Measurement.of(wall_ms, [sample.cpu_ms for sample in self.samples[name]])
+        cpu_ms = [sample.cpu_ms for sample in self.samples[name]]
+        return Measurement.of(wall_ms, cpu_ms, wall_ms / self._slowness())
 
     def ratio(self, name: str, base: str) -> Ratio:
-        """The median of `name` over that of `base`; rounds are resampled as pairs."""
-        pairs = np.array([[a.wall_ms, b.wall_ms] for a, b in zip(self.samples[name], self.samples[base], strict=True)])
-        top, bottom = np.median(pairs, axis=0)
-        low, high = bootstrap_interval(pairs)
-        return Ratio(float(top / bottom), low, high)
+        """How `name` compares with `base`: the median over the rounds of the ratio of their samples."""
+        pairs = zip(self.samples[name], self.samples[base], strict=True)
+        return Ratio.of([sample.wall_ms / beside.wall_ms for sample, beside in pairs])
+
+    def _slowness(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Of each round, 1 for one of median speed; of one program alone it cannot be told."""
+        walls = np.array([[sample.wall_ms for sample in samples] for samples in self.samples.values()])
+        if len(walls) == 1:
+            return np.ones(walls.shape[1])
+        slowness = np.exp(np.log(walls / np.median(walls, axis=1, keepdims=True)).mean(axis=0))
+        normalised: np.ndarray[tuple[int], np.dtype[np.float64]] = slowness / np.median(slowness)
+        return normalised
 
 
 def time_interleaved(

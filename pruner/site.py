@@ -1,7 +1,6 @@
 """A place where an opened network may be cut: every choice's path over one set of weights."""
 
 import operator
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 
 import torch
@@ -11,50 +10,34 @@ from pruner.chain import Block
 from pruner.plan import DROP, KEEP
 
 
-class Site(nn.Module, ABC):
-    """Stands where a block stood, and computes what `choice` makes of it.
+class Site(nn.Module):
+    """Stands where a block x + branch(x) stood, and computes what `choice` makes of it.
 
     The gate `lam` runs from 1, where every choice computes exactly what the block did, to 0, where `merged` is exact.
-    A new kind of site defines `branch` and, if it offers more than `drop`, overrides `_cut` and `_cut_merged`.
+    A site knows `keep` and `drop`; one that offers more overrides `forward` and `merged` for what it adds.
     """
 
     def __init__(self, block: Block, branch: nn.Sequential) -> None:
         super().__init__()
         self.block = block
-        self.branch = branch  # the block computes x + branch(x)
+        self.branch = branch
         self.choice = KEEP
         self.lam = 1.0
 
     def select(self, choice: str, lam: float) -> None:
         """Chooses the path that `forward` takes, and how far towards it the gate stands."""
-        if choice not in self.block.choices:
-            raise ValueError(f"block {self.block.name} offers {', '.join(self.block.choices)}, not {choice!r}")
         self.choice, self.lam = choice, lam
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.choice == KEEP:
-            kept: Tensor = x + self.branch(x)
-            return kept
-        if self.choice == DROP:
-            return x if self.lam == 0 else x + gated(self.lam, self.branch(x), torch.zeros_like(x))
-        return self._cut(x)
+        if self.choice == DROP and self.lam == 0:
+            return x
+        y: Tensor = self.branch(x)
+        return x + (y if self.choice == KEEP else gated(self.lam, y, torch.zeros_like(y)))
 
     def merged(self) -> nn.Module | None:
         """What the choice computes at `lam` 0, as a plain torch module that shares weights with this site where it
         can; None when nothing is left of the block."""
-        if self.choice == KEEP:
-            return residual(self.branch)
-        if self.choice == DROP:
-            return None
-        return self._cut_merged()
-
-    @abstractmethod
-    def _cut(self, x: Tensor) -> Tensor:
-        """The path of every choice other than `keep` and `drop`."""
-
-    @abstractmethod
-    def _cut_merged(self) -> nn.Module:
-        """The same at `lam` 0, folded."""
+        return None if self.choice == DROP else residual(self.branch)
 
 
 def gated(lam: float, full: Tensor, cut: Tensor) -> Tensor:

@@ -31,6 +31,10 @@ class Budget:
     def relative(cls, ratio: float, profile: Profile) -> "Budget":
         return cls(ratio * profile.baseline.median_ms, ratio)
 
+    def tightened(self, share: float) -> "Budget":
+        """The budget less a share of it: what to aim at so that what is measured later still fits."""
+        return Budget(self.latency_ms * (1 - share), None if self.ratio is None else self.ratio * (1 - share))
+
     def admits(self, profile: Profile, plan: CutPlan) -> bool:
         """Whether the table says that the plan fits; compared as summed, without rounding."""
         return profile.latency_ms(plan) <= self.latency_ms

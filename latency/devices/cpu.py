@@ -1,5 +1,6 @@
 """PyTorch on the processor, eager."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +23,7 @@ class TorchCpu(Device[nn.Module]):
         return module.eval()
 
     def assemble(self, fragments: Sequence[nn.Module], images: Tensor) -> Program:
-        return _EagerProgram(nn.Sequential(*fragments), images, self.threads)
+        return _EagerProgram(nn.Sequential(*(copy.deepcopy(fragment) for fragment in fragments)), images, self.threads)
 
 
 class _EagerProgram(Program):

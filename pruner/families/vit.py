@@ -21,16 +21,21 @@ class VisionTransformers(Family):
     name = "vit"
 
     def recognises(self, model: nn.Module) -> bool:
-        # A subclass of the block may compute something else (parallel branches, post-norm).
-        return isinstance(model, VisionTransformer) and all(type(block) is TimmBlock for block in model.blocks)
+        # A subclass may compute something else (parallel branches, post-norm, blocks that are fed more than tokens).
+        return (
+            isinstance(model, VisionTransformer)
+            and type(model).forward_features is VisionTransformer.forward_features
+            and all(type(block) is TimmBlock for block in model.blocks)
+        )
 
     def open(self, model: nn.Module) -> list[Site]:
         network: Any = model
         tokens = network.patch_embed.num_patches + network.num_prefix_tokens
+        shape = f"tokens={tokens} dim={network.embed_dim}"
         sites: list[Site] = []
         for index, block in enumerate(network.blocks):
-            attention = _attention_site(f"blocks.{index}.attn", block, tokens)
-            ffn = _ffn_site(f"blocks.{index}.mlp", block, tokens)
+            attention = _attention_site(f"blocks.{index}.attn", block, shape)
+            ffn = _ffn_site(f"blocks.{index}.mlp", block, shape)
             network.blocks[index] = nn.Sequential(OrderedDict(attn=attention, mlp=ffn))
             sites += [attention, ffn]
         return sites
@@ -40,16 +45,6 @@ class VisionTransformers(Family):
 
     def head(self, model: nn.Module) -> nn.Module:
         return _Head(model)
-
-
-class AttentionSite(Site):
-    """x + attn(norm(x)). Attention is no linear map of its input, so it can be dropped but not folded."""
-
-    def _cut(self, x: Tensor) -> Tensor:
-        raise AssertionError(f"{self.block.name} has no path for {self.choice!r}")
-
-    def _cut_merged(self) -> nn.Module:
-        raise AssertionError(f"{self.block.name} has no path for {self.choice!r}")
 
 
 class FFNSite(Site):
@@ -64,7 +59,13 @@ class FFNSite(Site):
             self.batch_norm = nn.BatchNorm1d(len(weight), device=weight.device, dtype=weight.dtype)
             self.batch_norm.load_state_dict({"weight": weight, "bias": norm.bias}, strict=False)
 
-    def _cut(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        return self._without_activation(x) if self.choice == MERGE else super().forward(x)
+
+    def merged(self) -> nn.Module | None:
+        return self._folded() if self.choice == MERGE else super().merged()
+
+    def _without_activation(self, x: Tensor) -> Tensor:
         branch: Any = self.branch
         mlp = branch.mlp
         # In training the BatchNorm sees every input from the first step on, so that its statistics are current when
@@ -81,7 +82,7 @@ class FFNSite(Site):
         return x + cast(Tensor, y)
 
     @torch.no_grad()
-    def _cut_merged(self) -> nn.Linear:
+    def _folded(self) -> nn.Linear:
         """Folded in float64: y = x + g * (W2 (W1 (a * (x - mean) + beta) + b1) + b2), a = gamma / sqrt(var + eps)."""
         branch: Any = self.branch
         fc1, fc2, norm = branch.mlp.fc1, branch.mlp.fc2, self.batch_norm
@@ -105,35 +106,30 @@ class FFNSite(Site):
         return merged
 
 
-def _attention_site(name: str, block: Any, tokens: int) -> AttentionSite:
-    attention = block.attn
-    kind = type(attention).__name__
-    heads = getattr(attention, "num_heads", "?")
-    signature = f"vit.attn tokens={tokens} dim={block.norm1.weight.numel()} heads={heads} type={kind}"
-    branch = without_identities(norm=block.norm1, attn=attention, scale=block.ls1, drop_path=block.drop_path1)
-    return AttentionSite(Block(name, "vit.attn", signature + _scaled(branch), (KEEP, DROP)), branch)
+def _attention_site(name: str, block: Any, shape: str) -> Site:
+    branch = without_identities(norm=block.norm1, attn=block.attn, scale=block.ls1, drop_path=block.drop_path1)
+    signature = f"vit.attn {shape} heads={getattr(block.attn, 'num_heads', 1)} {_weight(block.attn, branch)}"
+    return Site(Block(name, "vit.attn", signature, (KEEP, DROP)), branch)
 
 
-def _ffn_site(name: str, block: Any, tokens: int) -> FFNSite:
-    mlp = block.mlp
-    branch = without_identities(norm=block.norm2, mlp=mlp, scale=block.ls2, drop_path=block.drop_path2)
-    dim = block.norm2.weight.numel()
+def _ffn_site(name: str, block: Any, shape: str) -> FFNSite:
+    mlp, norm = block.mlp, block.norm2
+    branch = without_identities(norm=norm, mlp=mlp, scale=block.ls2, drop_path=block.drop_path2)
     foldable = (
         type(mlp) is Mlp
-        and isinstance(block.norm2, nn.LayerNorm)
-        and isinstance(mlp.norm, nn.Identity)
         and isinstance(mlp.fc1, nn.Linear)
-        and isinstance(mlp.fc2, nn.Linear)
+        and isinstance(mlp.norm, nn.Identity)
+        and isinstance(norm, nn.LayerNorm)
+        and norm.bias is not None
     )
+    act = f"act={type(mlp.act).__name__} " if foldable else ""
     choices = (KEEP, MERGE, DROP) if foldable else (KEEP, DROP)
-    hidden = mlp.fc1.out_features if foldable else "?"
-    activation = type(mlp.act).__name__ if foldable else type(mlp).__name__
-    signature = f"vit.ffn tokens={tokens} dim={dim} hidden={hidden} act={activation}"
-    return FFNSite(Block(name, "vit.ffn", signature + _scaled(branch), choices), branch)
+    return FFNSite(Block(name, "vit.ffn", f"vit.ffn {shape} {act}{_weight(mlp, branch)}", choices), branch)
 
 
-def _scaled(branch: nn.Sequential) -> str:
-    return " layer_scale" if hasattr(branch, "scale") else ""
+def _weight(module: nn.Module, branch: nn.Sequential) -> str:
+    """What else tells two blocks of the same shape apart: the kind of module, and every parameter in the branch."""
+    return f"{type(module).__name__} parameters={sum(parameter.numel() for parameter in branch.parameters())}"
 
 
 def _after(branch: nn.Sequential) -> list[nn.Module]:

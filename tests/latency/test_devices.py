@@ -32,6 +32,14 @@ def test_a_network_can_be_run_whole_and_in_pieces(name: str) -> None:
         assert sample.cpu_ms >= 0
 
 
+def test_torch_gives_each_place_weights_of_its_own() -> None:
+    opened = open_device("cpu")
+    layer = opened.compile(nn.Linear(8, 8), torch.ones(1, 8))
+    program = opened.assemble([layer, layer, layer], torch.ones(1, 8))
+    places = {parameter.data_ptr() for parameter in program._network.parameters()}  # type: ignore[attr-defined]
+    assert len(places) == 6
+
+
 @pytest.mark.parametrize("name", DEVICES)
 def test_a_device_says_what_it_is(name: str) -> None:
     setting = open_device(name, threads=2).setting(batch_size=3)

@@ -44,11 +44,38 @@ def test_a_noisy_program_is_given_half_as_many_rounds_again() -> None:
     assert (quiet.measurement("a").n, noisy.measurement("a").n) == (12, 18)
 
 
-def test_what_slows_both_leaves_the_ratio_alone() -> None:
-    drift = [1.0, 1.0, 3.0, 1.0, 1.0, 3.0, 1.0]
-    samples = {name: [Sample(scale * d, 0.0) for d in drift] for name, scale in (("base", 10.0), ("cut", 7.0))}
-    ratio = Timings(samples).ratio("cut", "base")
-    assert ratio.median == ratio.low == ratio.high == pytest.approx(0.7)
+def test_what_slows_all_programs_alike_leaves_ratio_and_medians_alone() -> None:
+    drift = [1.0, 1.3, 1.3, 1.0, 1.3, 3.0, 1.0, 1.3, 1.0]
+    scales = {"base": 10.0, "cut": 7.0, "other": 2.0}
+    timings = Timings({name: [Sample(scale * d, 0.0) for d in drift] for name, scale in scales.items()})
+    ratio = timings.ratio("cut", "base")
+    assert ratio.median == pytest.approx(0.7)
+    assert ratio.low == pytest.approx(ratio.high)
+    for name, scale in scales.items():
+        measurement = timings.measurement(name)
+        assert measurement.median_ms == pytest.approx(1.3 * scale)
+        assert measurement.low_ms == pytest.approx(measurement.high_ms)
+        assert measurement.p90_ms > 1.6 * scale, "the percentiles are those of the wall clock as it was"
+
+
+def test_two_speeds_of_the_machine_do_not_blur_the_medians() -> None:
+    random = np.random.default_rng(0)
+    speeds = random.choice([1.0, 1.25], size=101)
+    own = 1 + 0.02 * random.standard_normal((2, 101))
+    samples = {
+        n: [Sample(s * d * o, 0.0) for d, o in zip(speeds, own[i], strict=True)]
+        for i, (n, s) in enumerate({"base": 4.0, "cut": 2.8}.items())
+    }
+    timings = Timings(samples)
+    medians = timings.measurement("cut").median_ms / timings.measurement("base").median_ms
+    assert medians == pytest.approx(timings.ratio("cut", "base").median, rel=1e-6)
+    assert medians == pytest.approx(0.7, rel=0.01)
+
+
+def test_one_program_alone_keeps_its_spread() -> None:
+    measurement = Timings({"a": [Sample(wall, 0.0) for wall in (1.0, 2.0, 3.0, 4.0, 5.0)]}).measurement("a")
+    assert measurement.median_ms == 3.0
+    assert measurement.low_ms < 3.0 < measurement.high_ms
 
 
 def test_a_measurement_states_its_spread() -> None:

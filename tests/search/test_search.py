@@ -176,6 +176,12 @@ def test_noise_that_straddles_the_budget_leaves_the_plan_to_a_safer_one() -> Non
     finalists = measure_finalists(ranked(6.9, 6.0), Budget(7.0), machine)
     assert len(finalists[0].candidate.plan.choices) == 2
     assert not finalists[1].fits
+    assert finalists[1].measured.median_ms < 7.0 < finalists[1].measured.high_ms
+
+
+def test_a_tightened_budget_is_less_in_both_its_figures() -> None:
+    assert Budget(8.0, ratio=0.5).tightened(0.25) == Budget(6.0, ratio=0.375)
+    assert Budget(8.0).tightened(0.25) == Budget(6.0)
 
 
 def test_later_candidates_are_measured_only_when_none_before_them_fits() -> None:
