@@ -17,7 +17,7 @@ from depthfinder.pictures import block_map, latency_bars, pareto
 from depthfinder.result import RunResult
 from profiles.store import load_profile
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
     "seed",
     "baseline",
@@ -49,9 +49,10 @@ def main() -> None:
     lines = [title, "", f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
     lines += [row(seed, folders[seed], result) for seed, result in results.items()]
     print(*lines, sep="\n")
-    (HERE / "results" / "demo.md").write_text("\n".join(lines) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "demo.md").write_text("\n".join(lines) + "\n")
     records = {seed: json.loads((folder / "result.json").read_text()) for seed, folder in folders.items()}
-    (HERE / "results" / "demo.json").write_text(json.dumps(records, indent=1) + "\n")
+    (RESULTS / "demo.json").write_text(json.dumps(records, indent=1) + "\n")
     if arguments.pictures:
         draw(folders[first], results[first], arguments.pictures)
 

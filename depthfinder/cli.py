@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthfinder.console import Stopped, Watch, log_to
-from depthfinder.options import ProfileOptions, RunOptions, parse_model_kwargs, takes
+from depthfinder.options import ProfileOptions, RunOptions, format_model_kwargs, parse_model_kwargs, takes
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -184,7 +184,7 @@ def _with_newest_profile(asked: RunOptions) -> "RunArguments":
         asked = dataclasses.replace(
             asked,
             model=known.model,
-            model_kwargs=[f"{name}={value}" for name, value in known.model_kwargs.items()] + (asked.model_kwargs or []),
+            model_kwargs=format_model_kwargs(known.model_kwargs) + (asked.model_kwargs or []),
             device=asked.device or setting.device,
             threads=asked.threads or setting.threads,
             batch_size=asked.batch_size or setting.batch_size,

@@ -2,8 +2,9 @@
 
 import dataclasses
 import inspect
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -33,10 +34,22 @@ def _from_yaml(context: typer.Context, path: Path | None) -> Path | None:
     unknown = sorted(set(values) - {parameter.name for parameter in context.command.params})
     if unknown:
         raise typer.BadParameter(f"{path} names options that this command has not: {', '.join(map(str, unknown))}")
-    kwargs = values.get("model_kwargs") or {}
-    values["model_kwargs"] = [f"{name}={yaml.safe_dump(value).strip()}" for name, value in kwargs.items()]
+    values["model_kwargs"] = format_model_kwargs(values.get("model_kwargs") or {})
     context.default_map = {name: value for name, value in values.items() if value is not None}
     return path
+
+
+def format_model_kwargs(kwargs: Mapping[str, Any]) -> list[str]:
+    """{'depth': 6, ...} -> ['depth=6', ...], as `parse_model_kwargs` reads it back."""
+    return [f"{name}={json.dumps(value)}" for name, value in kwargs.items()]
+
+
+def _typed_value(text: str) -> Any:
+    """JSON where it is JSON (YAML 1.1 takes 1e-5 for a word), else as YAML would read it: True, None, a word."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return yaml.safe_load(text)
 
 
 def parse_model_kwargs(pairs: list[str] | None, img_size: int | None) -> dict[str, Any]:
@@ -46,7 +59,7 @@ def parse_model_kwargs(pairs: list[str] | None, img_size: int | None) -> dict[st
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{pair!r} is not of the form name=value")
-        kwargs[name] = yaml.safe_load(value.removesuffix("\n..."))
+        kwargs[name] = _typed_value(value)
     if img_size is not None:
         kwargs["img_size"] = img_size
     return kwargs

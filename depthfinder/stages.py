@@ -23,7 +23,7 @@ from pruner.plan import Plan
 from pruner.progressive import ProgressiveLoss, close
 from pruner.supernet import SupernetLoss
 from pruner.surgery import Cut, apply, merge, supernet
-from pruner.training import accuracy, fit, load_network
+from pruner.training import TrainSettings, accuracy, fit, load_network
 from search.feasible import check_reachable
 from search.finalists import measure_finalists
 from search.search import search
@@ -32,7 +32,8 @@ _EVALUATION_BATCH: Final = 128
 _FINALIST_SECONDS: Final = 10.0
 _VERDICT_SECONDS: Final = 12.0
 # The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
-# weights happen to lie decides it. The search aims that far below the budget.
+# weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
+# and measured, has to be surely within half of it.
 _SESSION_SPREAD: Final = 0.03
 _PARITY_IMAGES: Final = 1_000
 
@@ -76,11 +77,8 @@ def supernet_stage(run: Run) -> None:
 def search_stage(run: Run) -> None:
     """The plan: the best by supernet accuracy whose network, measured, fits the budget."""
     aim = run.budget.tightened(_SESSION_SPREAD)
-    network = supernet(run.model).eval()
-    settings = run.train_settings(run.arguments.supernet_epochs)
-    checkpoint = run.checkpoint("supernet", settings).load()
-    if checkpoint is not None:
-        load_network(network, checkpoint)
+    network = supernet(run.model)
+    _load_trained(network, run, "supernet", run.train_settings(run.arguments.supernet_epochs))
     batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
 
     def evaluate(plans: Sequence[Plan]) -> list[float]:
@@ -106,7 +104,7 @@ def search_stage(run: Run) -> None:
         programs = {name: bench.network(plan) for name, plan in plans.items()}
         return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
 
-    finalists = measure_finalists(result, aim, time_plans)
+    finalists = measure_finalists(result, run.budget.tightened(_SESSION_SPREAD / 2), time_plans)
     record = {
         "budget_ms": run.budget.latency_ms,
         "evaluated": [
@@ -235,12 +233,17 @@ def _check_budget(run: Run) -> None:
 def _trained(run: Run) -> Cut:
     """The cut network as its training left it, closed; the same each time it is asked for."""
     settings = run.train_settings(run.arguments.progressive_epochs)
-    checkpoint = run.checkpoint("progressive", settings).load()
-    assert checkpoint is not None, "the training stage leaves a checkpoint"
     cut = apply(run.model, run.plan)
-    load_network(cut, checkpoint)
+    _load_trained(cut, run, "progressive", settings)
     close(cut, run.data, settings)
-    return cut.eval()
+    return cut
+
+
+def _load_trained(network: torch.nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:
+    checkpoint = run.checkpoint(stage, settings).load()
+    assert checkpoint is not None, "a training stage that is done leaves a checkpoint"
+    load_network(network, checkpoint)
+    network.eval()
 
 
 def _test_accuracy(network: torch.nn.Module, data: ImageData) -> float:

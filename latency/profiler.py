@@ -23,6 +23,7 @@ _FITTED_NETWORKS = 8
 _HELD_OUT_NETWORKS = 4
 _TIME_SHARE_ALONE = 0.25
 _SHARES_CUT = (0.15, 0.4, 0.6, 0.85)
+_MOST_DRAWS = 200
 _STEM_AND_HEAD = ("stem", "head")
 
 
@@ -131,13 +132,15 @@ def _distinct(chain: Chain) -> Mapping[tuple[str, str], tuple[str, int]]:
 
 def _designed_plans(chain: Chain, seed: int) -> list[Plan]:
     """Keep-all, then one plan a choice that makes it of every block that offers it, then plans that cut a growing share
-    of the blocks, at places drawn at random; the last ones are held out of the fit."""
+    of the blocks, at places drawn at random; the last ones are held out of the fit. A short chain has fewer plans."""
     cuts = sorted({choice for block in chain.blocks for choice in block.choices if choice != KEEP})
     plans = [chain.plan({})]
     plans += [chain.plan({b.name: cut for b in chain.blocks if cut in b.choices}) for cut in cuts if cut != DROP]
-    random, shares = Random(seed), itertools.cycle(_SHARES_CUT)
-    while len(plans) < _FITTED_NETWORKS + _HELD_OUT_NETWORKS:
-        plan = chain.random_plan(next(shares), random)
+    random = Random(seed)
+    for share in itertools.islice(itertools.cycle(_SHARES_CUT), _MOST_DRAWS):
+        plan = chain.random_plan(share, random)
         if plan not in plans:
             plans.append(plan)
+        if len(plans) == _FITTED_NETWORKS + _HELD_OUT_NETWORKS:
+            break
     return plans

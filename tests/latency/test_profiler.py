@@ -10,6 +10,7 @@ from latency.devices.null import MS_PER_PARAMETER
 from latency.profiler import Workbench, profile
 from networks import made
 from profiles.profile import Profile
+from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 
@@ -43,6 +44,12 @@ def test_held_out_networks_judge_the_table(found: Profile) -> None:
     assert len({tuple(anchor.choices.items()) for anchor in found.anchors}) == 12
     assert found.relative_error < 1e-9
     assert found.baseline.median_ms == pytest.approx(found.latency_ms(Plan(found.model)))
+
+
+def test_a_chain_of_one_block_has_a_table_too() -> None:
+    found = profile(load_model("deit_digits", depth=1), Null(), max_seconds=0.1)
+    assert 3 <= len(found.anchors) <= 6
+    assert found.relative_error < 1e-9
 
 
 def test_a_plan_of_unknown_choices_has_no_latency(found: Profile) -> None:

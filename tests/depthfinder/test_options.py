@@ -1,0 +1,37 @@
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depthfinder.options import format_model_kwargs, parse_model_kwargs
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(alphabet="abcXYZ_/ .:#'-=", max_size=12)
+)
+names = st.from_regex(r"[a-z_]{1,10}", fullmatch=True)
+
+
+@given(st.dictionaries(names, values | st.lists(st.integers(), max_size=3), max_size=5))
+def test_model_arguments_survive_being_typed(kwargs: dict[str, object]) -> None:
+    assert parse_model_kwargs(format_model_kwargs(kwargs), None) == kwargs
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("True", True), ("1e-5", 1e-5), ("[1, 2]", [1, 2]), ("avg", "avg"), ("", None)]
+)
+def test_values_are_what_they_look_like(word: str, value: object) -> None:
+    assert parse_model_kwargs([f"x={word}"], None) == {"x": value}
+
+
+def test_the_image_size_is_one_of_the_models_arguments() -> None:
+    assert parse_model_kwargs(["depth=6"], 160) == {"depth": 6, "img_size": 160}
+
+
+@pytest.mark.parametrize("pair", ["depth", "=6"])
+def test_what_is_no_pair_is_refused(pair: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not of the form name=value"):
+        parse_model_kwargs([pair], None)
