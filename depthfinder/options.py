@@ -114,7 +114,7 @@ class RunOptions(ProfileOptions):
     budget_ratio: Annotated[float | None, _option("The same as a share of the baseline's.", callback=_positive)] = None
     n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 48
     supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
-    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 6
+    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
     train_batch_size: Annotated[int, _option("Images that a training step takes.", min=2)] = 64
     lr: Annotated[float, _option("Peak learning rate.", callback=_positive)] = 5e-4
     experiment: Annotated[

@@ -33,7 +33,7 @@ _FINALIST_SECONDS: Final = 10.0
 _VERDICT_SECONDS: Final = 12.0
 # The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
 # weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
-# and measured, has to be surely within half of it.
+# and measured, half as far.
 _SESSION_SPREAD: Final = 0.03
 _PARITY_IMAGES: Final = 1_000
 
@@ -104,7 +104,7 @@ def search_stage(run: Run) -> None:
         programs = {name: bench.network(plan) for name, plan in plans.items()}
         return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
 
-    finalists = measure_finalists(result, run.budget.tightened(_SESSION_SPREAD / 2), time_plans)
+    finalists = measure_finalists(result, run.budget, time_plans, margin=_SESSION_SPREAD / 2)
     record = {
         "budget_ms": run.budget.latency_ms,
         "evaluated": [

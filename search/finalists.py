@@ -27,8 +27,13 @@ class Finalist:
     fits: bool
 
 
-def measure_finalists(result: SearchResult, budget: Budget, time_plans: TimePlans) -> tuple[Finalist, ...]:
+def measure_finalists(
+    result: SearchResult, budget: Budget, time_plans: TimePlans, *, margin: float = 0.0
+) -> tuple[Finalist, ...]:
     """Measures candidates from the best down, a few at a time, until one fits; that one, the winner, comes first.
+
+    A candidate fits when its whole 95 % interval is within the budget, so that noise does not decide, and its median is
+    within the budget less the share `margin` of it.
 
     Raises `BudgetUnreachableError` when none fits: the table was too hopeful for the machine as it is now.
     """
@@ -39,7 +44,8 @@ def measure_finalists(result: SearchResult, budget: Budget, time_plans: TimePlan
         timings = time_plans(plans)
         for name, candidate in group.items():
             ratio = timings.ratio(name, _BASELINE).median
-            fits = budget.is_surely_met(timings, name, _BASELINE)
+            surely = budget.is_surely_met(timings, name, _BASELINE)
+            fits = surely and budget.tightened(margin).is_met(timings, name, _BASELINE)
             measured.append(Finalist(candidate, timings.measurement(name), ratio, fits))
         # The sort is stable: among those that fit, the best score stays first.
         measured.sort(key=lambda finalist: not finalist.fits)

@@ -118,7 +118,7 @@ def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Comm
     (onwards,) = re.findall(r"measure it: depthfinder (run --config \S+ --output \S+)", found.stdout)
     run = depthfinder(*onwards.split(), "--progressive-epochs", "1")
     assert run.returncode == 2
-    assert "progressive_epochs: 6 then, 1 now" in run.stderr
+    assert "progressive_epochs: 8 then, 1 now" in run.stderr
     run = depthfinder(*onwards.split())
     assert run.returncode == 0, run.stderr
     assert "search: done before" in run.stderr

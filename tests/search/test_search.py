@@ -179,6 +179,13 @@ def test_noise_that_straddles_the_budget_leaves_the_plan_to_a_safer_one() -> Non
     assert finalists[1].measured.median_ms < 7.0 < finalists[1].measured.high_ms
 
 
+def test_a_margin_is_kept_below_the_budget() -> None:
+    machine = Machine(10.0, {1: 6.95, 2: 6.7})
+    winner, passed_over = measure_finalists(ranked(6.9, 6.6), Budget(7.0), machine, margin=0.02)
+    assert [len(finalist.candidate.plan.choices) for finalist in (winner, passed_over)] == [2, 1]
+    assert measure_finalists(ranked(6.9, 6.6), Budget(7.0), machine)[0].candidate.score == 1.0
+
+
 def test_a_tightened_budget_is_less_in_both_its_figures() -> None:
     assert Budget(8.0, ratio=0.5).tightened(0.25) == Budget(6.0, ratio=0.375)
     assert Budget(8.0).tightened(0.25) == Budget(6.0)
