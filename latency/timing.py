@@ -21,7 +21,7 @@ _MIN_ROUNDS, _MAX_ROUNDS = 12, 120
 class Timings:
     """The samples of programs that were timed in the same rounds: `samples[name][round]`.
 
-    A machine changes its speed from one second to the next, by a quarter and more where it is shared. What slows all
+    A machine changes its speed from one second to the next, most where it is shared. What slows all
     programs of a round alike is taken out of the medians: each round is divided by how slow it was, which is the
     geometric mean over the programs of sample / median.
     """
