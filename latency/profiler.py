@@ -24,7 +24,6 @@ _HELD_OUT_NETWORKS = 4
 _TIME_SHARE_ALONE = 0.25
 _SHARES_CUT = (0.15, 0.4, 0.6, 0.85)
 _MOST_DRAWS = 200
-_STEM_AND_HEAD = ("stem", "head")
 
 
 class Workbench:
@@ -37,19 +36,20 @@ class Workbench:
         self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
         self._fragments: dict[str, Any] = {}
         self._examples: dict[str, Tensor] = {}
+        self._results: dict[str, Tensor] = {}
 
     def pieces(self, plan: Plan) -> list[Piece]:
         """The plan's pieces, each compiled if it never was before."""
         pieces = self._opened.pieces(plan)
-        if all(piece.key in self._fragments for piece in pieces):
-            return pieces
         flowing = self.images
         for piece in pieces:
             if piece.key not in self._fragments:
+                module = piece.build()
                 self._examples[piece.key] = flowing
-                self._fragments[piece.key] = self.device.compile(piece.module, flowing)
-            with torch.no_grad():
-                flowing = piece.module(flowing)
+                self._fragments[piece.key] = self.device.compile(module, flowing)
+                with torch.no_grad():
+                    self._results[piece.key] = module(flowing)
+            flowing = self._results[piece.key]
         return pieces
 
     def network(self, plan: Plan) -> Any:
@@ -80,6 +80,7 @@ def profile(
     plans = _designed_plans(bench.chain, seed)
     progress(0, 1, "compiling")
     counts = [Counter(piece.key for piece in bench.pieces(plan)) for plan in plans]
+    fixed = [piece.key for piece in bench.pieces(plans[0]) if not piece.is_block]
     keys = list(dict.fromkeys(key for counted in counts for key in counted))
     alone = time_interleaved(
         {key: bench.alone(key) for key in keys}, seconds=_TIME_SHARE_ALONE * max_seconds, seed=seed, progress=progress
@@ -113,7 +114,7 @@ def profile(
         setting=device.setting(batch_size),
         signatures={block.name: block.signature for block in bench.chain.blocks},
         vanishing=frozenset({DROP}),
-        fixed_ms=sum(costs[key] for key in _STEM_AND_HEAD),
+        fixed_ms=sum(costs[key] for key in fixed),
         rows=tuple(
             Row(signature, choice, blocks, costs[key], alone.measurement(key), "measured")
             for (signature, choice), (key, blocks) in _distinct(bench.chain).items()

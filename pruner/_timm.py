@@ -23,16 +23,47 @@ _library = _declare_missing_operators()
 
 from timm import create_model, list_models  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
-from timm.layers import Mlp  # noqa: E402
+from timm.layers import BatchNormAct2d, ConvNormAct, DropPath, LayerNorm2d, LayerScale, LayerScale2d, Mlp  # noqa: E402
+from timm.models import get_pretrained_cfg  # noqa: E402
+from timm.models._efficientnet_blocks import (  # noqa: E402
+    ConvBnAct,
+    DepthwiseSeparableConv,
+    EdgeResidual,
+    InvertedResidual,
+    UniversalInvertedResidual,
+)
+from timm.models.convnext import ConvNeXt, ConvNeXtBlock  # noqa: E402
+from timm.models.efficientnet import EfficientNet  # noqa: E402
+from timm.models.mobilenetv3 import MobileNetV3  # noqa: E402
+from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: E402
 from timm.models.vision_transformer import Block as TimmBlock  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 
 __all__ = [
+    "BasicBlock",
+    "BatchNormAct2d",
+    "Bottleneck",
+    "ConvBnAct",
+    "ConvNeXt",
+    "ConvNeXtBlock",
+    "ConvNormAct",
+    "DepthwiseSeparableConv",
+    "DropPath",
+    "EdgeResidual",
+    "EfficientNet",
+    "InvertedResidual",
+    "LayerNorm2d",
+    "LayerScale",
+    "LayerScale2d",
     "Mlp",
+    "MobileNetV3",
+    "ResNet",
     "TimmBlock",
+    "UniversalInvertedResidual",
     "VisionTransformer",
     "create_model",
     "create_transform",
+    "get_pretrained_cfg",
     "list_models",
     "resolve_data_config",
 ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from pruner.errors import PlanError
@@ -15,13 +15,16 @@ class Block:
 
     `name` is the module path (`blocks.3.mlp`). Blocks of equal `signature` (kind, shapes, activation) compute the
     same function of their weights, so they cost the same: it is their key into a latency table. The first of
-    `choices` is always `keep`.
+    `choices` is always `keep`. A plan may ask for what is `on_request` too, but no search proposes it. `refused` tells
+    why the family's other choices cannot be had here: (choice, reason).
     """
 
     name: str
     kind: str
     signature: str
     choices: tuple[str, ...]
+    on_request: tuple[str, ...] = field(default=(), repr=False)
+    refused: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,11 @@ class Chain:
                 raise PlanError(
                     f"{self.model} has no block {name!r}; it has {self.blocks[0].name} ... {self.blocks[-1].name}"
                 )
-            if choice not in blocks[name].choices:
-                raise PlanError(f"block {name} offers {', '.join(blocks[name].choices)}, not {choice!r}")
+            offered = blocks[name].choices + blocks[name].on_request
+            if choice not in offered:
+                refused = dict(blocks[name].refused)
+                because = f": {refused[choice]}" if choice in refused else ""
+                raise PlanError(f"block {name} offers {', '.join(offered)}, not {choice!r}{because}")
 
     def random_plan(self, share: float, random: Random) -> Plan:
         """A plan that cuts each block with probability `share`, in one of its ways drawn evenly."""

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pruner._timm import create_model, list_models
+from pruner._timm import create_model, get_pretrained_cfg, list_models
 from pruner.errors import CheckpointError, UnknownModelError
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
@@ -26,7 +26,8 @@ def load_model(name: str, *, pretrained: bool = False, checkpoint: Path | None =
     """A timm model by its name, in evaluation mode, with the given or no trained weights.
 
     `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` takes those
-    of a safetensors file or of a torch file that holds tensors alone.
+    of a safetensors file or of a torch file that holds tensors alone. `img_size` is for every network: one that
+    takes images of any size is described, measured and exported at this one.
 
     Raises `UnknownModelError` with the nearest names, and `CheckpointError` when the weights cannot be had or do not
     fit.
@@ -34,21 +35,37 @@ def load_model(name: str, *, pretrained: bool = False, checkpoint: Path | None =
     entry, kwargs = _BUILT_IN.get(name, (name, {}))
     if entry not in list_models():
         raise UnknownModelError(f"no model is called {name!r}; {_nearest(name)}")
+    kwargs = kwargs | timm_kwargs
+    size = _input_size(entry, kwargs)
     try:
-        model: Any = create_model(entry, pretrained=pretrained and name not in _BUILT_IN, **kwargs | timm_kwargs)
+        model: Any = create_model(entry, pretrained=pretrained and name not in _BUILT_IN, **kwargs)
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
         raise CheckpointError(
             f"the pretrained weights of {name} could not be had ({error}); try --checkpoint"
         ) from error
-    model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name}
+    model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name, "input_size": size}
     if pretrained and name in _BUILT_IN:
         checkpoint = checkpoint or _WEIGHTS / f"{name}.safetensors"
     if checkpoint is not None:
         _load(model, checkpoint)
     network: nn.Module = model.eval()
     return network
+
+
+def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
+    """(channels, height, width) of the images; takes `img_size` out of `kwargs` where timm's network has no such
+    argument, since it takes images of any size."""
+    known: Any = get_pretrained_cfg(entry)
+    channels, *sides = (3, 224, 224) if known is None else known.input_size
+    if "img_size" in kwargs:
+        asked = kwargs["img_size"]
+        sides = [asked, asked] if isinstance(asked, int) else list(asked)
+        if known is not None and not known.fixed_input_size:
+            del kwargs["img_size"]
+    height, width = sides
+    return kwargs.get("in_chans", channels), height, width
 
 
 def _load(model: nn.Module, path: Path) -> None:

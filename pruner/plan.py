@@ -10,7 +10,10 @@ from pruner.errors import PlanError
 
 KEEP: Final = "keep"
 MERGE: Final = "merge"
+SEPARABLE: Final = "separable"
+SHRINK: Final = "shrink"
 DROP: Final = "drop"
+MERGE_ACT: Final = "merge-act"
 
 _SCHEMA: Final = "depthfinder.plan/1"
 
@@ -32,6 +35,9 @@ class Plan:
 
     def __hash__(self) -> int:
         return hash((self.model, tuple(self.choices.items())))
+
+    def __deepcopy__(self, memo: object) -> "Plan":
+        return self  # a value: nothing about it can change
 
     def choice_of(self, block: str) -> str:
         """The choice for one block: `keep` for every block the plan does not name."""

@@ -1,40 +1,56 @@
 """Opening, cutting and merging networks. Every function returns a new model and leaves its input alone."""
 
 import copy
-from collections.abc import Iterable
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from pruner.chain import Chain
+from pruner.errors import UnknownModelError
 from pruner.families import family_of
-from pruner.plan import KEEP, Plan
+from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
+from pruner.plan import DROP, KEEP, Plan
 from pruner.site import Site
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One stretch of a network, from the stem through each block to the head; equal keys cost the same."""
+    """One stretch of a merged network: what stands before, between or after the blocks, or what became of a block.
+
+    Pieces of equal key cost the same. `build` makes the module, in evaluation mode and with its BatchNorms folded.
+    """
 
     key: str
-    module: nn.Module
+    is_block: bool
+    build: Callable[[], nn.Module]
 
 
 class OpenNetwork(nn.Module):
     """A copy of a model in which a `Site` stands for every block; runs like the model until a site is told to cut."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Raises `UnknownModelError` when the model is of no known family."""
+        """Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut."""
         super().__init__()
-        family = family_of(model)
+        self._family = family_of(model)
         self.network = copy.deepcopy(model)
-        self._family = family
-        self.sites: dict[str, Site] = {site.block.name: site for site in family.open(self.network)}
+        for module in self.network.modules():
+            if getattr(module, "inplace", False):
+                module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
+        self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
+        self._note_shapes(input_size(model))
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
-        self.chain = Chain(model=name, family=family.name, input_size=input_size(model), blocks=blocks)
+        if all(block.choices == (KEEP,) for block in blocks):
+            reasons = "; ".join(dict.fromkeys(f"{why}" for block in blocks for _, why in block.refused))
+            raise UnknownModelError(f"{name} is built like a {self._family.name}, but no block can be cut: {reasons}")
+        self.chain = Chain(model=name, family=self._family.name, input_size=input_size(model), blocks=blocks)
 
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
@@ -48,15 +64,60 @@ class OpenNetwork(nn.Module):
         return logits
 
     def pieces(self, plan: Plan) -> list[Piece]:
-        """The network that `plan` leads to, merged, as the pieces it runs through one after another."""
-        self.select(plan)
-        found = [Piece("stem", self._family.stem(self.network))]
-        for site in self.sites.values():
-            module = site.merged()
-            if module is not None:
-                found.append(Piece(f"{site.block.signature} -> {site.choice}", module))
-        found.append(Piece("head", self._family.head(self.network)))
+        """The network that `plan` leads to, merged, as the pieces it runs through one after another. They are built of
+        this network's weights as they are when they are built."""
+        self.chain.check(plan)
+        pairs = self.batch_norm_pairs()
+        found = []
+        for name, segment in self.segments().items():
+            if isinstance(segment, Site):
+                choice = plan.choice_of(name)
+                if choice != DROP:
+                    key = f"{segment.block.signature} -> {choice}"
+                    found.append(Piece(key, True, partial(_built, segment, choice)))
+            else:
+                found.append(Piece(name, False, partial(folded_copy, segment, pairs)))
         return found
+
+    def segments(self) -> dict[str, nn.Module]:
+        """What runs one after another, by name: sites, and what stands before, between and after them."""
+        return self._family.segments(self.network)
+
+    def batch_norm_pairs(self) -> list[BatchNormPair]:
+        """The BatchNorms outside the sites, each with the convolution before it."""
+        return self._family.batch_norm_pairs(self.network)
+
+    def _note_shapes(self, size: tuple[int, int, int]) -> None:
+        """Puts the shape of its input into every block's signature, found by a run that computes shapes alone."""
+        shapes: dict[str, torch.Size] = {}
+
+        def note(site: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(site, Site)
+            shapes[site.block.name] = inputs[0].shape[1:]
+
+        hooks = [site.register_forward_pre_hook(note) for site in self.sites.values()]
+        network = self.network
+        shapeless = {
+            name: torch.empty_like(tensor, device="meta")
+            for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers())
+        }
+        was_training = network.training
+        dtype = next(network.parameters()).dtype
+        with torch.no_grad():
+            functional_call(network.eval(), shapeless, (torch.empty(2, *size, device="meta", dtype=dtype),))
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+        for name, site in self.sites.items():
+            shape = "x".join(str(side) for side in shapes[name])
+            signature = f"{site.block.kind} {shape}: {site.block.signature}"
+            site.block = dataclasses.replace(site.block, signature=signature)
+
+
+def _built(site: Site, choice: str) -> nn.Module:
+    module = site.merged(choice)
+    assert module is not None, f"nothing is left of {site.block.name} as {choice}"
+    return module.eval()
 
 
 class Supernet(OpenNetwork):
@@ -86,7 +147,8 @@ def input_size(model: nn.Module) -> tuple[int, int, int]:
     embed: Any = getattr(model, "patch_embed", None)
     if embed is not None and embed.img_size is not None:
         height, width = embed.img_size
-        channels = embed.proj.in_channels
+        if isinstance(getattr(embed, "proj", None), nn.Conv2d) and not hasattr(embed, "backbone"):
+            channels = embed.proj.in_channels
     return channels, height, width
 
 
@@ -108,26 +170,41 @@ def apply(model: nn.Module, plan: Plan) -> Cut:
 def merge(cut: Cut) -> nn.Module:
     """A new network without a class of ours in it that computes what `cut` computes in evaluation at lambda 0.
 
+    BatchNorms are folded, in kept blocks too. Two merged layers in a row become one where that is exact and takes
+    no more multiplications.
+
     Raises `ValueError` when the gate of `cut` is not at 0: a half-cut network has no merged form.
     """
     if cut.lam != 0:
         raise ValueError(f"only a network at lambda 0 can be merged; this one is at {cut.lam}")
-    network = copy.deepcopy(cut.network)
-    for name, site in cut.sites.items():
-        module = site.merged()
-        if module is None:
+    # The sites are replaced one by one: what they hold is not copied with the rest.
+    placeholders: dict[int, Any] = {id(site): nn.Identity() for site in cut.sites.values()}
+    network, pairs = copy.deepcopy((cut.network, cut.batch_norm_pairs()), placeholders)
+    fold_batch_norms(network, pairs)
+    before: tuple[str, nn.Module] | None = None
+    for name, segment in cut.segments().items():
+        module = segment.merged(cut.plan.choice_of(name)) if isinstance(segment, Site) else None
+        if not isinstance(segment, Site):
+            before = None
+        elif module is None:
             _remove(network, name)
         else:
-            network.set_submodule(name, copy.deepcopy(module))
+            both = before and folded_on(before[1], module)
+            if before and both:
+                _remove(network, before[0])
+                module = both
+            network.set_submodule(name, module)
+            before = name, module
     return network.eval()
 
 
 def _remove(network: nn.Module, name: str) -> None:
-    """Takes a submodule out of its Sequential, and the Sequential too when nothing is left in it."""
+    """Takes a submodule out of its Sequential; and that out of the one around it, if nothing is left in it."""
     path, _, leaf = name.rpartition(".")
     parent = network.get_submodule(path)
     delattr(parent, leaf)
-    if not len(list(parent.children())) and path.rpartition(".")[0]:
+    around = network.get_submodule(path.rpartition(".")[0])
+    if isinstance(around, nn.Sequential) and not len(list(parent.children())):
         _remove(network, path)
 
 

@@ -1,6 +1,17 @@
 """The families of networks that can be cut: one file each, found by a module's own structure, never by its name."""
 
+from pruner.families.convnext import ConvNeXts
 from pruner.families.family import FAMILIES, Family, family_of
+from pruner.families.mobilenet import MobileNets
+from pruner.families.resnet import ResNets
 from pruner.families.vit import VisionTransformers
 
-__all__ = ["FAMILIES", "Family", "VisionTransformers", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "ConvNeXts",
+    "Family",
+    "MobileNets",
+    "ResNets",
+    "VisionTransformers",
+    "family_of",
+]

@@ -52,7 +52,11 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("run --model deit_tiny_patch16_244 --budget-ms 3", 3, "nearest: deit_tiny_patch16_224"),
         ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
         ("profile --device mi100", 3, "no device is called 'mi100'; nearest:"),
-        ("run --model test_resnet --budget-ms 3", 3, "of no family that can be cut; there are: vit"),
+        (
+            "run --model vgg11 --budget-ms 3",
+            3,
+            "of no family that can be cut; there are: convnext, mobilenet, resnet, vit",
+        ),
         ("run --data-dir nowhere --budget-ms 3", 3, "there is no folder nowhere"),
         ("run --dataset imagenet", 3, "there are: digits, folder"),
         ("run --model test_vit --dataset digits --device null --budget-ms 0.1", 3, "digits are images of (3, 32, 32)"),

@@ -43,8 +43,9 @@ def test_what_is_exported_computes_the_same(shape: str, seed: int, tmp_path: Pat
 def fragments_of(model: nn.Module, plan: Plan, images: Tensor) -> list[onnx.ModelProto]:
     fragments, flowing = [], images
     for piece in apply(model, plan).pieces(plan):
-        fragments.append(to_onnx(piece.module, flowing))
-        flowing = piece.module(flowing).detach()
+        module = piece.build()
+        fragments.append(to_onnx(module, flowing))
+        flowing = module(flowing).detach()
     return fragments
 
 

@@ -116,7 +116,7 @@ def test_closing_leaves_a_network_that_can_be_merged() -> None:
     cut, _ = a_cut()
     close(cut, DATA, SETTINGS)  # type: ignore[arg-type]
     assert cut.lam == 0.0
-    assert not torch.equal(cut.sites["blocks.0.mlp"].batch_norm.running_var, torch.ones(24))  # type: ignore[index,union-attr]
+    assert not torch.equal(cut.sites["blocks.0.mlp"].norms[0].running_var, torch.ones(24))  # type: ignore[index,union-attr]
 
 
 def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""ResNets: a block of convolutions and a shortcut becomes one convolution, one of its own convolutions, or nothing."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from pruner._timm import BasicBlock, Bottleneck, ResNet
+from pruner.families.family import Family, family, runs_like, without
+from pruner.families.parts import (
+    attention_step,
+    blur_step,
+    conv_step,
+    noise,
+    norm_steps,
+    shortcut_steps,
+    unknown_site,
+)
+from pruner.forms import Residual
+from pruner.modules import BatchNormPair
+from pruner.plan import MERGE, SHRINK
+from pruner.site import Site, make_site
+from pruner.steps import Activation, Fading, batch_norm_pairs
+
+_LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+@family
+class ResNets(Family):
+    """timm's ResNet with its basic and bottleneck blocks: ResNet, Wide ResNet, ResNeXt, and their kin."""
+
+    name = "resnet"
+
+    def recognises(self, model: nn.Module) -> bool:
+        return runs_like(model, ResNet)
+
+    def open(self, model: nn.Module) -> list[Site]:
+        sites = []
+        for layer in _LAYERS:
+            for index, block in model.get_submodule(layer).named_children():
+                sites.append(_site(f"{layer}.{index}", block))
+                model.set_submodule(f"{layer}.{index}", sites[-1])
+        return sites
+
+    def segments(self, model: nn.Module) -> dict[str, nn.Module]:
+        network: Any = model
+        blocks = {
+            f"{layer}.{name}": site for layer in _LAYERS for name, site in getattr(network, layer).named_children()
+        }
+        stem = nn.Sequential(network.conv1, network.bn1, network.act1, network.maxpool)
+        return {"stem": stem, **blocks, "head": _Head(network)}
+
+    def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
+        network: Any = model
+        convs = network.conv1 if isinstance(network.conv1, nn.Sequential) else [network.conv1]
+        return batch_norm_pairs(shortcut_steps([*convs, network.bn1], []))
+
+
+def _site(name: str, block: Any) -> Site:
+    if type(block) not in (BasicBlock, Bottleneck):
+        return unknown_site(name, "resnet.block", block)
+    norms: list[nn.Module] = []
+    first = (
+        conv_step(block.conv1),
+        *norm_steps(block.bn1, norms),
+    )
+    gate_and_noise = (*attention_step(block.se), *noise(block.drop_path))
+    shortcut = () if block.downsample is None else shortcut_steps(block.downsample, norms)
+    if type(block) is BasicBlock:
+        first += (*noise(block.drop_block), Activation(block.act1), *blur_step(block.aa))
+        second = (conv_step(block.conv2), *norm_steps(block.bn2, norms), *attention_step(block.se))
+        anatomy = Residual((*first, *second, *noise(block.drop_path)), shortcut, Activation(block.act2))
+        ways = {MERGE: (anatomy.branch,), SHRINK: ((*first, Fading(second), *noise(block.drop_path)),)}
+        return make_site(name, "resnet.basic", block, anatomy, ways, norms)
+    second = (conv_step(block.conv2), *norm_steps(block.bn2, norms), *noise(block.drop_block), Activation(block.act2))
+    third = (*blur_step(block.aa), conv_step(block.conv3), *norm_steps(block.bn3, norms), *gate_and_noise)
+    anatomy = Residual((*first, Activation(block.act1), *second, *third), shortcut, Activation(block.act3))
+    return make_site(name, "resnet.bottleneck", block, anatomy, {MERGE: (anatomy.branch,)}, norms)
+
+
+class _Head(nn.Module):
+    """Pooling and classifier: (B, C, H, W) -> logits (B, classes)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.trunk = without(model, "conv1", "bn1", *_LAYERS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.trunk.forward_head(images)
+        return logits

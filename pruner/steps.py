@@ -1,0 +1,363 @@
+"""What a block does, step by step: each step runs with its gate at lambda, and knows the affine map it is at 0.
+
+Steps hold the block's own modules and own nothing themselves, so that a block has one set of weights however many
+choices it offers.
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pruner import affine
+from pruner.affine import Affine
+from pruner.modules import BatchNormPair
+
+
+def gated(lam: float, full: Tensor, cut: Tensor) -> Tensor:
+    """lam * full + (1 - lam) * cut, and exactly `full` or `cut` at the two ends (UPDP's progressive gate)."""
+    if lam == 1:
+        return full
+    if lam == 0:
+        return cut
+    return lam * full + (1 - lam) * cut
+
+
+class Step(ABC):
+    """One step of a branch, for images (B, C, H, W) or for tokens (B, ..., C)."""
+
+    @abstractmethod
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        """The step at lambda 1 is the baseline's; at 0 it is `affine`."""
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """What its cost depends on; nothing for what folds into its neighbours."""
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the step cannot become affine; None when it can."""
+        return None
+
+    def affine(self) -> Affine | None:
+        """The map at lambda 0 in evaluation; None for one that leaves everything as it is."""
+        return None
+
+    def modules(self) -> list[nn.Module]:
+        """The modules of the baseline that it runs."""
+        return []
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [parameter for module in self.modules() for parameter in module.parameters()]
+
+
+@dataclass(frozen=True)
+class Convolution(Step):
+    """A convolution that pads with zeros."""
+
+    conv: nn.Conv2d
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+    def run_unpadded(self, x: Tensor) -> Tensor:
+        """The same on an image that was padded before."""
+        conv = self.conv
+        return functional.conv2d(x, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
+
+    def affine(self) -> Affine:
+        return affine.of_layer(self.conv)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.conv]
+
+    @property
+    def why_not(self) -> str | None:
+        # A subclass may do something to its weights, or pad by the size of the image.
+        if type(self.conv) is not nn.Conv2d:
+            return f"its {type(self.conv).__name__} is no plain convolution"
+        if isinstance(self.conv.padding, str) or self.conv.padding_mode != "zeros":
+            return "its convolution does not pad with a fixed number of zeros"
+        return None
+
+    @property
+    def text(self) -> str:
+        conv = self.conv
+        stride = f"/{conv.stride[0]}" if conv.stride[0] > 1 else ""
+        dilation = f" dilation={conv.dilation[0]}" if conv.dilation[0] > 1 else ""
+        groups = f" groups={conv.groups}" if conv.groups > 1 else ""
+        kind = "conv" if type(conv) is nn.Conv2d else type(conv).__name__
+        size = "x".join(str(side) for side in conv.kernel_size)
+        return f"{kind}{size}{stride}{dilation}{groups} {conv.in_channels}>{conv.out_channels}"
+
+
+@dataclass(frozen=True)
+class Linear(Step):
+    """A linear over the last dimension, or over the channels of images."""
+
+    linear: nn.Linear
+    over_channels: bool = False
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        return _over_channels(self.linear, x) if self.over_channels else self.linear(x)
+
+    def affine(self) -> Affine:
+        return affine.of_layer(self.linear)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.linear]
+
+    @property
+    def text(self) -> str:
+        return f"linear {self.linear.in_features}>{self.linear.out_features}"
+
+
+@dataclass(frozen=True)
+class BatchNorm(Step):
+    """A BatchNorm of the baseline; of a timm BatchNorm with an activation, the norm alone."""
+
+    norm: nn.BatchNorm1d | nn.BatchNorm2d
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        if isinstance(self.norm, nn.BatchNorm1d):
+            tokens: Tensor = self.norm(x.flatten(0, -2))
+            return tokens.view_as(x)
+        return nn.BatchNorm2d.forward(self.norm, x)
+
+    def affine(self) -> Affine:
+        return affine.of_batch_norm(self.norm)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.norm]
+
+    @property
+    def why_not(self) -> str | None:
+        return None if self.norm.running_mean is not None else "its BatchNorm keeps no running statistics"
+
+    @property
+    def text(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class SwitchedNorm(Step):
+    """lam * norm(x) + (1 - lam) * BatchNorm(x): a norm whose statistics are the input's own gives way to fixed ones.
+
+    A BatchNorm1d sees tokens, a BatchNorm2d images; `over_channels` is for a norm of the last dimension among images.
+    """
+
+    norm: nn.Module
+    batch_norm: nn.BatchNorm1d | nn.BatchNorm2d
+    over_channels: bool = False
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        # In training the BatchNorm sees every input from the first step on, so that its statistics are current when
+        # the gate reaches 0; in evaluation it is run only if it counts.
+        if lam == 1 and not self.batch_norm.training:
+            return self._normed(x)
+        on_images = isinstance(self.batch_norm, nn.BatchNorm2d)
+        switched: Tensor = self.batch_norm(x) if on_images else self.batch_norm(x.flatten(0, -2)).view_as(x)
+        return switched if lam == 0 else gated(lam, self._normed(x), switched)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return _over_channels(self.norm, x) if self.over_channels else self.norm(x)
+
+    def affine(self) -> Affine:
+        return affine.of_batch_norm(self.batch_norm)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.norm]
+
+    @property
+    def text(self) -> str:
+        return type(self.norm).__name__
+
+
+@dataclass(frozen=True)
+class Activation(Step):
+    """lam * act(x) + (1 - lam) * x."""
+
+    act: nn.Module
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        return x if lam == 0 else gated(lam, self.act(x), x)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.act]
+
+    @property
+    def text(self) -> str:
+        return type(self.act).__name__
+
+
+@dataclass(frozen=True)
+class Scale(Step):
+    """A factor for every channel: `owner.gamma`, the layer scale."""
+
+    owner: Any
+    on_images: bool = False
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        gamma: Tensor = self.owner.gamma
+        return x * (gamma.view(1, -1, 1, 1) if self.on_images else gamma)
+
+    def affine(self) -> Affine:
+        return affine.of_scale(self.owner.gamma)
+
+    @property
+    def text(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Noise(Step):
+    """What does something in training alone: dropout, stochastic depth."""
+
+    module: nn.Module
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        y: Tensor = self.module(x)
+        return y
+
+    def modules(self) -> list[nn.Module]:
+        return [self.module]
+
+    @property
+    def text(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Opaque(Step):
+    """What no affine map can stand for, such as an attention or a squeeze-and-excitation."""
+
+    module: nn.Module
+    why: str
+    label: str = ""
+    over_channels: bool = False
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        y: Tensor = _over_channels(self.module, x) if self.over_channels else self.module(x)
+        return y
+
+    @property
+    def why_not(self) -> str:
+        return self.why
+
+    def modules(self) -> list[nn.Module]:
+        return [self.module]
+
+    @property
+    def text(self) -> str:
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (self.label or type(self.module).__name__) + (f" parameters={parameters}" if parameters else "")
+
+
+@dataclass(frozen=True)
+class Fading(Step):
+    """Steps that go: lam * steps(x) + (1 - lam) * x."""
+
+    steps: tuple[Step, ...]
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        return x if lam == 0 else gated(lam, run_in_turn(self.steps, x, 1.0), x)
+
+    @property
+    def text(self) -> str:
+        return ""
+
+
+def run_in_turn(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
+    """The steps with their gates at `lam`, each padding for itself: at lambda 1 what the baseline does."""
+    return reduce(lambda flowing, step: step.run(flowing, lam), steps, x)
+
+
+def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
+    """The steps with their gates at `lam`, all padding at the front.
+
+    Where a later convolution of the baseline pads with zeros there is now a ring of computed values, scaled by
+    1 - lam: at lambda 1 it is the baseline's zeros, at 0 the steps are one convolution, borders included.
+    """
+    rings = _rings([step.conv for step in steps if isinstance(step, Convolution)])
+    if rings:
+        rows, columns = rings[0]
+        x = functional.pad(x, (columns, columns, rows, rows))
+    for place, step in enumerate(steps):
+        if not isinstance(step, Convolution):
+            x = step.run(x, lam)
+            continue
+        rows, columns = rings.pop(0)
+        if place > 0 and lam > 0 and (rows or columns):
+            x = _with_ring_scaled(x, rows, columns, 1 - lam)
+        x = step.run_unpadded(x)
+    return x
+
+
+def _rings(convs: Sequence[nn.Conv2d]) -> list[affine.Pair]:
+    """Before each convolution, how far its input reaches beyond the baseline's: (rows, columns) on either side."""
+    rings: list[affine.Pair] = []
+    rows = columns = 0
+    for conv in reversed(convs):
+        padding: Any = conv.padding
+        rows, columns = conv.stride[0] * rows + padding[0], conv.stride[1] * columns + padding[1]
+        rings.insert(0, (rows, columns))
+    return rings
+
+
+def _with_ring_scaled(x: Tensor, rows: int, columns: int, factor: float) -> Tensor:
+    mask = x.new_full(x.shape[-2:], factor)
+    mask[rows : mask.shape[0] - rows, columns : mask.shape[1] - columns] = 1
+    return x * mask
+
+
+def fold(steps: Sequence[Step]) -> Affine:
+    """The steps at lambda 0 as one map. Raises `FoldError` when none of them does anything then."""
+    maps = [mapped for step in steps if (mapped := step.affine()) is not None]
+    if not maps:
+        raise affine.FoldError(f"nothing is left of {text(steps)} to fold")
+    return affine.composition(maps)
+
+
+def reach(steps: Sequence[Step]) -> tuple[affine.Pair, affine.Pair]:
+    """(stride, margin) of the map the steps fold to; two of equal reach give images of equal size from every image."""
+    stride, margin = [1, 1], [-1, -1]
+    for step in steps:
+        if isinstance(step, Convolution):
+            padding: Any = step.conv.padding
+            for axis in (0, 1):
+                wider = step.conv.dilation[axis] * (step.conv.kernel_size[axis] - 1)
+                margin[axis] += stride[axis] * (2 * padding[axis] - wider)
+                stride[axis] *= step.conv.stride[axis]
+    return (stride[0], stride[1]), (margin[0], margin[1])
+
+
+def batch_norm_pairs(steps: Sequence[Step]) -> list[BatchNormPair]:
+    """Every convolution that a BatchNorm follows directly, and that BatchNorm."""
+    return [
+        (before.conv, after.norm)
+        for before, after in itertools.pairwise(steps)
+        if isinstance(before, Convolution) and isinstance(after, BatchNorm) and isinstance(after.norm, nn.BatchNorm2d)
+        if before.why_not is None and after.why_not is None
+    ]
+
+
+def why_not(steps: Sequence[Step]) -> str | None:
+    """The first reason why the steps do not fold."""
+    return next((step.why_not for step in steps if step.why_not is not None), None)
+
+
+def text(steps: Sequence[Step]) -> str:
+    """What the cost of the steps depends on."""
+    return ", ".join(step.text for step in steps if step.text)
+
+
+def _over_channels(module: nn.Module, x: Tensor) -> Tensor:
+    return torch.movedim(module(torch.movedim(x, 1, -1)), -1, 1)

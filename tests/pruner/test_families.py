@@ -1,0 +1,181 @@
+"""One suite for every family: real networks of timm under random plans, with random statistics and layer scales.
+
+A new family adds its names to `NETWORKS` and inherits the rest.
+"""
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latency.devices.ort_cpu import open_session
+from latency.onnx_graph import to_onnx
+from networks import BATCH_NORM, disturbed, images_for, relative_error
+from pruner.errors import UnknownModelError
+from pruner.models import load_model
+from pruner.plan import Plan
+from pruner.surgery import Cut, apply, describe, estimate_batch_norm, merge
+
+# Images are odd and not square where the network takes any size. The largest networks are made shallower, which leaves
+# out no kind of block.
+_ANY_SIZE = """
+    resnet18 resnet34 resnet50 resnet26d seresnet18 test_resnet
+    mobilenetv2_050 mobilenetv2_100 mobilenetv2_140 mnasnet_100 mobilenetv3_large_100 mobilenetv4_conv_small
+    efficientnet_lite0 efficientnet_lite1 efficientnet_lite2 efficientnet_b0 efficientnet_es efficientnetv2_rw_t
+    tf_efficientnet_lite0 test_efficientnet
+    convnext_atto convnext_femto convnext_pico convnext_nano convnext_tiny convnextv2_atto test_convnext
+"""
+_OTHERS: dict[str, dict[str, Any]] = {
+    "resnet101": {"img_size": (64, 71), "layers": (2, 2, 9, 2)},
+    "resnet50_gn": {"img_size": (64, 71), "layers": (2, 2, 2, 2)},
+    "wide_resnet50_2": {"img_size": (64, 71), "layers": (2, 2, 2, 1)},
+    "resnext50_32x4d": {"img_size": (64, 71), "layers": (2, 2, 2, 1)},
+    "convnext_small": {"img_size": (64, 71), "depths": (2, 2, 6, 2)},
+    "deit_tiny_patch16_224": {"img_size": 64},
+    "deit_small_patch16_224": {"img_size": 64},
+    "deit_base_patch16_224": {"img_size": 64, "depth": 4},
+    "deit_tiny_distilled_patch16_224": {"img_size": (48, 64)},
+    "deit3_small_patch16_224": {"img_size": (64, 48)},
+    "vit_tiny_patch16_224": {"img_size": (64, 48)},
+    "vit_small_patch16_224": {"img_size": 64},
+    "vit_base_patch16_224": {"img_size": 64, "depth": 4},
+    "vit_medium_patch16_reg4_gap_256": {"img_size": 64},
+    "test_vit": {"img_size": 64},
+    "test_vit3": {"img_size": 64},
+}
+NETWORKS = {name: {"img_size": (64, 71)} for name in _ANY_SIZE.split()} | _OTHERS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, a random plan of it, and the network cut by the plan, closed and in evaluation."""
+
+    model: nn.Module
+    plan: Plan
+    images: Tensor
+
+    @cached_property
+    def closed(self) -> Cut:
+        cut = apply(self.model, self.plan).eval()
+        cut.set_lambda(0.0)
+        estimate_batch_norm(cut, [self.images])
+        return cut
+
+    @cached_property
+    def merged(self) -> nn.Module:
+        return merge(self.closed)
+
+    @cached_property
+    def expected(self) -> Tensor:
+        return output(self.closed, self.images)
+
+
+def output(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = network(images)
+    return logits
+
+
+def rounding(network: nn.Module, images: Tensor) -> float:
+    """How far a network in float32 is from itself in float64: a hundred layers of random weights magnify it."""
+    exact = copy.deepcopy(network).double()
+    return relative_error(output(network, images).double(), output(exact, images.double()))
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(request: pytest.FixtureRequest) -> Case:
+    name = request.param
+    torch.manual_seed(0)
+    model = disturbed(load_model(name, **NETWORKS[name], num_classes=100), seed=0)
+    images = images_for(model, torch.float32)
+    return Case(model, whole_plan(model, Random(name)), images)
+
+
+def whole_plan(model: nn.Module, random: Random) -> Plan:
+    """A random plan in which every choice that any block offers stands at least once, those on request too."""
+    chain = describe(model)
+    choices = dict(chain.random_plan(0.5, random).choices)
+    offered = {choice for block in chain.blocks for choice in block.choices[1:] + block.on_request}
+    for choice in sorted(offered):
+        blocks = [block.name for block in chain.blocks if choice in block.choices + block.on_request]
+        choices[random.choice(blocks)] = choice
+    return chain.plan(choices)
+
+
+def test_at_lambda_one_it_is_the_baseline_bit_for_bit(case: Case) -> None:
+    cut = apply(case.model, case.plan).eval()
+    assert torch.equal(output(cut, case.images), output(case.model, case.images))
+
+
+def test_merged_it_computes_what_it_did_in_float32(case: Case) -> None:
+    error = relative_error(output(case.merged, case.images), case.expected)
+    assert error <= max(1e-5, 2 * rounding(case.closed, case.images))
+
+
+def test_merged_it_computes_what_it_did_in_float64(case: Case) -> None:
+    exact = copy.deepcopy(case.closed).double()
+    images = case.images.double()
+    assert relative_error(output(merge(exact), images), output(exact, images)) <= 1e-10
+
+
+def test_onnx_runtime_agrees_with_pytorch(case: Case) -> None:
+    session = open_session(to_onnx(case.merged, case.images[:1]).SerializeToString(), threads=2)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: case.images.numpy()})
+    found = output(case.merged, case.images)
+    assert relative_error(torch.from_numpy(logits), found) <= 1e-4
+    assert np.array_equal(logits.argmax(1), found.argmax(1))
+
+
+def test_nothing_of_ours_is_left_in_it(case: Case) -> None:
+    ours = ("pruner", "latency", "profiles", "search", "depthfinder")
+    assert not [module for module in case.merged.modules() if type(module).__module__.partition(".")[0] in ours]
+
+
+def test_keeping_all_is_the_baseline_with_its_batch_norms_folded(case: Case) -> None:
+    model = copy.deepcopy(case.model).double()
+    keep_all = apply(model, Plan(case.plan.model))
+    keep_all.set_lambda(0.0)
+    folded = merge(keep_all)
+    images = case.images.double()
+    assert relative_error(output(folded, images), output(model, images)) <= 1e-10
+    if not any("Same" in type(module).__name__ for module in model.modules()):
+        assert not [module for module in folded.modules() if isinstance(module, BATCH_NORM)]
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "choice", "reason"),
+    [
+        ("efficientnet_b0", "blocks.2.1", "merge", "SqueezeExcite weighs channels by the image itself and cannot fold"),
+        ("seresnet18", "layer1.1", "merge", "SEModule weighs channels by the image itself"),
+        ("tf_efficientnet_lite0", "blocks.1.0", "merge", "Conv2dSame is no plain convolution"),
+        ("convnextv2_atto", "stages.0.blocks.0", "separable", "GlobalResponseNormMlp normalizes by the whole image"),
+        ("resnet18", "layer2.0", "drop", "no shortcut that hands on its input as it is"),
+        ("deit_tiny_patch16_224", "blocks.0.attn", "merge", "an attention weighs tokens by the image itself"),
+        ("test_vit4", "blocks.0.mlp", "merge", "its RmsNorm has no BatchNorm to switch to"),
+        ("resnetaa50", "layer2.0", "merge", "its AvgPool2d resamples and does not fold"),
+        ("mobilenetv4_hybrid_medium", "blocks.2.4", "merge", "a MobileAttention is no block this family knows"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_its_reason(name: str, block: str, choice: str, reason: str) -> None:
+    chain = describe(load_model(name))
+    found = {one.name: dict(one.refused) for one in chain.blocks}
+    assert reason in found[block][choice]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("res2net50_26w_4s", "is built like a resnet, but no block can be cut: a Bottle2neck is no block this family"),
+        ("swin_tiny_patch4_window7_224", "SwinTransformer is of no family that can be cut; there are: convnext, mobil"),
+        ("eva02_tiny_patch14_224", "Eva is of no family that can be cut"),
+    ],
+)
+def test_a_network_that_cannot_be_cut_gets_a_clear_answer(name: str, answer: str) -> None:
+    with pytest.raises(UnknownModelError, match=answer):
+        describe(load_model(name))
