@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depthfinder.api import export, measure, profile, search
+    from depthfinder.api import export, load_merged, measure, profile, search
     from profiles.measurement import Measurement
     from profiles.profile import Profile
     from profiles.store import load_profile
@@ -31,6 +31,7 @@ _HOMES = {
     "apply": "pruner.surgery",
     "describe": "pruner.surgery",
     "export": "depthfinder.api",
+    "load_merged": "depthfinder.api",
     "load_model": "pruner.models",
     "load_profile": "profiles.store",
     "measure": "depthfinder.api",
@@ -51,6 +52,7 @@ __all__ = [
     "apply",
     "describe",
     "export",
+    "load_merged",
     "load_model",
     "load_profile",
     "measure",

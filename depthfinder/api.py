@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from depthfinder.arguments import RunArguments
 from latency.devices import open_device
 from latency.export import Parity, export_onnx
 from latency.profiler import profile as _profile
@@ -14,7 +15,9 @@ from latency.timing import time_interleaved
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.chain import Chain
-from pruner.surgery import input_size
+from pruner.models import load_model, load_weights
+from pruner.plan import Plan
+from pruner.surgery import apply, input_size, merge
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.search import Evaluate
@@ -55,6 +58,20 @@ def search(
     """
     budget = Budget(budget_ms)
     return _search(chain, profile, budget=budget, evaluate=evaluate, storage=storage, n_trials=n_trials, seed=seed)
+
+
+def load_merged(folder: str | Path) -> nn.Module:
+    """The merged network that a run left in `folder`, in evaluation mode, from its weights, its plan and its arguments.
+
+    Raises `FileNotFoundError` when one of them is not there, and `CheckpointError` when the weights do not fit.
+    """
+    run = Path(folder)
+    arguments = RunArguments.load(run / "args.yaml")
+    cut = apply(load_model(arguments.model, **arguments.model_kwargs), Plan.from_json((run / "plan.json").read_text()))
+    cut.set_lambda(0.0)
+    network = merge(cut)
+    load_weights(network, run / "merged.safetensors")
+    return network
 
 
 def export(network: nn.Module, path: str | Path, *, opset: int = 18, atol: float = 1e-4) -> Parity:

@@ -44,6 +44,11 @@ class RunArguments:
         budget = f"{self.budget_ms:g}ms" if self.budget_ms is not None else f"x{self.budget_ratio:g}"
         return f"{self.model}-{self.device}-{budget}-s{self.seed}"
 
+    @classmethod
+    def load(cls, path: Path) -> "RunArguments":
+        """Raises `FileNotFoundError` when there is no such file."""
+        return cls(**yaml.safe_load(path.read_text()))
+
     def save(self, path: Path) -> None:
         write_whole(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False))
 

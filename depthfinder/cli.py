@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthfinder.console import Stopped, Watch, log_to
-from depthfinder.options import ProfileOptions, RunOptions, format_model_kwargs, parse_model_kwargs, takes
+from depthfinder.options import ModelOptions, ProfileOptions, RunOptions, format_model_kwargs, parse_model_kwargs, takes
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -24,6 +24,7 @@ _EPILOG_RUN = (
     "Example: depthfinder run --model deit_tiny_patch16_224 --checkpoint deit.safetensors "
     "--data-dir images --budget-ms 25"
 )
+_EPILOG_DESCRIBE = "Example: depthfinder describe --model resnet18 --img-size 160"
 _EPILOG_PROFILE = "Example: depthfinder profile --model deit_tiny_patch16_224 --device ort-cpu --batch-size 1"
 _EPILOG_SEARCH = "Example: depthfinder search --budget-ms 25 --data-dir images"
 _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.7-s0"
@@ -95,6 +96,24 @@ def search_command(asked: RunOptions) -> None:
     show(finalists_table(json.loads(folder["search.json"].read_text())))
     print(f"plan: {folder['plan.json']}")
     print(f"train, merge and measure it: depthfinder run --config {folder['args.yaml']} --output {asked.output}")
+
+
+@app.command("describe", epilog=_EPILOG_DESCRIBE)
+@takes(ModelOptions)
+def describe_command(asked: ModelOptions) -> None:
+    """Shows where a network can be cut, in which ways, and why not in others. Nothing is measured."""
+    from depthfinder.tables import chain_table, refusals, show
+    from pruner.models import load_model
+    from pruner.surgery import describe
+
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    chain = describe(load_model(asked.model or _DEMO_MODEL, **kwargs))
+    if asked.as_json:
+        print(json.dumps(dataclasses.asdict(chain) | {"num_plans": chain.num_plans}, indent=1))
+        return
+    show(chain_table(chain))
+    for line in refusals(chain):
+        print(line)
 
 
 @profile_app.command(epilog=_EPILOG_PROFILE)

@@ -71,14 +71,22 @@ def _option(text: str, *names: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileOptions:
-    """What `profile` takes."""
+class ModelOptions:
+    """What `describe` takes."""
 
     model: Annotated[str | None, _option("A timm model, or deit_digits, which ships trained.", "--model", "-m")] = None
     model_kwargs: Annotated[list[str] | None, _option("Arguments of the model, name=value; may be given again.")] = None
     img_size: Annotated[
         int | None, _option("Side of the images, where the model allows another than its own.", min=1)
     ] = None
+    as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False
+    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions(ModelOptions):
+    """What `profile` takes."""
+
     device: Annotated[str | None, _option("The device whose latency counts: ort-cpu (the default), cpu or null.")] = (
         None
     )
@@ -90,8 +98,6 @@ class ProfileOptions:
     max_seconds: Annotated[float, _option("Time to spend on measuring the table.", callback=_positive)] = 30.0
     seed: Annotated[int, _option("Decides everything that is drawn at random.", min=0)] = 0
     output: Annotated[Path, _option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
-    as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +128,7 @@ class RunOptions(ProfileOptions):
     ] = None
 
 
-Options = TypeVar("Options", bound=ProfileOptions)
+Options = TypeVar("Options", bound=ModelOptions)
 
 
 def takes(record: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

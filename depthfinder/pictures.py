@@ -12,7 +12,14 @@ from depthfinder.result import RunResult
 from profiles.profile import Profile
 from pruner.plan import Plan
 
-_COLOURS: Final = {"keep": "#1f5f8b", "merge": "#e39b2d", "drop": "#d9dde1"}
+_COLOURS: Final = {
+    "keep": "#1f5f8b",
+    "merge": "#e39b2d",
+    "separable": "#c9772b",
+    "shrink": "#7a8f3c",
+    "merge-act": "#a8562f",
+    "drop": "#d9dde1",
+}
 _PALE: Final = "#9aa5b1"
 
 
@@ -58,12 +65,12 @@ def latency_bars(result: RunResult, profile: Profile) -> str:
 
 def block_map(signatures: Mapping[str, str], plan: Mapping[str, str]) -> str:
     """What became of every block, in the order in which the network runs through them."""
-    kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in signatures))
-    columns = list(dict.fromkeys(name.rpartition(".")[0] for name in signatures))
+    places = {name: _row_and_column(name) for name in signatures}
+    kinds = list(dict.fromkeys(row for row, _ in places.values()))
+    columns = list(dict.fromkeys(column for _, column in places.values()))
     figure = Figure(figsize=(6.4, 0.6 + 0.42 * len(kinds)), layout="constrained")
     axes = figure.subplots()
-    for name in signatures:
-        column, _, kind = name.rpartition(".")
+    for name, (kind, column) in places.items():
         choice = plan.get(name, "keep")
         corner = (columns.index(column) + 0.06, kinds.index(kind) + 0.08)
         axes.add_patch(Rectangle(corner, 0.88, 0.84, facecolor=_COLOURS[choice]))
@@ -72,10 +79,16 @@ def block_map(signatures: Mapping[str, str], plan: Mapping[str, str]) -> str:
         )
     axes.set(xlim=(0, len(columns)), ylim=(len(kinds), 0))
     axes.set_yticks([row + 0.5 for row in range(len(kinds))], kinds)
-    axes.set_xticks([column + 0.5 for column in range(len(columns))], [c.rpartition(".")[2] for c in columns])
+    axes.set_xticks([column + 0.5 for column in range(len(columns))], columns)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return _svg(figure)
+
+
+def _row_and_column(name: str) -> tuple[str, str]:
+    """`blocks.3.mlp` stands in the row of its kind, under 3; `layer2.0` in the row of its stage, under 0."""
+    path, _, leaf = name.rpartition(".")
+    return (path, leaf) if leaf.isdigit() else (leaf, path.rpartition(".")[2])
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -87,7 +100,7 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
-    """(left edge, width, colour) of stem and head together, then of every block."""
+    """(left edge, width, colour) of all that stands outside the blocks together, then of every block."""
     bars, left = [(0.0, profile.fixed_ms, _PALE)], profile.fixed_ms
     for name in profile.signatures:
         choice = plan.choice_of(name)

@@ -5,11 +5,21 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from profiles.files import write_whole
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
+
+_WORDS: Final = {
+    "keep": "kept",
+    "merge": "merged",
+    "separable": "separable",
+    "shrink": "shrunk",
+    "merge-act": "merged with activation",
+    "drop": "dropped",
+}
+_ALWAYS_COUNTED: Final = ("keep", "merge", "drop")
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,15 @@ class RunResult:
     @property
     def rows(self) -> list[tuple[str, str, str]]:
         """(what, baseline's, pruned network's), as text for a table."""
+        choices = [one for one in _WORDS if one in _ALWAYS_COUNTED or self.pruned.blocks.get(one)]
+        counted = " / ".join(_WORDS[choice] for choice in choices)
         return [
             self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
             self._row("measured latency, median", lambda n: f"{n.latency.median_ms:.3f} ms"),
             self._row("10th to 90th percentile", lambda n: f"{n.latency.p10_ms:.3f} to {n.latency.p90_ms:.3f} ms"),
             self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
             self._row("parameters", lambda n: f"{n.parameters:,}"),
-            self._row("blocks kept / merged / dropped", lambda n: _blocks(n.blocks)),
+            self._row(f"blocks {counted}", lambda n: " / ".join(str(n.blocks.get(choice, 0)) for choice in choices)),
             ("the same plan without training", "", f"{self.accuracy_without_training:.2%}"),
             ("measured against the baseline", "1", f"{self.measured_ratio.median:.3f}"),
             ("budget", "", f"{self.budget_text}: {'met' if self.budget_met else 'NOT met'}"),
@@ -88,7 +100,3 @@ class RunResult:
 
     def _row(self, what: str, text: Callable[[NetworkResult], str]) -> tuple[str, str, str]:
         return what, text(self.baseline), text(self.pruned)
-
-
-def _blocks(counts: Mapping[str, int]) -> str:
-    return " / ".join(str(counts.get(choice, 0)) for choice in ("keep", "merge", "drop"))

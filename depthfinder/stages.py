@@ -19,8 +19,8 @@ from latency.timing import Timings, time_interleaved
 from profiles.files import write_whole
 from profiles.store import matching_profile, profile_path, save_profile
 from pruner.data.images import ImageData
-from pruner.plan import Plan
-from pruner.progressive import ProgressiveLoss, close
+from pruner.plan import MERGE, Plan
+from pruner.progressive import ProgressiveLoss, begin, close
 from pruner.supernet import SupernetLoss
 from pruner.surgery import Cut, apply, merge, supernet
 from pruner.training import TrainSettings, accuracy, fit, load_network
@@ -71,6 +71,8 @@ def supernet_stage(run: Run) -> None:
     _check_budget(run)
     settings = run.train_settings(run.arguments.supernet_epochs)
     network = supernet(run.model)
+    everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
+    begin(network, everywhere, run.data, settings)
     fit(network, SupernetLoss(network), run.data, settings, run.checkpoint("supernet", settings), run.watch)
 
 
@@ -130,6 +132,7 @@ def train_stage(run: Run) -> None:
     """The progressive training of the plan's network."""
     cut = apply(run.model, run.plan)
     settings = run.train_settings(run.arguments.progressive_epochs)
+    begin(cut, run.plan, run.data, settings)
     fit(cut, ProgressiveLoss(cut, run.model), run.data, settings, run.checkpoint("progressive", settings), run.watch)
 
 
@@ -153,13 +156,17 @@ def measure_stage(run: Run) -> None:
     cut = _trained(run)
     merged = merge(cut)
     untrained = apply(run.model, run.plan)
+    begin(untrained, run.plan, run.data, run.train_settings(0))
     close(untrained, run.data, run.train_settings(0))
     images = torch.rand(
         run.arguments.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(run.arguments.seed)
     )
-    programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(merged, images)}
-    timings = time_interleaved(programs, seconds=_VERDICT_SECONDS, seed=run.arguments.seed, progress=run.watch)
+    # The baseline has its BatchNorms folded too: what folding them gains is not for pruning to claim.
     keep_all = Plan(model=run.chain.model)
+    whole = apply(run.model, keep_all)
+    whole.set_lambda(0.0)
+    programs = {"baseline": run.device.load(merge(whole), images), "pruned": run.device.load(merged, images)}
+    timings = time_interleaved(programs, seconds=_VERDICT_SECONDS, seed=run.arguments.seed, progress=run.watch)
     networks = {}
     for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
         networks[name] = NetworkResult(

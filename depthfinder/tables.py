@@ -1,5 +1,6 @@
 """Tables for the terminal."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from depthfinder.result import RunResult
 from profiles.profile import Profile
+from pruner.chain import Block, Chain
 
 _NARROWEST = 100  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
 
@@ -38,7 +40,7 @@ def profile_table(profile: Profile) -> Table:
     title = f"{profile.model} on {setting.device} ({setting.runtime}, {setting.hardware}), batch {setting.batch_size}"
     caption = (
         f"{profile.model}: {baseline.median_ms:.3f} ms measured ({baseline.p10_ms:.3f} to {baseline.p90_ms:.3f}), "
-        f"stem and head {profile.fixed_ms:.3f} ms; {profile.relative_error:.1%} off on networks that were held out"
+        f"outside the blocks {profile.fixed_ms:.3f} ms; {profile.relative_error:.1%} off on networks that were held out"
     )
     table = Table(
         "block", "choice", "blocks", "in context, ms", "alone, ms", "quality", title=escape(title), caption=caption
@@ -47,6 +49,29 @@ def profile_table(profile: Profile) -> Table:
         figures = (f"{row.in_context_ms:.4f}", f"{row.alone.median_ms:.4f}")
         table.add_row(escape(row.signature), row.choice, str(row.blocks), *figures, row.alone.quality)
     return table
+
+
+def chain_table(chain: Chain) -> Table:
+    """Where a network can be cut and in which ways; blocks that cost the same share a row."""
+    title = f"{chain.model}: {len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
+    table = Table("blocks", "what they do", "choices", title=escape(title), show_lines=True)
+    alike: dict[Block, list[str]] = {}
+    for block in chain.blocks:
+        alike.setdefault(dataclasses.replace(block, name=""), []).append(block.name)
+    for block, names in alike.items():
+        requested = f" (on request: {', '.join(block.on_request)})" if block.on_request else ""
+        cells = (", ".join(names), block.signature, ", ".join(block.choices) + requested)
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def refusals(chain: Chain) -> list[str]:
+    """What cannot be had of which blocks, and why."""
+    refused: dict[tuple[str, str], list[str]] = {}
+    for block in chain.blocks:
+        for pair in block.refused:
+            refused.setdefault(pair, []).append(block.name)
+    return [f"no {choice} for {', '.join(names)}: {why}" for (choice, why), names in refused.items()]
 
 
 def finalists_table(search: Mapping[str, Any]) -> Table:

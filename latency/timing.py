@@ -14,6 +14,7 @@ from pruner.progress import Progress, silent
 
 _SAMPLE_MS = 12.0  # a sample lasts about this long: thousands of times the timer's own cost
 _MIN_RUNS, _MAX_RUNS = 3, 50
+_SLOW_MS = 300.0  # a run of that length is a sample by itself
 _MIN_ROUNDS, _MAX_ROUNDS = 12, 120
 
 
@@ -87,4 +88,8 @@ def _orders(names: list[str], seed: int) -> Iterator[list[str]]:
 def _runs_per_sample(program: Program) -> int:
     program.run()
     once_ms = min(program.sample(1).wall_ms for _ in range(3))
-    return max(_MIN_RUNS, min(_MAX_RUNS, math.ceil(_SAMPLE_MS / once_ms))) if once_ms > 0 else _MIN_RUNS
+    if once_ms > _SLOW_MS:
+        return 1
+    if once_ms <= 0:
+        return _MIN_RUNS
+    return max(_MIN_RUNS, min(_MAX_RUNS, math.ceil(_SAMPLE_MS / once_ms)))

@@ -64,7 +64,7 @@ class Profile:
     """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint.
 
     `model` and `model_kwargs` are what the network was made from; `signatures` maps each block to its signature;
-    `fixed_ms` is what stem and head cost; a choice that leaves nothing of a block has no row and costs nothing.
+    `fixed_ms` is what stands outside the blocks; a choice that leaves nothing of a block has no row and costs nothing.
     """
 
     model: str

@@ -226,8 +226,7 @@ def _composed(first: Affine, after: Affine) -> Tensor:
             return wide
         if _is_depthwise(first):
             scales = first.kernel.reshape(after.groups, 1, -1, *first.kernel.shape[2:])
-            wide = (after.kernel.unflatten(0, (after.groups, -1)) * scales).flatten(0, 1)
-            return wide
+            return torch.flatten(after.kernel.unflatten(0, (after.groups, -1)) * scales, 0, 1)
     near_rows, far_rows, rows = _products(first.kernel.shape[2], after.kernel.shape[2], first.stride[0])
     near_columns, far_columns, columns = _products(first.kernel.shape[3], after.kernel.shape[3], first.stride[1])
     near = _evaluated(_regrouped(first, groups), near_rows, near_columns).unflatten(1, (groups, -1))

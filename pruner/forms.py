@@ -1,6 +1,7 @@
 """What the choices make of a block, over the block's own weights."""
 
 import copy
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +11,9 @@ from torch import Tensor, nn
 
 from pruner import affine
 from pruner.affine import Affine, identity
+from pruner.branch import fold, reach, run_padded_once, text, why_not
 from pruner.modules import in_a_row, residual
-from pruner.steps import (
-    Activation,
-    BatchNorm,
-    Convolution,
-    Step,
-    SwitchedNorm,
-    fold,
-    gated,
-    reach,
-    run_in_turn,
-    run_padded_once,
-    text,
-    why_not,
-)
+from pruner.steps import Activation, BatchNorm, Convolution, EndActivation, Step, Switch, SwitchedNorm, run_in_turn
 
 
 @dataclass(frozen=True)
@@ -54,6 +43,10 @@ class Form(ABC):
     def run(self, x: Tensor, lam: float) -> Tensor:
         """From the block itself at `lam` 1 to what `merged` gives at 0."""
 
+    def switches(self) -> list[Switch]:
+        """The steps with BatchNorms that the baseline does not have."""
+        return []
+
     @abstractmethod
     def merged(self) -> nn.Module | None:
         """What it computes at `lam` 0 in evaluation, as modules of torch; None when nothing is left of the block."""
@@ -80,13 +73,12 @@ class Folded(Form):
     """Each of the `parts` of the branch becomes one layer. The shortcut is folded in if there is but one part and the
     shortcut itself folds; else it stays beside.
 
-    `end`, a BatchNorm and an activation, is put behind a block that has no activation there (UPDP); its shortcut has to
-    be one that is folded in.
+    `end` is put behind a block that has no activation there; its shortcut has to be one that is folded in.
     """
 
     block: Residual
     parts: tuple[tuple[Step, ...], ...]
-    end: tuple[BatchNorm, Activation] | None = None
+    end: EndActivation | None = None
 
     def run(self, x: Tensor, lam: float) -> Tensor:
         y = x
@@ -95,9 +87,12 @@ class Folded(Form):
         if self.block.shortcut is not None:
             y = y + run_in_turn(self.block.shortcut, x, lam)
         if self.end is not None:
-            norm, act = self.end
-            y = gated(lam, y, act.run(norm.run(y, lam), 1.0))
+            y = self.end.run(y, lam)
         return y if self.block.end is None else self.block.end.run(y, 1.0)
+
+    def switches(self) -> list[Switch]:
+        steps: list[object] = [*itertools.chain(*self.parts), *(self.block.shortcut or ()), self.end]
+        return [step for step in steps if isinstance(step, Switch)]
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
@@ -110,9 +105,9 @@ class Folded(Form):
             else:
                 beside = _plain(self.block.shortcut)
         if self.end is not None:
-            maps[-1] = maps[-1].then(self.end[0].affine())
+            maps[-1] = maps[-1].then(self.end.affine())
         layers = in_a_row([self._layer(one) for one in maps])
-        acts = [step.act for step in (self.end[1] if self.end else None, self.block.end) if step is not None]
+        acts = [step.act for step in (self.end, self.block.end) if step is not None]
         return in_a_row([layers if beside is None else residual(layers, beside), *copy.deepcopy(acts)])
 
     def _takes_the_shortcut_in(self) -> bool:

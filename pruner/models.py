@@ -49,7 +49,7 @@ def load_model(name: str, *, pretrained: bool = False, checkpoint: Path | None =
     if pretrained and name in _BUILT_IN:
         checkpoint = checkpoint or _WEIGHTS / f"{name}.safetensors"
     if checkpoint is not None:
-        _load(model, checkpoint)
+        load_weights(model, checkpoint)
     network: nn.Module = model.eval()
     return network
 
@@ -68,7 +68,8 @@ def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
     return kwargs.get("in_chans", channels), height, width
 
 
-def _load(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Puts the weights of a file into `model`. Raises `CheckpointError` when they cannot be read or do not fit."""
     weights = read_weights(path)
     try:
         model.load_state_dict(weights)

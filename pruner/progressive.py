@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.data.images import ImageData
-from pruner.surgery import Cut, estimate_batch_norm
+from pruner.plan import Plan
+from pruner.surgery import Cut, OpenNetwork
 from pruner.training import Moment, TrainSettings, distillation
 
 _BATCHES_FOR_STATISTICS = 20
@@ -38,6 +40,12 @@ class ProgressiveLoss:
         logits = self.cut(images)
         divergence = distillation(logits, taught, self.temperature)
         return functional.cross_entropy(logits, labels) + self.distill_loss_weight * divergence
+
+
+def begin(network: OpenNetwork, plan: Plan, data: ImageData, settings: TrainSettings) -> None:
+    """Starts every BatchNorm that the plan's blocks will switch to where the baseline is, by training images."""
+    network.select(plan, lam=1.0)
+    calibrate(network, _images(data, settings))
 
 
 def close(cut: Cut, data: ImageData, settings: TrainSettings) -> None:

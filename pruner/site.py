@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from pruner.branch import batch_norm_pairs, why_not
 from pruner.chain import Block
 from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.modules import folded_copy
 from pruner.plan import DROP, KEEP
-from pruner.steps import Step, batch_norm_pairs, why_not
+from pruner.steps import Step, Switch
 
 
 class Site(nn.Module):
@@ -45,6 +46,10 @@ class Site(nn.Module):
             y: Tensor = self.kept(x)
             return y
         return self._forms[self.choice].run(x, self.lam)
+
+    def switches(self) -> list[Switch]:
+        """The BatchNorms that the chosen form switches to, with what they stand in for."""
+        return [] if self.choice == KEEP else self._forms[self.choice].switches()
 
     def merged(self, choice: str) -> nn.Module | None:
         """What a choice computes at `lam` 0 in evaluation, as modules of torch and timm with weights of their own;

@@ -4,7 +4,6 @@ Steps hold the block's own modules and own nothing themselves, so that a block h
 choices it offers.
 """
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from torch.nn import functional
 
 from pruner import affine
 from pruner.affine import Affine
-from pruner.modules import BatchNormPair
 
 
 def gated(lam: float, full: Tensor, cut: Tensor) -> Tensor:
@@ -122,14 +120,11 @@ class Linear(Step):
 
 @dataclass(frozen=True)
 class BatchNorm(Step):
-    """A BatchNorm of the baseline; of a timm BatchNorm with an activation, the norm alone."""
+    """A BatchNorm of the baseline, of images; of a timm BatchNorm with an activation, the norm alone."""
 
-    norm: nn.BatchNorm1d | nn.BatchNorm2d
+    norm: nn.BatchNorm2d
 
     def run(self, x: Tensor, lam: float) -> Tensor:
-        if isinstance(self.norm, nn.BatchNorm1d):
-            tokens: Tensor = self.norm(x.flatten(0, -2))
-            return tokens.view_as(x)
         return nn.BatchNorm2d.forward(self.norm, x)
 
     def affine(self) -> Affine:
@@ -147,8 +142,26 @@ class BatchNorm(Step):
         return ""
 
 
+class Switch(ABC):
+    """A step with a BatchNorm that the baseline does not have, which comes in as the gate closes."""
+
+    batch_norm: nn.BatchNorm1d | nn.BatchNorm2d
+
+    def batch_normed(self, x: Tensor) -> Tensor:
+        """Images as they are, the tokens of all images in one row."""
+        if isinstance(self.batch_norm, nn.BatchNorm2d):
+            images: Tensor = self.batch_norm(x)
+            return images
+        tokens: Tensor = self.batch_norm(x.flatten(0, -2))
+        return tokens.view_as(x)
+
+    @abstractmethod
+    def stands_for(self, x: Tensor) -> Tensor:
+        """What the baseline makes of the BatchNorm's input: tokens (N, C) or images (B, C, H, W)."""
+
+
 @dataclass(frozen=True)
-class SwitchedNorm(Step):
+class SwitchedNorm(Step, Switch):
     """lam * norm(x) + (1 - lam) * BatchNorm(x): a norm whose statistics are the input's own gives way to fixed ones.
 
     A BatchNorm1d sees tokens, a BatchNorm2d images; `over_channels` is for a norm of the last dimension among images.
@@ -162,12 +175,11 @@ class SwitchedNorm(Step):
         # In training the BatchNorm sees every input from the first step on, so that its statistics are current when
         # the gate reaches 0; in evaluation it is run only if it counts.
         if lam == 1 and not self.batch_norm.training:
-            return self._normed(x)
-        on_images = isinstance(self.batch_norm, nn.BatchNorm2d)
-        switched: Tensor = self.batch_norm(x) if on_images else self.batch_norm(x.flatten(0, -2)).view_as(x)
-        return switched if lam == 0 else gated(lam, self._normed(x), switched)
+            return self.stands_for(x)
+        switched = self.batch_normed(x)
+        return switched if lam == 0 else gated(lam, self.stands_for(x), switched)
 
-    def _normed(self, x: Tensor) -> Tensor:
+    def stands_for(self, x: Tensor) -> Tensor:
         return _over_channels(self.norm, x) if self.over_channels else self.norm(x)
 
     def affine(self) -> Affine:
@@ -189,6 +201,35 @@ class Activation(Step):
 
     def run(self, x: Tensor, lam: float) -> Tensor:
         return x if lam == 0 else gated(lam, self.act(x), x)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.act]
+
+    @property
+    def text(self) -> str:
+        return type(self.act).__name__
+
+
+@dataclass(frozen=True)
+class EndActivation(Step, Switch):
+    """lam * x + (1 - lam) * act(BatchNorm(x)), at the end of a block that has no activation there (UPDP).
+
+    At lambda 0 the BatchNorm folds into the layer before it, and the activation stays.
+    """
+
+    batch_norm: nn.BatchNorm1d | nn.BatchNorm2d
+    act: nn.Module
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        if lam == 1 and not self.batch_norm.training:
+            return x
+        return gated(lam, x, self.act(self.batch_normed(x)))
+
+    def stands_for(self, x: Tensor) -> Tensor:
+        return x
+
+    def affine(self) -> Affine:
+        return affine.of_batch_norm(self.batch_norm)
 
     def modules(self) -> list[nn.Module]:
         return [self.act]
@@ -278,85 +319,6 @@ class Fading(Step):
 def run_in_turn(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
     """The steps with their gates at `lam`, each padding for itself: at lambda 1 what the baseline does."""
     return reduce(lambda flowing, step: step.run(flowing, lam), steps, x)
-
-
-def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
-    """The steps with their gates at `lam`, all padding at the front.
-
-    Where a later convolution of the baseline pads with zeros there is now a ring of computed values, scaled by
-    1 - lam: at lambda 1 it is the baseline's zeros, at 0 the steps are one convolution, borders included.
-    """
-    rings = _rings([step.conv for step in steps if isinstance(step, Convolution)])
-    if rings:
-        rows, columns = rings[0]
-        x = functional.pad(x, (columns, columns, rows, rows))
-    for place, step in enumerate(steps):
-        if not isinstance(step, Convolution):
-            x = step.run(x, lam)
-            continue
-        rows, columns = rings.pop(0)
-        if place > 0 and lam > 0 and (rows or columns):
-            x = _with_ring_scaled(x, rows, columns, 1 - lam)
-        x = step.run_unpadded(x)
-    return x
-
-
-def _rings(convs: Sequence[nn.Conv2d]) -> list[affine.Pair]:
-    """Before each convolution, how far its input reaches beyond the baseline's: (rows, columns) on either side."""
-    rings: list[affine.Pair] = []
-    rows = columns = 0
-    for conv in reversed(convs):
-        padding: Any = conv.padding
-        rows, columns = conv.stride[0] * rows + padding[0], conv.stride[1] * columns + padding[1]
-        rings.insert(0, (rows, columns))
-    return rings
-
-
-def _with_ring_scaled(x: Tensor, rows: int, columns: int, factor: float) -> Tensor:
-    mask = x.new_full(x.shape[-2:], factor)
-    mask[rows : mask.shape[0] - rows, columns : mask.shape[1] - columns] = 1
-    return x * mask
-
-
-def fold(steps: Sequence[Step]) -> Affine:
-    """The steps at lambda 0 as one map. Raises `FoldError` when none of them does anything then."""
-    maps = [mapped for step in steps if (mapped := step.affine()) is not None]
-    if not maps:
-        raise affine.FoldError(f"nothing is left of {text(steps)} to fold")
-    return affine.composition(maps)
-
-
-def reach(steps: Sequence[Step]) -> tuple[affine.Pair, affine.Pair]:
-    """(stride, margin) of the map the steps fold to; two of equal reach give images of equal size from every image."""
-    stride, margin = [1, 1], [-1, -1]
-    for step in steps:
-        if isinstance(step, Convolution):
-            padding: Any = step.conv.padding
-            for axis in (0, 1):
-                wider = step.conv.dilation[axis] * (step.conv.kernel_size[axis] - 1)
-                margin[axis] += stride[axis] * (2 * padding[axis] - wider)
-                stride[axis] *= step.conv.stride[axis]
-    return (stride[0], stride[1]), (margin[0], margin[1])
-
-
-def batch_norm_pairs(steps: Sequence[Step]) -> list[BatchNormPair]:
-    """Every convolution that a BatchNorm follows directly, and that BatchNorm."""
-    return [
-        (before.conv, after.norm)
-        for before, after in itertools.pairwise(steps)
-        if isinstance(before, Convolution) and isinstance(after, BatchNorm) and isinstance(after.norm, nn.BatchNorm2d)
-        if before.why_not is None and after.why_not is None
-    ]
-
-
-def why_not(steps: Sequence[Step]) -> str | None:
-    """The first reason why the steps do not fold."""
-    return next((step.why_not for step in steps if step.why_not is not None), None)
-
-
-def text(steps: Sequence[Step]) -> str:
-    """What the cost of the steps depends on."""
-    return ", ".join(step.text for step in steps if step.text)
 
 
 def _over_channels(module: nn.Module, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -206,20 +206,3 @@ def _remove(network: nn.Module, name: str) -> None:
     around = network.get_submodule(path.rpartition(".")[0])
     if isinstance(around, nn.Sequential) and not len(list(parent.children())):
         _remove(network, path)
-
-
-@torch.no_grad()
-def estimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Sets the running statistics of every BatchNorm to the plain mean over `batches` of images, in place."""
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    was_training, momenta = network.training, [norm.momentum for norm in norms]
-    network.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean in place of a moving one
-        norm.train()
-    for images in batches:
-        network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.train(was_training)

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruner.calibration import estimate_batch_norm
 from pruner.models import load_model
-from pruner.surgery import estimate_batch_norm, input_size
+from pruner.surgery import input_size
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 

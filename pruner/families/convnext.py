@@ -10,7 +10,7 @@ from pruner.families.parts import batch_norm_like, conv_step, noise, twin, unkno
 from pruner.forms import Folded, Residual
 from pruner.plan import MERGE, MERGE_ACT, SEPARABLE
 from pruner.site import Site, make_site
-from pruner.steps import Activation, BatchNorm, Linear, Opaque, Scale, Step, SwitchedNorm
+from pruner.steps import Activation, EndActivation, Linear, Opaque, Scale, Step, SwitchedNorm
 
 
 @family
@@ -61,7 +61,7 @@ def _site(name: str, block: Any) -> Site:
     if act is None or not same:
         return make_site(name, "convnext.block", block, anatomy, ways, norms)
     end = batch_norm_like(block.conv_dw.weight, nn.BatchNorm2d)
-    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), (BatchNorm(end), act))}
+    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), EndActivation(end, act.act))}
     return make_site(name, "convnext.block", block, anatomy, ways, [*norms, end], requested)
 
 

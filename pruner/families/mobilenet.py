@@ -14,13 +14,14 @@ from pruner._timm import (
     MobileNetV3,
     UniversalInvertedResidual,
 )
+from pruner.branch import batch_norm_pairs
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import attention_step, batch_norm_like, blur_step, conv_step, noise, norm_steps, unknown_site
 from pruner.forms import Folded, Residual
 from pruner.modules import BatchNormPair
 from pruner.plan import MERGE, MERGE_ACT
 from pruner.site import Site, make_site
-from pruner.steps import Activation, BatchNorm, Convolution, Scale, Step, batch_norm_pairs
+from pruner.steps import Activation, Convolution, EndActivation, Scale, Step
 
 
 @family
@@ -69,7 +70,7 @@ def _site(name: str, block: Any) -> Site:
         return make_site(name, "mobilenet.block", block, anatomy, {MERGE: (anatomy.branch,)}, norms)
     end = batch_norm_like(convs[-1].weight, nn.BatchNorm2d)
     norms.append(end)
-    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), (BatchNorm(end), act))}
+    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), EndActivation(end, act.act))}
     return make_site(name, "mobilenet.block", block, anatomy, {MERGE: (anatomy.branch,)}, norms, requested)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruner._timm import BasicBlock, Bottleneck, ResNet
+from pruner.branch import batch_norm_pairs
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import (
     attention_step,
@@ -19,7 +20,7 @@ from pruner.forms import Residual
 from pruner.modules import BatchNormPair
 from pruner.plan import MERGE, SHRINK
 from pruner.site import Site, make_site
-from pruner.steps import Activation, Fading, batch_norm_pairs
+from pruner.steps import Activation, Fading
 
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 

@@ -12,7 +12,7 @@ from pruner.forms import Folded, Residual
 from pruner.modules import residual, without_identities
 from pruner.plan import MERGE, MERGE_ACT
 from pruner.site import Site, make_site
-from pruner.steps import Activation, BatchNorm, Linear, Opaque, Scale, Step, SwitchedNorm
+from pruner.steps import Activation, EndActivation, Linear, Opaque, Scale, Step, SwitchedNorm
 
 
 @family
@@ -82,7 +82,7 @@ def _ffn_site(name: str, block: Any) -> Site:
             *noise(block.drop_path2),
         )
     )
-    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), (BatchNorm(norms[1]), act))}
+    requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), EndActivation(norms[1], act.act))}
     return make_site(name, "vit.ffn", kept, anatomy, {MERGE: (anatomy.branch,)}, norms, requested)
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import Command
 from PIL import Image
 
-COMMANDS = ("run", "search", "profile", "report")
+COMMANDS = ("run", "search", "describe", "profile", "report")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -127,3 +127,21 @@ def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Comm
     assert run.returncode == 0, run.stderr
     assert "search: done before" in run.stderr
     assert f"budget │ │ {float(budget):g} ms: met" in re.sub(r"\s+", " ", run.stdout)
+
+
+def test_describe_shows_where_a_network_can_be_cut_and_where_not(depthfinder: Command) -> None:
+    done = depthfinder("describe", "--model", "resnet18", "--img-size", "64", "--json")
+    chain = json.loads(done.stdout)
+    assert chain["input_size"] == [3, 64, 64]
+    assert [block["choices"] for block in chain["blocks"][:3]] == [
+        ["keep", "merge", "shrink", "drop"],
+        ["keep", "merge", "shrink", "drop"],
+        ["keep", "merge", "shrink"],
+    ]
+    assert chain["num_plans"] == 4**5 * 3**3
+    shown = depthfinder("describe", "--model", "efficientnet_b0")
+    assert "SqueezeExcite weighs channels by the image itself" in shown.stdout
+    assert "mobilenet.block 16x112x112: conv1x1 16>96" in re.sub(r"[\s│]+", " ", shown.stdout)
+    refused = depthfinder("describe", "--model", "swin_tiny_patch4_window7_224")
+    assert refused.returncode == 3
+    assert "of no family that can be cut" in refused.stderr

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+import depthfinder as df
 from profiles.store import load_profile
 from pruner.data.digits import DigitScenes
 from pruner.models import load_model, read_weights
@@ -91,6 +92,17 @@ def test_the_result_is_what_the_files_say(finished: tuple[Path, str]) -> None:
     assert result["num_evaluations"] == 10
     assert result["pruned"]["parameters"] < result["baseline"]["parameters"]
     assert sum(result["pruned"]["blocks"].values()) == 8
+
+
+def test_a_merged_network_loads_back_from_its_folder(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    network = df.load_merged(folder)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(folder / "merged.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(logits, network(images).detach().numpy(), atol=1e-4)
+    with pytest.raises(FileNotFoundError):
+        df.load_merged(folder / "nowhere")
 
 
 def test_onnxruntime_alone_gives_the_class_that_the_merged_weights_give(finished: tuple[Path, str]) -> None:

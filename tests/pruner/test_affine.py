@@ -10,18 +10,8 @@ from torch.nn import functional
 from networks import relative_error
 from pruner import affine
 from pruner.affine import Affine
-from pruner.steps import (
-    Activation,
-    BatchNorm,
-    Convolution,
-    Fading,
-    Scale,
-    Step,
-    fold,
-    reach,
-    run_in_turn,
-    run_padded_once,
-)
+from pruner.branch import fold, reach, run_padded_once
+from pruner.steps import Activation, BatchNorm, Convolution, Fading, Scale, Step, run_in_turn
 
 CHANNELS = 8
 

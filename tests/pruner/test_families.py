@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from latency.devices.ort_cpu import open_session
 from latency.onnx_graph import to_onnx
 from networks import BATCH_NORM, disturbed, images_for, relative_error
+from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import UnknownModelError
 from pruner.models import load_model
 from pruner.plan import Plan
-from pruner.surgery import Cut, apply, describe, estimate_batch_norm, merge
+from pruner.surgery import Cut, apply, describe, merge
 
 # Images are odd and not square where the network takes any size. The largest networks are made shallower, which leaves
 # out no kind of block.
@@ -63,6 +64,7 @@ class Case:
     @cached_property
     def closed(self) -> Cut:
         cut = apply(self.model, self.plan).eval()
+        calibrate(cut, [self.images])
         cut.set_lambda(0.0)
         estimate_batch_norm(cut, [self.images])
         return cut

@@ -10,11 +10,12 @@ from timm.models.vision_transformer import ParallelScalingBlock
 from torch import Tensor, nn
 
 from networks import SHAPES, images_for, made, relative_error
+from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import PlanError, UnknownModelError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.site import Site
-from pruner.surgery import OpenNetwork, apply, describe, estimate_batch_norm, merge, supernet
+from pruner.surgery import Cut, OpenNetwork, apply, describe, merge, supernet
 
 SEEDS = range(4)
 
@@ -176,3 +177,81 @@ def closed(model: nn.Module, plan: Plan) -> OpenNetwork:
                 parameter.data += 0.3 * torch.randn(parameter.shape, generator=random, dtype=torch.float64).to(dtype)
     assert all(isinstance(site, Site) for site in cut.sites.values())
     return cut.eval()
+
+
+@pytest.mark.parametrize("shape", ["deit", "layer scale", "convnext", "convnext, channels last"])
+def test_a_switch_begins_as_near_to_the_old_norm_as_channels_allow(shape: str) -> None:
+    model = made(shape, 0)
+    chain = describe(model)
+    plan = chain.plan({block.name: "merge" for block in chain.blocks if "merge" in block.choices})
+    images = images_for(model, torch.float32)
+    cut = apply(model, plan).eval()
+    before = copy.deepcopy(model.state_dict())
+    calibrate(cut, images.split(2))
+    assert torch.equal(cut(images), model(images)), "at lambda 1 it is still the baseline"
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+    (switch,) = next(site for site in cut.sites.values() if site.switches()).switches()
+    seen: list[Tensor] = []
+    hook = switch.batch_norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    cut.set_lambda(0.5)
+    with torch.no_grad():
+        cut(images)
+        hook.remove()
+        x = seen[0].double()
+        found = switch.batch_norm.double()(x)
+        wanted = switch.stands_for(seen[0]).double()
+    channels = [tensor.movedim(1, 0).flatten(1) for tensor in (x, found, wanted)]
+    for inputs, outputs, aims in zip(*channels, strict=True):
+        design = torch.stack([inputs, torch.ones_like(inputs)], dim=1)
+        best = design @ torch.linalg.lstsq(design, aims[:, None]).solution
+        torch.testing.assert_close(outputs, best[:, 0], rtol=1e-3, atol=1e-3)
+
+
+def test_an_activation_put_at_the_end_begins_with_what_flows_there() -> None:
+    model = made("inverted residual", 0)
+    chain = describe(model)
+    name = next(block.name for block in chain.blocks if "merge-act" in block.on_request)
+    cut = apply(model, chain.plan({name: "merge-act"})).eval()
+    images = images_for(model, torch.float32)
+    calibrate(cut, [images])
+    (switch,) = cut.sites[name].switches()
+    x = torch.randn(4, switch.batch_norm.num_features, 5, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(switch.batch_norm(x), x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_layers_fall_as_the_plan_says(shape: str, seed: int) -> None:
+    model = made(shape, seed)
+    plan = random_plan(model, seed)
+    chain = describe(model)
+    cut = closed(model, plan)
+    whole = closed(model, Plan(chain.model))
+    assert isinstance(cut, Cut)
+    assert isinstance(whole, Cut)
+    gone = 0
+    live: list[str] = []
+    for block in chain.blocks:
+        choice = plan.choice_of(block.name)
+        before, beside = _layers(whole.sites[block.name].kept), "AvgPool2d" in block.signature
+        gone += {"keep": 0, "merge": before - 1 - beside, "separable": before - 2, "shrink": before - 1 - beside}.get(
+            choice, before
+        )
+        live += [choice] if choice != "drop" else []
+    in_a_row = sum(pair == ("merge", "merge") for pair in itertools.pairwise(live)) if chain.family == "vit" else 0
+    assert _layers(merge(cut)) == _layers(merge(whole)) - gone - in_a_row
+
+
+def _layers(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network.modules())
+
+
+@pytest.mark.parametrize("shape", ["deit", "basic", "bottleneck, deep stem", "inverted residual", "convnext"])
+def test_a_merged_network_is_exported_by_torch_export_too(shape: str) -> None:
+    model = made(shape, 0)
+    merged = merge(closed(model, random_plan(model, 1)))
+    images = images_for(model, torch.float32)
+    exported = torch.export.export(merged, (images,)).module()
+    assert relative_error(exported(images), merged(images)) <= 1e-5
+    traced = torch.jit.trace(merged, images)
+    assert relative_error(traced(images), merged(images)) <= 1e-5

@@ -1,0 +1,155 @@
+"""What each choice gains or loses inside the four networks of UPDP, and what counting operations would have said.
+
+One block of each kind (same shapes, same position) is cut by the choice, all in one network, and that network is timed
+beside the whole one in the same interleaved rounds. "By operations" is what would be gained if time went with
+multiply-adds.
+
+    python benchmarks/merge_speedup.py    # about 15 minutes; writes benchmarks/results/merge_speedup.{json,md}
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import depthfinder as df
+from latency.device import processor_name
+from latency.devices import open_device
+from latency.profiler import Workbench
+from latency.timing import time_interleaved
+from profiles.measurement import Ratio
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_tiny_patch16_224")
+CHOICES = ("merge", "shrink", "separable", "drop")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One choice in one network in one setting."""
+
+    model: str
+    device: str
+    runtime: str
+    batch_size: int
+    choice: str
+    blocks: int
+    whole_ms: float
+    ratio: Ratio
+    macs_ratio: float
+    rounds: int
+
+    @property
+    def setting(self) -> str:
+        return f"{self.device}, batch {self.batch_size}"
+
+    @property
+    def gained_ms(self) -> float:
+        return self.whole_ms * (1 - self.ratio.median)
+
+    @property
+    def by_operations_ms(self) -> float:
+        return self.whole_ms * (1 - self.macs_ratio)
+
+    @property
+    def text(self) -> str:
+        spread_ms = self.whole_ms * (self.ratio.high - self.ratio.low) / 2
+        return f"{self.gained_ms:+.1f} ± {spread_ms:.1f} ({self.by_operations_ms:+.1f}) of {self.whole_ms:.1f}"
+
+
+def one_of_each_kind(chain: df.Chain, choice: str) -> df.Plan:
+    kinds = {block.signature: block.name for block in reversed(chain.blocks) if choice in block.choices}
+    return chain.plan(dict.fromkeys(kinds.values(), choice))
+
+
+def multiply_adds(network: torch.nn.Module, images: torch.Tensor) -> float:
+    """Of the convolutions, linears and attentions, for the whole batch."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(images)
+    return counter.get_total_flops() / 2
+
+
+def merged(model: torch.nn.Module, plan: df.Plan) -> torch.nn.Module:
+    cut = df.apply(model, plan)
+    cut.set_lambda(0.0)
+    return df.merge(cut)
+
+
+def lines(model: torch.nn.Module, device_name: str, batch_size: int, seconds: float) -> Iterator[Line]:
+    chain = df.describe(model)
+    device = open_device(device_name)
+    bench = Workbench(model, device, batch_size)
+    plans = {choice: plan for choice in CHOICES if (plan := one_of_each_kind(chain, choice)).choices}
+    plans["whole"] = chain.plan({})
+    programs = {name: bench.network(plan) for name, plan in plans.items()}
+    timings = time_interleaved(programs, seconds=seconds, seed=0)
+    whole = timings.measurement("whole")
+    macs = {name: multiply_adds(merged(model, plan), bench.images[:1]) for name, plan in plans.items()}
+    for choice in list(plans)[:-1]:
+        yield Line(
+            model=chain.model,
+            device=device_name,
+            runtime=device.runtime,
+            batch_size=batch_size,
+            choice=choice,
+            blocks=len(plans[choice].choices),
+            whole_ms=whole.median_ms,
+            ratio=timings.ratio(choice, "whole"),
+            macs_ratio=macs[choice] / macs["whole"],
+            rounds=whole.n,
+        )
+
+
+def markdown(found: Sequence[Line]) -> str:
+    settings = list(dict.fromkeys(line.setting for line in found))
+    rows: dict[tuple[str, str], dict[str, Line]] = {}
+    for line in found:
+        rows.setdefault((line.model, line.choice), {})[line.setting] = line
+    table = [("network", "choice", "blocks", *settings), ("---",) * (3 + len(settings))]
+    for (model, choice), cells in rows.items():
+        blocks = next(iter(cells.values())).blocks
+        table.append((model, choice, str(blocks), *(cells[one].text if one in cells else "" for one in settings)))
+    runtimes = ", ".join(dict.fromkeys(line.runtime for line in found))
+    rounds = sorted({line.rounds for line in found})
+    note = (
+        "Milliseconds gained, a minus is a loss; in brackets what multiply-adds alone would have said; of the whole "
+        f"network's. Medians of {rounds[0]} to {rounds[-1]} rounds with half the 95 % interval; 224 pixels, fp32, "
+        f"1 thread of a shared {processor_name()}, {runtimes}."
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in table) + f"\n\n{note}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--devices", nargs="+", default=("ort-cpu", "cpu"))
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=(1, 8))
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--render", action="store_true", help="write the table anew from the figures measured before")
+    asked = parser.parse_args()
+    if asked.render:
+        records = json.loads((asked.results / "merge_speedup.json").read_text())
+        lines_before = [Line(**record | {"ratio": Ratio(**record["ratio"])}) for record in records]
+        (asked.results / "merge_speedup.md").write_text(markdown(lines_before))
+        return
+    found: list[Line] = []
+    asked.results.mkdir(exist_ok=True, parents=True)
+    for name in asked.models:
+        torch.manual_seed(0)
+        model = df.load_model(name)
+        for device in asked.devices:
+            for batch_size in asked.batch_sizes:
+                new = list(lines(model, device, batch_size, asked.seconds))
+                print(markdown(new), flush=True)
+                found += new
+    (asked.results / "merge_speedup.json").write_text(json.dumps([asdict(line) for line in found], indent=1) + "\n")
+    (asked.results / "merge_speedup.md").write_text(markdown(found))
+
+
+if __name__ == "__main__":
+    main()
