@@ -41,7 +41,7 @@ def built(name: str) -> torch.nn.Module:
     try:
         with torch.device("meta"):
             return df.load_model(name)
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # some read a value while they are built, which needs real tensors
         return df.load_model(name)
 
 

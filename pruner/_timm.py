@@ -23,7 +23,7 @@ _library = _declare_missing_operators()
 
 from timm import create_model, list_models  # noqa: E402
 from timm.data import create_transform, resolve_data_config  # noqa: E402
-from timm.layers import BatchNormAct2d, ConvNormAct, DropPath, LayerNorm2d, LayerScale, LayerScale2d, Mlp  # noqa: E402
+from timm.layers import BatchNormAct2d, ConvNormAct, LayerNorm2d, LayerScale, Mlp  # noqa: E402
 from timm.models import get_pretrained_cfg  # noqa: E402
 from timm.models._efficientnet_blocks import (  # noqa: E402
     ConvBnAct,
@@ -48,13 +48,11 @@ __all__ = [
     "ConvNeXtBlock",
     "ConvNormAct",
     "DepthwiseSeparableConv",
-    "DropPath",
     "EdgeResidual",
     "EfficientNet",
     "InvertedResidual",
     "LayerNorm2d",
     "LayerScale",
-    "LayerScale2d",
     "Mlp",
     "MobileNetV3",
     "ResNet",

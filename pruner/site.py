@@ -70,13 +70,13 @@ def make_site(
     on_request: Mapping[str, Form] | None = None,
 ) -> Site:
     """The site of a block that may be dropped if its shortcut is the identity, and folded in each of the given ways if
-    all steps of that way fold: choice -> parts, of which each becomes one layer. What is `on_request` may be asked for,
-    and `norms` are needed, if any way folds."""
+    all steps of that way fold: choice -> parts, of which each becomes one layer. What is `on_request` may be asked for
+    if any way folds."""
     reasons = {choice: why_not([step for part in parts for step in part]) for choice, parts in ways.items()}
     forms: dict[str, Form] = {
         choice: Folded(anatomy, parts) for choice, parts in ways.items() if reasons[choice] is None
     }
-    requested, norms = (dict(on_request or {}), norms) if forms else ({}, ())
+    requested = dict(on_request or {}) if forms else {}
     refused = {choice: reason for choice, reason in reasons.items() if reason is not None}
     if anatomy.shortcut == ():
         forms[DROP] = Dropped(anatomy)

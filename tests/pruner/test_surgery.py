@@ -15,6 +15,7 @@ from pruner.errors import PlanError, UnknownModelError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.site import Site
+from pruner.steps import Switch
 from pruner.surgery import Cut, OpenNetwork, apply, describe, merge, supernet
 
 SEEDS = range(4)
@@ -255,3 +256,13 @@ def test_a_merged_network_is_exported_by_torch_export_too(shape: str) -> None:
     assert relative_error(exported(images), merged(images)) <= 1e-5
     traced = torch.jit.trace(merged, images)
     assert relative_error(traced(images), merged(images)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["convnextv2_atto", "resnet50_gn", "efficientnet_b0"])
+def test_every_module_that_a_form_runs_moves_with_its_network(name: str) -> None:
+    network = supernet(load_model(name, img_size=64))
+    owned = set(network.modules())
+    for site in network.sites.values():
+        for step in site._anatomy.branch:
+            used = [*step.modules(), *([step.batch_norm] if isinstance(step, Switch) else [])]
+            assert owned.issuperset(used)
