@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/depthfinder run $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -73,9 +73,9 @@ def row(seed: int, folder: Path, result: RunResult) -> str:
         f"{baseline.accuracy:.2%}",
         f"{pruned.accuracy:.2%}",
         f"{result.accuracy_without_training:.2%}",
-        f"{baseline.latency.median_ms:.3f}",
-        f"{pruned.latency.median_ms:.3f}",
-        f"{ratio.median:.3f}",
+        f"{baseline.latency.latency_ms:.3f}",
+        f"{pruned.latency.latency_ms:.3f}",
+        f"{ratio.value:.3f}",
         f"{ratio.low:.3f} to {ratio.high:.3f}",
         " / ".join(str(pruned.blocks.get(choice, 0)) for choice in ("keep", "merge", "drop")),
         f"{minutes:.1f}",
@@ -87,7 +87,7 @@ def draw(folder: Path, result: RunResult, pictures: Path) -> None:
     profile = load_profile(folder / "profile.json")
     found = json.loads((folder / "search.json").read_text())
     pictures.mkdir(parents=True, exist_ok=True)
-    (pictures / "block-map.svg").write_text(block_map(profile.signatures, result.plan))
+    (pictures / "block-map.svg").write_text(block_map(profile.blocks, result.plan))
     (pictures / "latency.svg").write_text(latency_bars(result, profile))
     (pictures / "search.svg").write_text(pareto(found, result.budget_ms, result.plan))
 

@@ -17,10 +17,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import depthfinder as df
-from latency.device import processor_name
 from latency.devices import open_device
-from latency.profiler import Workbench
+from latency.hardware import processor_name
 from latency.timing import time_interleaved
+from latency.workbench import Workbench
 from profiles.measurement import Ratio
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +49,7 @@ class Line:
 
     @property
     def gained_ms(self) -> float:
-        return self.whole_ms * (1 - self.ratio.median)
+        return self.whole_ms * (1 - self.ratio.value)
 
     @property
     def by_operations_ms(self) -> float:
@@ -85,7 +85,7 @@ def lines(model: torch.nn.Module, device_name: str, batch_size: int, seconds: fl
     bench = Workbench(model, device, batch_size)
     plans = {choice: plan for choice in CHOICES if (plan := one_of_each_kind(chain, choice)).choices}
     plans["whole"] = chain.plan({})
-    programs = {name: bench.network(plan) for name, plan in plans.items()}
+    programs = {name: bench.program_of(plan) for name, plan in plans.items()}
     timings = time_interleaved(programs, seconds=seconds, seed=0)
     whole = timings.measurement("whole")
     macs = {name: multiply_adds(merged(model, plan), bench.images[:1]) for name, plan in plans.items()}
@@ -97,7 +97,7 @@ def lines(model: torch.nn.Module, device_name: str, batch_size: int, seconds: fl
             batch_size=batch_size,
             choice=choice,
             blocks=len(plans[choice].choices),
-            whole_ms=whole.median_ms,
+            whole_ms=whole.latency_ms,
             ratio=timings.ratio(choice, "whole"),
             macs_ratio=macs[choice] / macs["whole"],
             rounds=whole.n,

@@ -11,7 +11,7 @@ from random import Random
 import torch
 
 import depthfinder as df
-from latency.device import processor_name
+from latency.hardware import processor_name
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_small_patch16_224")

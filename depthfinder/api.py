@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from depthfinder.arguments import RunArguments
-from latency.devices import open_device
+from latency.devices import Mode, open_device
 from latency.export import Parity, export_onnx
+from latency.mode import Dtype
 from latency.profiler import profile as _profile
 from latency.timing import time_interleaved
 from profiles.measurement import Measurement
@@ -30,15 +31,19 @@ def profile(
     *,
     batch_size: int = 1,
     threads: int = 1,
+    dtype: Dtype = "fp32",
+    channels_last: bool = False,
+    compiled: bool = False,
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
 ) -> Profile:
     """The latency table of `model` on a device, measured now.
 
-    Raises `UnknownDeviceError` for a device, and `UnknownModelError` for a network, that is not known.
+    Raises `UnknownDeviceError` for a device, and `UnknownModelError` for a network, that is not known;
+    `DeviceMissingError` for a device that is not here.
     """
-    opened = open_device(device, threads)
+    opened = open_device(device, Mode(threads, dtype, channels_last, compiled))
     return _profile(model, opened, batch_size=batch_size, max_seconds=max_seconds, seed=seed, model_kwargs=model_kwargs)
 
 
@@ -88,5 +93,5 @@ def measure(
 ) -> Measurement:
     """The latency of a timm network, merged or not, on a device, measured now."""
     images = torch.rand(batch_size, *input_size(network), generator=torch.Generator().manual_seed(0))
-    program = open_device(device, threads).load(network, images)
+    program = open_device(device, Mode(threads)).load(network, images)
     return time_interleaved({"network": program}, seconds=seconds, seed=0).measurement("network")

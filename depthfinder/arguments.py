@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 
 
@@ -37,6 +38,15 @@ class RunArguments:
     train_batch_size: int
     lr: float
     seed: int
+    dtype: Dtype = "fp32"
+    channels_last: bool = False
+    compiled: bool = False
+    profile: str | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """How networks are run on the device."""
+        return Mode(self.threads, self.dtype, self.channels_last, self.compiled)
 
     @property
     def default_experiment(self) -> str:
@@ -59,7 +69,7 @@ def claim(path: Path, arguments: RunArguments) -> None:
     if not path.exists():
         arguments.save(path)
         return
-    before, now = yaml.safe_load(path.read_text()), dataclasses.asdict(arguments)
+    before, now = dataclasses.asdict(RunArguments.load(path)), dataclasses.asdict(arguments)
     differences = [
         f"{name}: {before.get(name)!r} then, {now[name]!r} now" for name in now if before.get(name) != now[name]
     ]

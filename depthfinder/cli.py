@@ -14,7 +14,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthfinder.console import Stopped, Watch, log_to
-from depthfinder.options import ModelOptions, ProfileOptions, RunOptions, format_model_kwargs, parse_model_kwargs, takes
+from depthfinder.latency_commands import (
+    DEFAULT_DEVICE,
+    EPILOG_DEVICES,
+    EPILOG_MEASURE,
+    EPILOG_PROFILE,
+    devices_command,
+    diff_command,
+    list_command,
+    measure_command,
+    profile_command,
+    show_command,
+    verify_command,
+    with_newest_profile,
+)
+from depthfinder.options import (
+    MeasureOptions,
+    ModelOptions,
+    PrintOptions,
+    ProfileOptions,
+    RunOptions,
+    parse_model_kwargs,
+    takes,
+)
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -25,7 +47,6 @@ _EPILOG_RUN = (
     "--data-dir images --budget-ms 25"
 )
 _EPILOG_DESCRIBE = "Example: depthfinder describe --model resnet18 --img-size 160"
-_EPILOG_PROFILE = "Example: depthfinder profile --model deit_tiny_patch16_224 --device ort-cpu --batch-size 1"
 _EPILOG_SEARCH = "Example: depthfinder search --budget-ms 25 --data-dir images"
 _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.7-s0"
 
@@ -33,7 +54,6 @@ _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cp
 _SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
 _DEMO_MODEL = "deit_digits"
 _DEMO_BUDGET_RATIO = 0.7
-_DEFAULT_DEVICE = "ort-cpu"
 
 
 def _application(help_text: str) -> typer.Typer:
@@ -49,6 +69,20 @@ def _application(help_text: str) -> typer.Typer:
 app = _application("Finds how deep a vision network needs to be on your own hardware.")
 profile_app = _application("Measures what each block of a network costs.")
 search_app = _application("Finds the blocks to prune under a latency budget.")
+profiles_app = _application("Lists, shows, checks and compares latency tables.")
+
+app.command("profile", epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
+profile_app.command(epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
+app.command("measure", epilog=EPILOG_MEASURE)(takes(MeasureOptions)(measure_command))
+app.command("devices", epilog=EPILOG_DEVICES)(takes(PrintOptions)(devices_command))
+app.add_typer(profiles_app, name="profiles", epilog="Example: depthfinder profiles list")
+for _name, _command in (
+    ("list", list_command),
+    ("show", show_command),
+    ("verify", verify_command),
+    ("diff", diff_command),
+):
+    profiles_app.command(_name)(_command)
 
 
 @app.command("run", epilog=_EPILOG_RUN)
@@ -85,7 +119,7 @@ def search_command(asked: RunOptions) -> None:
     from depthfinder.run_folder import SEARCH_STAGES
     from depthfinder.tables import finalists_table, show
 
-    arguments = _with_newest_profile(asked)
+    arguments = _with_demo(with_newest_profile(asked.output, asked))
     folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, SEARCH_STAGES)
     if asked.as_json:
@@ -114,42 +148,6 @@ def describe_command(asked: ModelOptions) -> None:
     show(chain_table(chain))
     for line in refusals(chain):
         print(line)
-
-
-@profile_app.command(epilog=_EPILOG_PROFILE)
-@app.command("profile", epilog=_EPILOG_PROFILE)
-@takes(ProfileOptions)
-def profile_command(asked: ProfileOptions) -> None:
-    """Measures a network's latency table on a device: each distinct block alone, and in whole networks."""
-    from depthfinder.tables import profile_table, show
-    from latency.devices import open_device
-    from latency.profiler import profile
-    from profiles.store import profile_path, save_profile
-    from pruner.models import load_model
-
-    log_to(None)
-    device = open_device(asked.device or _DEFAULT_DEVICE, asked.threads or 1)
-    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
-    network = load_model(asked.model or _DEMO_MODEL, **kwargs)
-    watch = Watch()
-    with watch.signals(), watch.stage("profile"):
-        found = profile(
-            network,
-            device,
-            batch_size=asked.batch_size or 1,
-            max_seconds=asked.max_seconds,
-            seed=asked.seed,
-            model_kwargs=kwargs,
-            progress=watch,
-        )
-    path = profile_path(asked.output / "profiles", found.model, found.setting)
-    save_profile(found, path)
-    if asked.as_json:
-        print(path.read_text(), end="")
-        return
-    show(profile_table(found))
-    print(f"profile: {path} (and .csv beside it)")
-    print(f"next: depthfinder search --budget-ms {0.7 * found.baseline.median_ms:.3g} --data-dir FOLDER")
 
 
 @app.command("report", epilog=_EPILOG_REPORT)
@@ -181,34 +179,18 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
         claim(folder["args.yaml"], arguments)
         return True
     from depthfinder.run import Run
+    from depthfinder.run_folder import SEARCH_STAGES
     from depthfinder.stages import carry_out
 
     run = Run(arguments, folder, asked.output / "profiles", Watch())
-    run.check()
+    check = run.check_for_search if stages == SEARCH_STAGES else run.check
+    check()
     folder.path.mkdir(parents=True, exist_ok=True)
     claim(folder["args.yaml"], arguments)
     log_to(folder["log.txt"])
     with run.watch.signals():
         carry_out(run, stages)
     return False
-
-
-def _with_newest_profile(asked: RunOptions) -> "RunArguments":
-    """What was asked for, with the model and the setting of the newest profile where it names no model."""
-    from profiles.store import newest_profile
-
-    if asked.model is None and (known := newest_profile(asked.output / "profiles")) is not None:
-        print(f"no --model given: taking {known.model} as profiled {known.created}", file=sys.stderr)
-        setting = known.setting
-        asked = dataclasses.replace(
-            asked,
-            model=known.model,
-            model_kwargs=format_model_kwargs(known.model_kwargs) + (asked.model_kwargs or []),
-            device=asked.device or setting.device,
-            threads=asked.threads or setting.threads,
-            batch_size=asked.batch_size or setting.batch_size,
-        )
-    return _with_demo(asked)
 
 
 def _with_demo(asked: RunOptions) -> "RunArguments":
@@ -229,7 +211,7 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         dataset=asked.dataset or ("digits" if is_demo else "folder"),
         data_dir=asked.data_dir,
-        device=asked.device or _DEFAULT_DEVICE,
+        device=asked.device or DEFAULT_DEVICE,
         threads=asked.threads or 1,
         batch_size=asked.batch_size or 1,
         budget_ms=asked.budget_ms,
@@ -241,6 +223,10 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
         train_batch_size=asked.train_batch_size,
         lr=asked.lr,
         seed=asked.seed,
+        dtype=asked.mode.dtype,
+        channels_last=asked.channels_last,
+        compiled=asked.compiled,
+        profile=asked.profile,
     )
 
 

@@ -2,8 +2,9 @@
 
 from depthfinder.arguments import DifferentRunError
 from depthfinder.stages import NothingToPruneError
-from latency.device import UnknownDeviceError
+from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.export import ExportError
+from latency.kit.torch_graph import KitError
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
 from pruner.training import TrainingError
@@ -12,12 +13,15 @@ from search.budget import BudgetUnreachableError
 _STATUS: dict[type[Exception], int] = {
     NothingToPruneError: 0,
     ExportError: 1,
+    KitError: 1,
     PlanError: 1,
     ProfileError: 1,
     TrainingError: 1,
     DifferentRunError: 2,
+    UnsupportedModeError: 2,
     CheckpointError: 3,
     DataError: 3,
+    DeviceMissingError: 3,
     FileNotFoundError: 3,
     UnknownDeviceError: 3,
     UnknownModelError: 3,

@@ -12,6 +12,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 import yaml
 
+from latency.mode import Dtype, Mode
+
 DEFAULT_OUTPUT = Path("depthfinder-out")
 
 
@@ -71,7 +73,15 @@ def _option(text: str, *names: str, **more: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class PrintOptions:
+    """What every command takes."""
+
+    as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False
+    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(PrintOptions):
     """What `describe` takes."""
 
     model: Annotated[str | None, _option("A timm model, or deit_digits, which ships trained.", "--model", "-m")] = None
@@ -79,34 +89,76 @@ class ModelOptions:
     img_size: Annotated[
         int | None, _option("Side of the images, where the model allows another than its own.", min=1)
     ] = None
-    as_json: Annotated[bool, _option("Print one JSON object instead of tables.", "--json")] = False
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileOptions(ModelOptions):
-    """What `profile` takes."""
+class DeviceOptions(PrintOptions):
+    """Where and how networks are run to be measured."""
 
-    device: Annotated[str | None, _option("The device whose latency counts: ort-cpu (the default), cpu or null.")] = (
-        None
-    )
+    device: Annotated[
+        str | None,
+        _option("The device whose latency counts: ort-cpu (the default) or another of `depthfinder devices`"),
+    ] = None
     threads: Annotated[int | None, _option("Threads that the device may use; 1 by default.", min=1)] = None
+    dtype: Annotated[Dtype | None, _option("Numbers that the network computes with; fp32 by default.")] = None
+    channels_last: Annotated[bool, _option("Lay images out as NHWC in memory (PyTorch).", "--channels-last")] = False
+    compiled: Annotated[bool, _option("Run networks through torch.compile (PyTorch).", "--torchcompile")] = False
     batch_size: Annotated[
         int | None,
         _option("Images that the deployed network takes at once; 1 by default.", "--batch-size", "-b", min=1),
     ] = None
-    max_seconds: Annotated[float, _option("Time to spend on measuring the table.", callback=_positive)] = 30.0
+
+    @property
+    def mode(self) -> Mode:
+        return Mode(self.threads or 1, self.dtype or "fp32", self.channels_last, self.compiled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(ModelOptions, DeviceOptions):
+    """What is common to the commands that need a latency table."""
+
+    max_seconds: Annotated[float, _option("Time to spend on a table, compiling included.", callback=_positive)] = 60.0
     seed: Annotated[int, _option("Decides everything that is drawn at random.", min=0)] = 0
     output: Annotated[Path, _option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ProfileOptions):
+class ProfileOptions(TableOptions):
+    """What `profile` takes."""
+
+    max_seconds: Annotated[float, _option("Time to spend on each network, compiling included.", callback=_positive)] = (
+        110.0
+    )
+    kit: Annotated[
+        Path | None, _option("Measure nothing: pack a kit to be run on the device, which need not be here.")
+    ] = None
+    imported: Annotated[Path | None, _option("Read in the results.json that a kit brought back.", "--import")] = None
+    modelled: Annotated[
+        bool, _option("Measure nothing: a table from the device's published figures.", "--modelled")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(DeviceOptions, ModelOptions):
+    """What `measure` takes."""
+
+    networks: Annotated[
+        list[Path],
+        typer.Argument(help="ONNX files, folders of runs, or plans; others are compared to the first."),
+    ]
+    seconds: Annotated[float, _option("Time to spend on measuring.", callback=_positive)] = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(TableOptions):
     """What `run` and `search` take."""
 
     config: Annotated[
         Path | None,
         _option("An args.yaml whose run to repeat.", "--config", "-c", is_eager=True, callback=_from_yaml),
+    ] = None
+    profile: Annotated[
+        str | None, _option("Go by this table (.json) in place of the newest that matches; refused if it does not.")
     ] = None
     pretrained: Annotated[bool, _option("Start from the model's published weights.", "--pretrained")] = False
     checkpoint: Annotated[
@@ -128,7 +180,7 @@ class RunOptions(ProfileOptions):
     ] = None
 
 
-Options = TypeVar("Options", bound=ModelOptions)
+Options = TypeVar("Options", bound=PrintOptions)
 
 
 def takes(record: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
@@ -140,7 +192,12 @@ def takes(record: type[Options]) -> Callable[[Callable[[Options], None]], Callab
 
         hints = get_type_hints(record, include_extras=True)
         parameters = [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if f.default is dataclasses.MISSING else f.default,
+                annotation=hints[f.name],
+            )
             for f in dataclasses.fields(record)
         ]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from depthfinder.result import RunResult
 from profiles.profile import Profile
 from pruner.plan import Plan
 
-_COLOURS: Final = {
+COLOURS: Final = {
     "keep": "#1f5f8b",
     "merge": "#e39b2d",
     "separable": "#c9772b",
@@ -20,7 +20,7 @@ _COLOURS: Final = {
     "merge-act": "#a8562f",
     "drop": "#d9dde1",
 }
-_PALE: Final = "#9aa5b1"
+PALE: Final = "#9aa5b1"
 
 
 def pareto(search: Mapping[str, Any], budget_ms: float, chosen: Mapping[str, str]) -> str:
@@ -29,19 +29,19 @@ def pareto(search: Mapping[str, Any], budget_ms: float, chosen: Mapping[str, str
     axes = figure.subplots()
     points = [(plan["latency_ms"], 100 * plan["score"]) for plan in search["evaluated"]]
     axes.scatter(
-        [x for x, _ in points], [y for _, y in points], s=16, color=_PALE, label=f"{len(points)} plans evaluated"
+        [x for x, _ in points], [y for _, y in points], s=16, color=PALE, label=f"{len(points)} plans evaluated"
     )
     front = _front(points)
-    colour = _COLOURS["keep"]
+    colour = COLOURS["keep"]
     axes.step([x for x, _ in front], [y for _, y in front], where="post", color=colour, label="best at its latency")
     winner = next(plan for plan in search["evaluated"] if plan["choices"] == dict(chosen))
     axes.scatter(
-        [winner["latency_ms"]], [100 * winner["score"]], s=70, color=_COLOURS["merge"], label="chosen", zorder=3
+        [winner["latency_ms"]], [100 * winner["score"]], s=70, color=COLOURS["merge"], label="chosen", zorder=3
     )
     axes.axvline(budget_ms, color="#b3362b", linestyle="--", linewidth=1, label="budget")
     axes.set(xlabel="predicted latency, ms", ylabel="supernet accuracy on calibration images, %")
     axes.legend(fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def latency_bars(result: RunResult, profile: Profile) -> str:
@@ -51,21 +51,21 @@ def latency_bars(result: RunResult, profile: Profile) -> str:
     plans = {"baseline": Plan(model=result.model), "pruned": Plan(model=result.model, choices=result.plan)}
     for row, (name, network) in enumerate((("baseline", result.baseline), ("pruned", result.pruned))):
         measured = network.latency
-        spread = [[measured.median_ms - measured.p10_ms], [measured.p90_ms - measured.median_ms]]
-        axes.barh(2.4 * row, measured.median_ms, color=_COLOURS["keep"], height=0.8)
-        axes.errorbar(measured.median_ms, 2.4 * row, xerr=spread, color="black", capsize=3, linewidth=1)
+        spread = [[measured.latency_ms - measured.p10_ms], [measured.p90_ms - measured.latency_ms]]
+        axes.barh(2.4 * row, measured.latency_ms, color=COLOURS["keep"], height=0.8)
+        axes.errorbar(measured.latency_ms, 2.4 * row, xerr=spread, color="black", capsize=3, linewidth=1)
         for left, width, colour in _account(profile, plans[name]):
             axes.barh(2.4 * row + 0.9, width, left=left, color=colour, height=0.8, edgecolor="white", linewidth=0.5)
     axes.axvline(result.budget_ms, color="#b3362b", linestyle="--", linewidth=1)
     axes.set_yticks([0, 0.9, 2.4, 3.3], ["baseline, measured", "by the table", "pruned, measured", "by the table"])
     axes.invert_yaxis()
-    axes.set_xlabel("ms (bars: median; whiskers: 10th to 90th percentile; dashed: budget)")
-    return _svg(figure)
+    axes.set_xlabel("ms (bars: lower quartile; whiskers: 10th to 90th percentile; dashed: budget)")
+    return svg(figure)
 
 
-def block_map(signatures: Mapping[str, str], plan: Mapping[str, str]) -> str:
+def block_map(blocks: Sequence[str], plan: Mapping[str, str]) -> str:
     """What became of every block, in the order in which the network runs through them."""
-    places = {name: _row_and_column(name) for name in signatures}
+    places = {name: _row_and_column(name) for name in blocks}
     kinds = list(dict.fromkeys(row for row, _ in places.values()))
     columns = list(dict.fromkeys(column for _, column in places.values()))
     figure = Figure(figsize=(6.4, 0.6 + 0.42 * len(kinds)), layout="constrained")
@@ -73,7 +73,7 @@ def block_map(signatures: Mapping[str, str], plan: Mapping[str, str]) -> str:
     for name, (kind, column) in places.items():
         choice = plan.get(name, "keep")
         corner = (columns.index(column) + 0.06, kinds.index(kind) + 0.08)
-        axes.add_patch(Rectangle(corner, 0.88, 0.84, facecolor=_COLOURS[choice]))
+        axes.add_patch(Rectangle(corner, 0.88, 0.84, facecolor=COLOURS[choice]))
         axes.text(
             corner[0] + 0.44, corner[1] + 0.42, choice, ha="center", va="center", fontsize=6.5, color=_ink(choice)
         )
@@ -82,7 +82,7 @@ def block_map(signatures: Mapping[str, str], plan: Mapping[str, str]) -> str:
     axes.set_xticks([column + 0.5 for column in range(len(columns))], columns)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _row_and_column(name: str) -> tuple[str, str]:
@@ -101,11 +101,11 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
     """(left edge, width, colour) of all that stands outside the blocks together, then of every block."""
-    bars, left = [(0.0, profile.fixed_ms, _PALE)], profile.fixed_ms
-    for name in profile.signatures:
+    bars, left = [(0.0, profile.fixed_ms, PALE)], profile.fixed_ms
+    for name in profile.blocks:
         choice = plan.choice_of(name)
         width = profile.block_ms(name, choice)
-        bars.append((left, width, _COLOURS[choice]))
+        bars.append((left, width, COLOURS[choice]))
         left += width
     return bars
 
@@ -114,7 +114,8 @@ def _ink(choice: str) -> str:
     return "#55606b" if choice == "drop" else "white"
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """The figure as SVG text; the same figure is the same text."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "depthfinder", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -82,13 +82,13 @@ class RunResult:
         counted = " / ".join(_WORDS[choice] for choice in choices)
         return [
             self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
-            self._row("measured latency, median", lambda n: f"{n.latency.median_ms:.3f} ms"),
+            self._row("measured latency", lambda n: f"{n.latency.latency_ms:.3f} ms"),
             self._row("10th to 90th percentile", lambda n: f"{n.latency.p10_ms:.3f} to {n.latency.p90_ms:.3f} ms"),
             self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
             self._row("parameters", lambda n: f"{n.parameters:,}"),
             self._row(f"blocks {counted}", lambda n: " / ".join(str(n.blocks.get(choice, 0)) for choice in choices)),
             ("the same plan without training", "", f"{self.accuracy_without_training:.2%}"),
-            ("measured against the baseline", "1", f"{self.measured_ratio.median:.3f}"),
+            ("measured against the baseline", "1", f"{self.measured_ratio.value:.3f}"),
             ("budget", "", f"{self.budget_text}: {'met' if self.budget_met else 'NOT met'}"),
         ]
 

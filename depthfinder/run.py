@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from depthfinder.arguments import RunArguments
-from depthfinder.console import Watch
+from depthfinder.console import Watch, log
 from depthfinder.run_folder import RunFolder
 from latency.device import Device
-from latency.devices import open_device
-from profiles.profile import Profile
-from profiles.store import load_profile
+from latency.devices import known_device, open_device
+from profiles.profile import Profile, Setting
+from profiles.store import all_profiles, check_usable, load_profile
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
 from pruner.data.digits import DigitScenes
@@ -42,7 +42,7 @@ class Run:
 
     @cached_property
     def device(self) -> Device[Any]:
-        return open_device(self.arguments.device, self.arguments.threads)
+        return open_device(self.arguments.device, self.arguments.mode)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -71,9 +71,52 @@ class Run:
         assert self.arguments.budget_ms is not None, "a run has a budget"
         return Budget(self.arguments.budget_ms)
 
+    @property
+    def device_is_here(self) -> bool:
+        return known_device(self.arguments.device).absence() is None
+
+    @cached_property
+    def named_table(self) -> Profile | None:
+        """The table that was asked for by its file. Raises `ProfileError` when it is of another network or setting."""
+        asked = self.arguments
+        if asked.profile is None:
+            return None
+        found = load_profile(asked.profile)
+        if self.device_is_here:
+            setting = self.device.setting(asked.batch_size)
+        else:
+            there, mode = found.setting, asked.mode
+            where = (asked.device, there.hardware, there.runtime, mode.dtype, asked.batch_size, mode.threads)
+            setting = Setting(*where, mode.channels_last, mode.compiled)
+        for warning in check_usable(Path(asked.profile), found, self.chain.fingerprint, setting):
+            log.warning("%s", warning)
+        return found
+
+    @cached_property
+    def table_from_elsewhere(self) -> tuple[Path, Profile] | None:
+        """The newest table of this network in this mode on a device that is not here: imported, or modelled."""
+        asked, mode = self.arguments, self.arguments.mode
+        return max(
+            (
+                (path, profile)
+                for path, profile in all_profiles(self.profiles_root)
+                if profile.fingerprint == self.chain.fingerprint
+                and (profile.setting.device, profile.setting.batch_size) == (asked.device, asked.batch_size)
+                and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
+            ),
+            key=lambda pair: pair[1].created,
+            default=None,
+        )
+
     def check(self) -> None:
         """Finds out before any work whether device, model and data are here; raises the error of what is not."""
-        _ = self.device, self.chain, self.data
+        _ = self.device, self.chain, self.data, self.named_table
+
+    def check_for_search(self) -> None:
+        """The same, but a table made elsewhere will do for a device."""
+        if self.device_is_here or (self.named_table or self.table_from_elsewhere) is None:
+            _ = self.device
+        _ = self.data, self.named_table
 
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -14,22 +14,25 @@ from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run, Stage
 from latency.export import export_onnx, export_safetensors
-from latency.profiler import Workbench, profile
+from latency.profiler import profile
 from latency.timing import Timings, time_interleaved
+from latency.workbench import Workbench
 from profiles.files import write_whole
-from profiles.store import matching_profile, profile_path, save_profile
+from profiles.store import matching_profile, near_profiles, profile_path, save_profile
 from pruner.data.images import ImageData
 from pruner.plan import MERGE, Plan
 from pruner.progressive import ProgressiveLoss, begin, close
 from pruner.supernet import SupernetLoss
 from pruner.surgery import Cut, apply, merge, supernet
 from pruner.training import TrainSettings, accuracy, fit, load_network
+from search.candidate import SearchResult
 from search.feasible import check_reachable
 from search.finalists import measure_finalists
 from search.search import search
 
 _EVALUATION_BATCH: Final = 128
 _FINALIST_SECONDS: Final = 10.0
+_BY_THE_TABLE: Final = 4
 _VERDICT_SECONDS: Final = 12.0
 # The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
 # weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
@@ -43,14 +46,27 @@ class NothingToPruneError(Exception):
 
 
 def profile_stage(run: Run) -> None:
-    """The latency table: the newest that was measured in this very setting, or a new one."""
+    """The latency table: the one that was named; else the newest that was measured in this very setting, or a new one;
+    for a device that is not here, the newest that was made elsewhere."""
     arguments = run.arguments
+    if run.named_table is not None:
+        log.info("going by the profile %s, %s %s", arguments.profile, run.named_table.origin, run.named_table.created)
+        save_profile(run.named_table, run.folder["profile.json"])
+        return
+    if not run.device_is_here:
+        assert run.table_from_elsewhere is not None, "a search without its device was checked to have a table"
+        path, found = run.table_from_elsewhere
+        log.info("%s is not here: going by the %s table %s of %s", arguments.device, found.origin, path, found.created)
+        save_profile(found, run.folder["profile.json"])
+        return
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
     if known is not None:
         path, found = known
         log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
     else:
+        for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
+            log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
         found = profile(
             run.model,
             run.device,
@@ -60,10 +76,11 @@ def profile_stage(run: Run) -> None:
             model_kwargs=arguments.model_kwargs,
             progress=run.watch,
         )
+        if found.conditions is not None and found.conditions.noise is not None:
+            log.info("the machine was not steady: %s", found.conditions.noise)
         save_profile(found, profile_path(run.profiles_root, run.chain.model, setting))
     save_profile(found, run.folder["profile.json"])
-    baseline = found.baseline
-    log.info("baseline: %.3f ms; the table is within %.1f %%", baseline.median_ms, 100 * found.relative_error)
+    log.info("baseline: %.3f ms; the table is within %.1f %%", found.baseline_ms, 100 * found.relative_error)
 
 
 def supernet_stage(run: Run) -> None:
@@ -100,32 +117,55 @@ def search_stage(run: Run) -> None:
         seed=run.arguments.seed,
         progress=run.watch,
     )
-    bench = Workbench(run.model, run.device, run.arguments.batch_size)
-
-    def time_plans(plans: Mapping[str, Plan]) -> Timings:
-        programs = {name: bench.network(plan) for name, plan in plans.items()}
-        return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
-
-    finalists = measure_finalists(result, run.budget, time_plans, margin=_SESSION_SPREAD / 2)
+    finalists = _measured(run, result) if run.device_is_here else _by_the_table(run, result)
     record = {
         "budget_ms": run.budget.latency_ms,
         "evaluated": [
             {"choices": dict(c.plan.choices), "score": c.score, "latency_ms": c.latency_ms} for c in result.candidates
         ],
-        "finalists": [
-            {
-                "choices": dict(finalist.candidate.plan.choices),
-                "score": finalist.candidate.score,
-                "predicted_ms": finalist.candidate.latency_ms,
-                "measured": dataclasses.asdict(finalist.measured),
-                "ratio": finalist.ratio,
-                "fits": finalist.fits,
-            }
-            for finalist in finalists
-        ],
+        "finalists": finalists,
     }
     write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")
-    write_whole(run.folder["plan.json"], finalists[0].candidate.plan.to_json())
+    winner = Plan(run.chain.model, finalists[0]["choices"])
+    write_whole(run.folder["plan.json"], winner.to_json())
+
+
+def _measured(run: Run, result: SearchResult) -> list[dict[str, Any]]:
+    """The finalists, measured beside the baseline, the winner first."""
+    bench = Workbench(run.model, run.device, run.arguments.batch_size)
+
+    def time_plans(plans: Mapping[str, Plan]) -> Timings:
+        programs = {name: bench.program_of(plan) for name, plan in plans.items()}
+        return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
+
+    finalists = measure_finalists(result, run.budget, time_plans, margin=_SESSION_SPREAD / 2)
+    return [
+        {
+            "choices": dict(finalist.candidate.plan.choices),
+            "score": finalist.candidate.score,
+            "predicted_ms": finalist.candidate.latency_ms,
+            "measured": dataclasses.asdict(finalist.measured),
+            "ratio": finalist.ratio,
+            "fits": finalist.fits,
+        }
+        for finalist in finalists
+    ]
+
+
+def _by_the_table(run: Run, result: SearchResult) -> list[dict[str, Any]]:
+    """The best candidates by a table that was made elsewhere: none of them is measured, and the record says so."""
+    log.info("nothing was measured: `depthfinder measure` a plan's network on %s to be sure", run.arguments.device)
+    return [
+        {
+            "choices": dict(candidate.plan.choices),
+            "score": candidate.score,
+            "predicted_ms": candidate.latency_ms,
+            "measured": None,
+            "ratio": candidate.latency_ms / run.profile.baseline_ms,
+            "fits": None,
+        }
+        for candidate in result.candidates[:_BY_THE_TABLE]
+    ]
 
 
 def train_stage(run: Run) -> None:
@@ -229,9 +269,9 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
 def _check_budget(run: Run) -> None:
     """Before any training: whether the budget asks for something, and for something that can be had."""
     budget = run.budget
-    if budget.latency_ms >= run.profile.baseline.median_ms:
+    if budget.latency_ms >= run.profile.baseline_ms:
         raise NothingToPruneError(
-            f"{run.chain.model} takes {run.profile.baseline.median_ms:.3f} ms as it is, within the budget of "
+            f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
             f"{budget.latency_ms:.3f} ms: nothing need be pruned"
         )
     check_reachable(run.chain, run.profile, budget.tightened(_SESSION_SPREAD))

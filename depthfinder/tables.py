@@ -1,7 +1,8 @@
 """Tables for the terminal."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -9,10 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from depthfinder.result import RunResult
-from profiles.profile import Profile
+from latency.device import Device
+from latency.timing import Timings
+from profiles.difference import Difference
+from profiles.profile import Profile, Setting
 from pruner.chain import Block, Chain
+from pruner.plan import Plan
 
-_NARROWEST = 100  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
+_NARROWEST = 140  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
 
 
 def show(table: Table) -> None:
@@ -34,20 +39,95 @@ def result_table(result: RunResult) -> Table:
 
 
 def profile_table(profile: Profile) -> Table:
-    """What each distinct block costs, alone and in context, and how far the table was off on networks held out."""
-    setting = profile.setting
-    baseline = profile.baseline
-    title = f"{profile.model} on {setting.device} ({setting.runtime}, {setting.hardware}), batch {setting.batch_size}"
-    caption = (
-        f"{profile.model}: {baseline.median_ms:.3f} ms measured ({baseline.p10_ms:.3f} to {baseline.p90_ms:.3f}), "
-        f"outside the blocks {profile.fixed_ms:.3f} ms; {profile.relative_error:.1%} off on networks that were held out"
+    """What each distinct block costs in context, with its interval; alone; and next to what the device could do."""
+    where = f"{profile.setting.device} ({profile.setting.runtime}, {profile.setting.hardware})"
+    title = f"{profile.model} on {where}, batch {profile.setting.batch_size}, {profile.setting.dtype}: {profile.origin}"
+    table = Table(
+        "block", "choice", "blocks", "in context, ms", "90 % interval", "alone, ms", "of peak", "quality",
+        title=escape(title), caption=_summary(profile),
+    )  # fmt: skip
+    for row in profile.rows:
+        interval = f"{row.low_ms:.4f} to {row.high_ms:.4f}"
+        alone, quality = (f"{row.alone.latency_ms:.4f}", row.alone.quality) if row.alone else ("", row.origin)
+        share = "" if row.efficiency is None else f"{row.efficiency:.0%}"
+        cells = (str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, quality)
+        table.add_row(escape(row.signature), row.choice, *cells)
+    return table
+
+
+def _summary(profile: Profile) -> str:
+    outside = f"outside the blocks {profile.fixed_ms:.3f} ms"
+    baseline = next((anchor.measured for anchor in profile.anchors if not anchor.choices), None)
+    if baseline is None:
+        low_ms, high_ms = profile.interval_ms(Plan(profile.model))
+        return (
+            f"{profile.model}: {profile.baseline_ms:.3f} ms {profile.origin} ({low_ms:.3f} to {high_ms:.3f}), {outside}"
+        )
+    places = sum(row.blocks for row in profile.rows)
+    return (
+        f"{profile.model}: {baseline.latency_ms:.3f} ms {profile.origin} (median {baseline.median_ms:.3f}, 90th "
+        f"percentile {baseline.p90_ms:.3f}), {outside}; {profile.relative_error:.1%} off on networks held out; "
+        f"{len(profile.rows)} distinct rows for {places} places, in {profile.seconds:.0f} s"
+    )
+
+
+def measured_table(setting: Setting, timings: Timings, names: Sequence[str]) -> Table:
+    """Networks that were measured side by side, each against the first."""
+    title = (
+        f"measured on {setting.device} ({setting.runtime}, {setting.hardware}), batch {setting.batch_size}, "
+        f"{setting.dtype}, threads {setting.threads}"
     )
     table = Table(
-        "block", "choice", "blocks", "in context, ms", "alone, ms", "quality", title=escape(title), caption=caption
-    )
-    for row in profile.rows:
-        figures = (f"{row.in_context_ms:.4f}", f"{row.alone.median_ms:.4f}")
-        table.add_row(escape(row.signature), row.choice, str(row.blocks), *figures, row.alone.quality)
+        "network", "latency, ms", "95 % interval", "median", "p10 to p90", "CPU", "n", "of the first", "quality",
+        title=escape(title),
+    )  # fmt: skip
+    for name in names:
+        found, ratio = timings.measurement(name), timings.ratio(name, names[0])
+        table.add_row(
+            escape(name),
+            f"{found.latency_ms:.3f}",
+            f"{found.low_ms:.3f} to {found.high_ms:.3f}",
+            f"{found.median_ms:.3f}",
+            f"{found.p10_ms:.3f} to {found.p90_ms:.3f}",
+            f"{found.cpu_ms:.3f}",
+            str(found.n),
+            f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
+            found.quality,
+        )
+    return table
+
+
+def devices_table(devices: Mapping[str, tuple[type[Device[Any]], str | None]]) -> Table:
+    """Which devices are here, and why the others are not."""
+    table = Table("device", "here", "runs", "what it is, or why it is not here")
+    for name, (device, absence) in devices.items():
+        first = (device.__doc__ or "").partition("\n")[0]
+        table.add_row(name, "no" if absence else "yes", " ".join(device.dtypes), escape(absence or first))
+    return table
+
+
+def profiles_table(found: Sequence[tuple[Path, Profile]]) -> Table:
+    """Profiles by what they are of."""
+    table = Table("model", "device", "dtype", "batch", "threads", "baseline, ms", "within", "origin", "made", "file")
+    for path, profile in found:
+        setting = profile.setting
+        where = (setting.device, setting.dtype, str(setting.batch_size), str(setting.threads))
+        judged = f"{profile.relative_error:.1%}" if profile.anchors else ""
+        what = (f"{profile.baseline_ms:.3f}", judged, profile.origin, profile.created[:10])
+        table.add_row(escape(profile.model), *where, *what, escape(str(path)))
+    return table
+
+
+def difference_table(found: Difference) -> Table:
+    """Two profiles of one network, row by row."""
+    title = f"{found.model}: {found.before_ms:.3f} ms before, {found.after_ms:.3f} ms after ({found.whole:.3f})"
+    caption = "; ".join(found.settings) or "both in the same setting"
+    table = Table("block", "choice", "before, ms", "after, ms", "ratio", title=escape(title), caption=escape(caption))
+    for row in found.rows:
+        both = row.before_ms and row.after_ms
+        figures = ["" if ms is None else f"{ms:.4f}" for ms in (row.before_ms, row.after_ms)]
+        ratio = f"{row.after_ms / row.before_ms:.3f}" if both and row.after_ms and row.before_ms else ""
+        table.add_row(escape(row.signature), row.choice, *figures, ratio)
     return table
 
 
@@ -76,15 +156,17 @@ def refusals(chain: Chain) -> list[str]:
 
 def finalists_table(search: Mapping[str, Any]) -> Table:
     """The candidates that were measured, the winner first."""
-    title = f"measured beside the baseline, for {search['budget_ms']:.3f} ms"
+    measured = search["finalists"][0]["measured"] is not None
+    how = "measured beside the baseline" if measured else "by the table, not measured"
+    title = f"{how}, for {search['budget_ms']:.3f} ms"
     table = Table("blocks cut", "score", "predicted, ms", "measured, ms", "of the baseline", "fits", title=title)
     for finalist in search["finalists"]:
         table.add_row(
             str(len(finalist["choices"])),
             f"{finalist['score']:.4f}",
             f"{finalist['predicted_ms']:.3f}",
-            f"{finalist['measured']['median_ms']:.3f}",
+            f"{finalist['measured']['latency_ms']:.3f}" if measured else "",
             f"{finalist['ratio']:.3f}",
-            "yes" if finalist["fits"] else "no",
+            {True: "yes", False: "no", None: "by the table"}[finalist["fits"]],
         )
     return table

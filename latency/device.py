@@ -1,61 +1,66 @@
-"""Where and through what latency is measured: the protocol of a device, and the registry of those that exist."""
+"""Where and through what latency is measured: the protocol of a device, and the registry of those that are known."""
 
 import difflib
-import platform
-import time
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from latency.hardware import processor
+from latency.mode import Dtype, Mode
+from latency.rounds import Program
 from profiles.profile import Setting
 
 Fragment = TypeVar("Fragment")
+TORCH_DTYPES: Final[dict[str, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class UnknownDeviceError(LookupError):
     """No device goes by that name."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The mean of a few runs in a row."""
-
-    wall_ms: float
-    cpu_ms: float
+class DeviceMissingError(RuntimeError):
+    """The device is known, but it is not here."""
 
 
-class Program(ABC):
-    """A network, or a piece of one, ready to be run on its device."""
-
-    @abstractmethod
-    def run(self) -> None:
-        """One run, finished when this returns."""
-
-    def sample(self, runs: int) -> Sample:
-        """The mean of `runs` runs in a row after one that is not counted: hot, as the network is when deployed."""
-        self.run()
-        cpu, wall = time.process_time(), time.perf_counter()
-        for _ in range(runs):
-            self.run()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return Sample(wall_ms=wall / runs * 1e3, cpu_ms=cpu / runs * 1e3)
+class UnsupportedModeError(ValueError):
+    """The device cannot run networks in the way that was asked for."""
 
 
 class Device(ABC, Generic[Fragment]):
     """Compiles modules to fragments, and assembles fragments to programs that can be timed."""
 
     name: ClassVar[str]
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("fp32",)
+    has_layouts: ClassVar[bool] = False
+    """Whether it can run networks channels-last and compiled."""
+    reference_size: ClassVar[int] = 512
+    """The side of the matrices that gauge its speed."""
+    on_processor: ClassVar[bool] = True
+    """Whether it is the processor that does the work."""
+    has_peak: ClassVar[bool] = True
+    """Whether what gauges its speed is also the most that it does."""
 
-    def __init__(self, threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self, mode: Mode | None = None) -> None:
+        """Raises `UnsupportedModeError` for a mode that it has not."""
+        self.mode = mode or Mode()
+        if self.mode.dtype not in self.dtypes:
+            raise UnsupportedModeError(f"{self.name} runs {' and '.join(self.dtypes)}, not {self.mode.dtype}")
+        if (self.mode.channels_last or self.mode.compiled) and not self.has_layouts:
+            raise UnsupportedModeError(f"channels-last and torch.compile are PyTorch's: {self.name} has neither")
+
+    @classmethod
+    def absence(cls) -> str | None:
+        """Why the device cannot be used here; None when it can."""
+        return None
 
     @abstractmethod
     def compile(self, module: nn.Module, example: Tensor) -> Fragment:
-        """The fragment for one module, given an example (B, ...) of its input."""
+        """The fragment for one module, given an example (B, ...) of its input, in fp32 on the processor."""
 
     @abstractmethod
     def assemble(self, fragments: Sequence[Fragment], images: Tensor) -> Program:
@@ -65,6 +70,10 @@ class Device(ABC, Generic[Fragment]):
         their weights keeps them in the cache, and is faster than the one that will be deployed.
         """
 
+    def load_file(self, path: Path, batch_size: int) -> Program:
+        """The program of an ONNX file. Raises `UnsupportedModeError` where the device runs none."""
+        raise UnsupportedModeError(f"{self.name} runs no ONNX files; ort-cpu does: --device ort-cpu")
+
     @property
     @abstractmethod
     def runtime(self) -> str:
@@ -72,11 +81,18 @@ class Device(ABC, Generic[Fragment]):
 
     @property
     def hardware(self) -> str:
-        """The processor's own name."""
-        return processor_name()
+        """What tells this device's processor from another."""
+        return processor()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What there is to hold networks in."""
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def setting(self, batch_size: int) -> Setting:
-        return Setting(self.name, self.hardware, self.runtime, "fp32", batch_size, self.threads)
+        mode = self.mode
+        where = (self.name, self.hardware, self.runtime, mode.dtype, batch_size, mode.threads)
+        return Setting(*where, mode.channels_last, mode.compiled)
 
     def load(self, network: nn.Module, images: Tensor) -> Program:
         """A whole network as one program."""
@@ -94,19 +110,22 @@ def device(cls: type[Device[Any]]) -> type[Device[Any]]:
     return cls
 
 
-def open_device(name: str, threads: int = 1) -> Device[Any]:
-    """The device of that name. Raises `UnknownDeviceError` with the names that exist, the nearest first."""
+def known_device(name: str) -> type[Device[Any]]:
+    """The device of that name, here or not. Raises `UnknownDeviceError` with the names there are, the nearest first."""
     if name not in DEVICES:
         near = difflib.get_close_matches(name, DEVICES, n=1, cutoff=0.0)
         others = [other for other in DEVICES if other not in near]
         raise UnknownDeviceError(f"no device is called {name!r}; nearest: {', '.join(near + others)}")
-    return DEVICES[name](threads)
+    return DEVICES[name]
 
 
-def processor_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def open_device(name: str, mode: Mode | None = None) -> Device[Any]:
+    """The device of that name, to run networks in that mode.
+
+    Raises `UnknownDeviceError`, `DeviceMissingError` with the reason when it is not here, and `UnsupportedModeError`.
+    """
+    found = known_device(name)
+    absence = found.absence()
+    if absence is not None:
+        raise DeviceMissingError(f"{name} is not here: {absence}")
+    return found(mode)

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from latency.devices.ort_cpu import open_session
+from latency.devices.ort import open_session
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
 from pruner.plan import Plan

@@ -1,36 +1,73 @@
-"""From whole networks to block costs: an additive fit that leans on what the blocks cost alone."""
+"""From whole networks to block costs: an additive fit that leans on what the pieces cost alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
-# A block's cost alone is trusted to about a tenth, a whole network's reading to about a hundredth: so much weaker is
+from latency.study import What
+
+# A piece's cost alone is trusted to about a tenth, a whole network's reading to about a hundredth: so much weaker is
 # the pull towards the prior.
-_PRIOR_WEIGHT = 0.1
+_PRIOR_WEIGHT: Final = 0.1
+_RESAMPLES: Final = 40
+
+Term = What | tuple[What, What]
+"""What a cost belongs to: a thing, or one thing that directly follows another."""
 
 
 @dataclass(frozen=True)
 class WholeNetwork:
-    """How often each kind of piece stands in a network, and what the network took."""
+    """How often each term stands in a network, and what the network took."""
 
-    counts: Mapping[str, int]
+    counts: Mapping[Term, int]
     latency_ms: float
 
 
-def in_context_costs(networks: Sequence[WholeNetwork], alone_ms: Mapping[str, float]) -> dict[str, float]:
-    """Non-negative costs per kind of piece, in ms, whose sums come nearest to the networks' latencies.
+@dataclass(frozen=True)
+class Cost:
+    """In ms, with its 90 % interval."""
 
-    Minimises sum((A c - y)^2 / y^2) + w^2 sum((c - prior)^2 / prior^2) over c >= 0, A the counts and the prior the
-    pieces' times alone: a piece that no network tells apart from another keeps its prior's share.
+    in_context_ms: float
+    low_ms: float
+    high_ms: float
+
+
+def in_context_costs(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, float]) -> dict[Term, Cost]:
+    """Costs per term whose sums come nearest to the networks' latencies; those of things are not negative.
+
+    Minimises sum((A c - y)^2 / y^2) + w^2 sum((c - prior)^2 / prior^2), A the counts and the prior what the
+    pieces took alone: what no network tells apart from something else keeps its prior's share. The intervals come from
+    fits of networks drawn with replacement.
     """
-    kinds = list(alone_ms)
-    counts = np.array([[network.counts.get(kind, 0) for kind in kinds] for network in networks], dtype=float)
+    terms = list(prior_ms)
+    counts = np.array([[network.counts.get(term, 0) for term in terms] for network in networks], dtype=float)
     latencies = np.array([network.latency_ms for network in networks])
-    prior = np.array([alone_ms[kind] for kind in kinds])
-    pull = _PRIOR_WEIGHT / np.maximum(prior, prior.max() * 1e-6)
+    prior = np.array([prior_ms[term] for term in terms])
+    lowest = np.array([0.0 if _is_thing(term) else -np.inf for term in terms])
+    best = _solve(counts, latencies, prior, lowest)
+    random = np.random.default_rng(0)
+    drawn = [random.integers(len(networks), size=len(networks)) for _ in range(_RESAMPLES)]
+    refits = np.array([_solve(counts[rows], latencies[rows], prior, lowest) for rows in drawn])
+    low, high = np.percentile(refits, [5, 95], axis=0)
+    return {
+        term: Cost(float(best[i]), float(min(low[i], best[i])), float(max(high[i], best[i])))
+        for i, term in enumerate(terms)
+    }
+
+
+def _is_thing(term: Term) -> bool:
+    return isinstance(term[0], str)
+
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def _solve(counts: Array, latencies: Array, prior: Array, lowest: Array) -> Array:
+    pull = _PRIOR_WEIGHT / np.maximum(np.abs(prior), np.abs(prior).max() * 1e-6)
     design = np.vstack([counts / latencies[:, None], np.diag(pull)])
-    target = np.concatenate([np.ones(len(networks)), pull * prior])
-    solved = lsq_linear(design, target, bounds=(0.0, np.inf), method="bvls")
-    return dict(zip(kinds, solved.x.tolist(), strict=True))
+    target = np.concatenate([np.ones(len(latencies)), pull * prior])
+    solved: Array = lsq_linear(design, target, bounds=(lowest, np.inf), method="bvls").x
+    return solved

@@ -1,64 +1,31 @@
 """The latency table of a model on a device: every distinct piece alone, a few whole networks, and the fit of both."""
 
-import datetime
-import itertools
+import time
 from collections import Counter
-from collections.abc import Mapping
-from random import Random
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from latency.design import Designed, designed_plans
 from latency.device import Device
-from latency.fit import WholeNetwork, in_context_costs
-from latency.timing import time_interleaved
-from profiles.profile import Anchor, Profile, Row
-from pruner.chain import Chain
+from latency.rounds import Program, visit_seconds
+from latency.study import REFERENCE, Network, Study, What
+from latency.table import Table, network_names, peak_of
+from latency.timing import Timings, time_interleaved
+from latency.workbench import Workbench, all_choices
+from profiles.profile import Profile
 from pruner.plan import DROP, KEEP, Plan
 from pruner.progress import Progress, silent
-from pruner.surgery import OpenNetwork, Piece
 
-_FITTED_NETWORKS = 8
-_HELD_OUT_NETWORKS = 4
-_TIME_SHARE_ALONE = 0.25
-_SHARES_CUT = (0.15, 0.4, 0.6, 0.85)
-_MOST_DRAWS = 200
-
-
-class Workbench:
-    """Compiles each distinct piece of a model once, and assembles whole networks from them."""
-
-    def __init__(self, model: nn.Module, device: Device[Any], batch_size: int) -> None:
-        self.device = device
-        self._opened = OpenNetwork(model).eval()
-        self.chain = self._opened.chain
-        self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
-        self._fragments: dict[str, Any] = {}
-        self._examples: dict[str, Tensor] = {}
-        self._results: dict[str, Tensor] = {}
-
-    def pieces(self, plan: Plan) -> list[Piece]:
-        """The plan's pieces, each compiled if it never was before."""
-        pieces = self._opened.pieces(plan)
-        flowing = self.images
-        for piece in pieces:
-            if piece.key not in self._fragments:
-                module = piece.build()
-                self._examples[piece.key] = flowing
-                self._fragments[piece.key] = self.device.compile(module, flowing)
-                with torch.no_grad():
-                    self._results[piece.key] = module(flowing)
-            flowing = self._results[piece.key]
-        return pieces
-
-    def network(self, plan: Plan) -> Any:
-        """The plan's whole network as a program."""
-        return self.device.assemble([self._fragments[piece.key] for piece in self.pieces(plan)], self.images)
-
-    def alone(self, key: str) -> Any:
-        """One piece as a program of its own."""
-        return self.device.assemble([self._fragments[key]], self._examples[key])
+_FITTED_NETWORKS: Final = 24
+_HELD_OUT_NETWORKS: Final = 8
+_FEWEST_FITTED, _FEWEST_HELD_OUT = 6, 2
+_WORTHWHILE_ROUNDS: Final = 5
+_SHARE_ALONE: Final = 0.2
+_SHARE_BUILDING: Final = 0.35
+_SHARE_OF_MEMORY: Final = 0.5
+_COPIES_OF_WEIGHTS: Final = 2  # a runtime keeps them beside what it made of them
 
 
 def profile(
@@ -67,81 +34,127 @@ def profile(
     *,
     batch_size: int = 1,
     max_seconds: float = 60.0,
+    held_out: int = _HELD_OUT_NETWORKS,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Profile:
-    """Measures `model` on `device` and fits its latency table, in about `max_seconds` besides compiling.
+    """Measures `model` on `device` and fits its latency table, in at most about `max_seconds`.
 
     Block costs are fitted in context: whole networks are measured side by side, and the costs are those whose sums
-    come nearest to them, leaning on each block's time alone. Networks that took no part in the fit judge it.
+    come nearest to them, leaning on each block's time alone. Networks that took no part in the fit judge it. Where time
+    or memory is short there are fewer networks, at least 6 to fit and 2 to judge, and fewer rounds, at least 3.
+
+    Raises `ProfileError` when the device reads quicker than it can be.
     """
-    bench = Workbench(model, device, batch_size)
-    plans = _designed_plans(bench.chain, seed)
+    watch = _Stopwatch(max_seconds)
     progress(0, 1, "compiling")
-    counts = [Counter(piece.key for piece in bench.pieces(plan)) for plan in plans]
-    fixed = [piece.key for piece in bench.pieces(plans[0]) if not piece.is_block]
-    keys = list(dict.fromkeys(key for counted in counts for key in counted))
-    alone = time_interleaved(
-        {key: bench.alone(key) for key in keys}, seconds=_TIME_SHARE_ALONE * max_seconds, seed=seed, progress=progress
-    )
-    names = [f"network {index}" for index in range(len(plans))]
+    bench = Workbench(model, device, batch_size)
+    designed = designed_plans(bench.chain, _FITTED_NETWORKS, held_out, seed)
+    compile_pieces(bench, designed)
+    alone = time_alone(bench, seconds=_SHARE_ALONE * watch.left, seed=seed, progress=progress)
+    affordable = _affordable(bench, designed, alone, watch.left)
+    programs = _built(bench, affordable, seconds=_SHARE_BUILDING * watch.left, progress=progress)
+    study = study_of(bench, list(programs), model_kwargs or {})
     whole = time_interleaved(
-        {name: bench.network(plan) for name, plan in zip(names, plans, strict=True)},
-        seconds=(1 - _TIME_SHARE_ALONE) * max_seconds,
+        {REFERENCE: bench.references()[REFERENCE], **dict(zip(network_names(study), programs.values(), strict=True))},
+        seconds=watch.left,
         seed=seed,
         progress=progress,
     )
-    measured = [whole.measurement(name) for name in names]
-    fitted = [
-        WholeNetwork(counted, measurement.median_ms)
-        for counted, measurement in list(zip(counts, measured, strict=True))[:_FITTED_NETWORKS]
-    ]
-    costs = in_context_costs(fitted, {key: alone.measurement(key).median_ms for key in keys})
-    anchors = tuple(
-        Anchor(
-            choices=dict(plan.choices),
-            measured=measurement,
-            predicted_ms=sum(costs[key] * count for key, count in counted.items()),
-            held_out=index >= _FITTED_NETWORKS,
-        )
-        for index, (plan, counted, measurement) in enumerate(zip(plans, counts, measured, strict=True))
-    )
-    return Profile(
+    peak = peak_of(alone, device.reference_size) if device.has_peak else None
+    table = Table(study, alone, whole, peak=peak, on_processor=device.on_processor)
+    return table.profile(device.setting(batch_size), "measured", watch.spent)
+
+
+def compile_pieces(bench: Workbench, designed: Designed) -> None:
+    """Compiles every choice of every block, and whatever else the designed networks need."""
+    for plan in (*all_choices(bench.chain), *designed.fitted, *designed.held_out):
+        bench.network_keys(plan)
+
+
+def time_alone(bench: Workbench, *, seconds: float, seed: int, progress: Progress = silent) -> Timings:
+    """Every kind of piece that was compiled, by its key, beside what gauges the device."""
+    programs = {**bench.references(), **{key: bench.alone(key) for key in bench.kinds}}
+    return time_interleaved(programs, seconds=seconds, seed=seed, progress=progress)
+
+
+def study_of(bench: Workbench, networks: Sequence[tuple[Plan, bool]], model_kwargs: Mapping[str, Any]) -> Study:
+    """What is measured of a bench's model: its pieces, and the networks of plans, each with whether it is held out."""
+    return Study(
         model=bench.chain.model,
-        model_kwargs=dict(model_kwargs or {}),
+        model_kwargs=dict(model_kwargs),
         fingerprint=bench.chain.fingerprint,
-        setting=device.setting(batch_size),
-        signatures={block.name: block.signature for block in bench.chain.blocks},
+        batch_size=len(bench.images),
+        segments=bench.segments,
         vanishing=frozenset({DROP}),
-        fixed_ms=sum(costs[key] for key in fixed),
-        rows=tuple(
-            Row(signature, choice, blocks, costs[key], alone.measurement(key), "measured")
-            for (signature, choice), (key, blocks) in _distinct(bench.chain).items()
-            if key in costs
+        blocks=_places(bench),
+        kinds=dict(bench.kinds),
+        networks=tuple(
+            Network(dict(plan.choices), tuple(bench.network_keys(plan)), held_out) for plan, held_out in networks
         ),
-        anchors=anchors,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
 
 
-def _distinct(chain: Chain) -> Mapping[tuple[str, str], tuple[str, int]]:
-    """(signature, choice) -> (the piece's key, how many blocks could be it)."""
-    counted = Counter((block.signature, choice) for block in chain.blocks for choice in block.choices)
-    return {pair: (f"{pair[0]} -> {pair[1]}", blocks) for pair, blocks in counted.items()}
-
-
-def _designed_plans(chain: Chain, seed: int) -> list[Plan]:
-    """Keep-all, then one plan a choice that makes it of every block that offers it, then plans that cut a growing share
-    of the blocks, at places drawn at random; the last ones are held out of the fit. A short chain has fewer plans."""
-    cuts = sorted({choice for block in chain.blocks for choice in block.choices if choice != KEEP})
-    plans = [chain.plan({})]
-    plans += [chain.plan({b.name: cut for b in chain.blocks if cut in b.choices}) for cut in cuts if cut != DROP]
-    random = Random(seed)
-    for share in itertools.islice(itertools.cycle(_SHARES_CUT), _MOST_DRAWS):
-        plan = chain.random_plan(share, random)
-        if plan not in plans:
-            plans.append(plan)
-        if len(plans) == _FITTED_NETWORKS + _HELD_OUT_NETWORKS:
+def _affordable(bench: Workbench, designed: Designed, alone: Timings, seconds: float) -> list[tuple[Plan, bool]]:
+    """The designed plans, each with whether it is held out, as many as there is time to measure often enough."""
+    took_ms = {key: alone.measurement(key).latency_ms for key in bench.kinds}
+    order = _alternating(designed)
+    chosen: list[tuple[Plan, bool]] = []
+    round_seconds = 0.0
+    for plan, held_out in order:
+        round_seconds += visit_seconds(sum(took_ms[key] for key in bench.network_keys(plan)))
+        if not _few(chosen) and round_seconds * _WORTHWHILE_ROUNDS > (1 - _SHARE_BUILDING) * seconds:
             break
-    return plans
+        chosen.append((plan, held_out))
+    return chosen
+
+
+def _few(networks: Iterable[tuple[Plan, bool]]) -> bool:
+    enough = Counter(is_held_out for _, is_held_out in networks)
+    return enough[False] < _FEWEST_FITTED or enough[True] < _FEWEST_HELD_OUT
+
+
+def _built(
+    bench: Workbench, order: Sequence[tuple[Plan, bool]], *, seconds: float, progress: Progress
+) -> dict[tuple[Plan, bool], Program]:
+    """The networks' programs by plan and whether it is held out, as many as time and memory allow."""
+    started = time.monotonic()
+    room = _SHARE_OF_MEMORY * bench.device.memory_bytes
+    built: dict[tuple[Plan, bool], Program] = {}
+    for plan, held_out in order:
+        keys = bench.network_keys(plan)
+        room -= _COPIES_OF_WEIGHTS * bench.weight_bytes(keys)
+        if not _few(built) and (room < 0 or time.monotonic() - started > seconds):
+            break
+        built[plan, held_out] = bench.network(keys)
+        progress(len(built), len(order), "building networks")
+    return built
+
+
+def _alternating(designed: Designed) -> list[tuple[Plan, bool]]:
+    """Fitted and held-out plans in turn, in proportion: whoever stops early has some of both."""
+    fitted, held_out = len(designed.fitted), len(designed.held_out)
+    places = [((i + 0.5) / fitted if i else 0.0, plan, False) for i, plan in enumerate(designed.fitted)]
+    places += [((i + 0.5) / held_out, plan, True) for i, plan in enumerate(designed.held_out)]
+    return [(plan, is_held_out) for _, plan, is_held_out in sorted(places, key=lambda place: place[0])]
+
+
+def _places(bench: Workbench) -> dict[What, int]:
+    """Every (signature, choice) of which something is left, with how many places could be it."""
+    places = Counter((segment.signature, KEEP) for segment in bench.segments if not segment.is_block)
+    places.update((block.signature, c) for block in bench.chain.blocks for c in block.choices if c != DROP)
+    return dict(places)
+
+
+class _Stopwatch:
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._started = seconds, time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._seconds - self.spent)

@@ -7,27 +7,32 @@ from typing import Literal
 import numpy as np
 
 Quality = Literal["good", "noisy"]
-Figures = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]
+Rounds = Sequence[Sequence[float]]
+"""The readings of each round, in ms; every round holds equally many."""
+
 _NOISY_IQR = 0.25
-_RESAMPLES = 2_000
+_STEADY_PERCENTILE = 25
+_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Milliseconds per run of one program over `n` samples.
+    """Milliseconds per run of one program, of `n` readings by the wall clock.
 
-    `median_ms` is taken with the machine's drift removed where other programs were timed in the same rounds; `low_ms`
-    and `high_ms` bound it with 95 % confidence (bootstrap). The percentiles and the interquartile range are those of
-    the wall clock as it was, and `cpu_ms` is the process's CPU time beside it. `noisy` means that the middle half of
-    the samples spreads over more than a quarter of the median.
+    `latency_ms` is their lower quartile: what a run takes as long as nothing else gets in its way. What gets in the way
+    comes in bursts and only ever adds, so that the quartile repeats within a per cent where the median moves by five.
+    `low_ms` and `high_ms` bound it with 95 % confidence (bootstrap over the rounds). The median, the other percentiles
+    and the interquartile range tell what else was felt, and `cpu_ms` is the process's CPU time. `noisy` means that the
+    middle half of the readings spreads over more than a quarter of the median.
     """
 
+    latency_ms: float
+    low_ms: float
+    high_ms: float
     median_ms: float
     p10_ms: float
     p90_ms: float
     iqr_ms: float
-    low_ms: float
-    high_ms: float
     cpu_ms: float
     n: int
 
@@ -36,33 +41,47 @@ class Measurement:
         return "noisy" if self.iqr_ms > _NOISY_IQR * self.median_ms else "good"
 
     @classmethod
-    def of(cls, wall_ms: Figures, cpu_ms: Figures, steady_ms: Figures | None = None) -> "Measurement":
-        """`steady_ms` are the samples without drift. Raises `ValueError` when there is no sample."""
-        if not len(wall_ms):
-            raise ValueError("no sample was taken")
-        p10, p25, p75, p90 = (float(figure) for figure in np.percentile(wall_ms, [10, 25, 75, 90]))
-        steady = np.asarray(wall_ms if steady_ms is None else steady_ms)
-        low, high = median_interval(steady)
-        median, cpu = float(np.median(steady)), float(np.median(cpu_ms))
-        return cls(median, p10, p90, p75 - p25, low, high, cpu, len(wall_ms))
+    def of(cls, wall_ms: Rounds, cpu_ms: Sequence[float]) -> "Measurement":
+        """Raises `ValueError` when there is no reading."""
+        walls = np.asarray(wall_ms, dtype=float)
+        if not walls.size:
+            raise ValueError("nothing was read")
+        p10, p25, median, p75, p90 = (float(figure) for figure in np.percentile(walls, [10, 25, 50, 75, 90]))
+        low, high = _interval(_steady(_resampled(walls)))
+        return cls(p25, low, high, median, p10, p90, p75 - p25, float(np.median(cpu_ms)), walls.size)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How one program's latency compares with another's in the same rounds: the median, and its 95 % interval."""
+    """How one program's latency compares with another's that was timed in the same rounds, and its 95 % interval."""
 
-    median: float
+    value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, ratios: Figures) -> "Ratio":
-        """From the ratios of single rounds."""
-        return cls(float(np.median(ratios)), *median_interval(np.asarray(ratios)))
+    def of(cls, wall_ms: Rounds, base_ms: Rounds) -> "Ratio":
+        """Of two programs' readings in the same rounds; the rounds are resampled for both together."""
+        walls, bases = np.asarray(wall_ms, dtype=float), np.asarray(base_ms, dtype=float)
+        drawn = _steady(_resampled(walls)) / _steady(_resampled(bases))
+        ratio = np.percentile(walls, _STEADY_PERCENTILE) / np.percentile(bases, _STEADY_PERCENTILE)
+        return cls(float(ratio), *_interval(drawn))
 
 
-def median_interval(samples: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, float]:
-    """The 95 % interval of the median, by bootstrap with a seed of its own."""
-    drawn = np.random.default_rng(0).integers(len(samples), size=(_RESAMPLES, len(samples)))
-    low, high = np.percentile(np.median(samples[drawn], axis=1), [2.5, 97.5])
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def _resampled(walls: Array) -> Array:
+    """(resamples, readings): as many rounds as there are, drawn with replacement, by a seed of its own."""
+    drawn = np.random.default_rng(0).integers(len(walls), size=(_RESAMPLES, len(walls)))
+    return walls[drawn].reshape(_RESAMPLES, -1)
+
+
+def _steady(readings: Array) -> Array:
+    percentiles: Array = np.percentile(readings, _STEADY_PERCENTILE, axis=-1)
+    return percentiles
+
+
+def _interval(figures: Array) -> tuple[float, float]:
+    low, high = np.percentile(figures, [2.5, 97.5])
     return float(low), float(high)

@@ -1,14 +1,21 @@
 """The latency table of one model on one device in one setting: where it came from, and how far it can be trusted."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from profiles.measurement import Measurement
 
 Origin = Literal["measured", "imported", "modelled"]
+KEPT: Final = "keep"
+_STEADY_ROUNDS: Final = 0.15
+_STEADY_SHARE: Final = 0.9
+# Where all but nothing of a network is left, a hundredth of a millisecond is many per cent of it, and of no matter.
+_SMALLEST_SHARE: Final = 0.05
 
 
 class CutPlan(Protocol):
@@ -30,18 +37,62 @@ class Setting:
     dtype: str
     batch_size: int
     threads: int
+    channels_last: bool = False
+    compiled: bool = False
+
+    @property
+    def mode_fields(self) -> tuple[int, str, bool, bool]:
+        """How networks are run, whatever runs them: (threads, dtype, channels last, compiled)."""
+        return self.threads, self.dtype, self.channels_last, self.compiled
+
+    def differences(self, other: "Setting") -> list[str]:
+        """'threads: 1 there, 2 here' for everything in which `other` is not like this one."""
+        return [
+            f"{field.name.replace('_', ' ')}: {getattr(self, field.name)} there, {getattr(other, field.name)} here"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of the network, in running order: a block, or what stands before, between and after the blocks."""
+
+    name: str
+    signature: str
+    is_block: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one choice of one signature costs inside a whole network, and alone."""
+    """What one choice of one signature costs inside a whole network, with its 90 % interval; and alone, if it was
+    measured so. `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known;
+    `blocks` counts the places in the network that could be this."""
 
     signature: str
     choice: str
     blocks: int
     in_context_ms: float
-    alone: Measurement
+    low_ms: float
+    high_ms: float
+    alone: Measurement | None
+    floor_ms: float | None
     origin: Origin
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of the device's peak that it reaches in the network."""
+        return self.floor_ms / self.in_context_ms if self.floor_ms and self.in_context_ms else None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What it costs more, or less if negative, that one thing directly follows another: where both become one layer, or
+    where a runtime joins them."""
+
+    first: tuple[str, str]
+    second: tuple[str, str]
+    in_context_ms: float
 
 
 @dataclass(frozen=True)
@@ -55,54 +106,109 @@ class Anchor:
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative to the measured median; positive when it was too slow."""
-        return self.predicted_ms / self.measured.median_ms - 1
+        """Of the prediction, relative to what was measured; positive when it was too slow."""
+        return self.predicted_ms / self.measured.latency_ms - 1
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine while it was measured.
+
+    `reference` is a matrix product of fixed size, timed in every round: two profiles of unequal reference were taken
+    at unequal speeds of the machine. `round_spread` is the interquartile range over the rounds of how slow each was;
+    `cpu_share` the part of the wall clock that the reference was given on each of its threads, 1 when left alone, and
+    None where the work is a GPU's.
+    """
+
+    reference: Measurement
+    round_spread: float
+    cpu_share: float | None
+
+    @property
+    def noise(self) -> str | None:
+        """What disturbed the measurement and by how much; None when it was steady."""
+        found = []
+        if self.round_spread > _STEADY_ROUNDS:
+            found.append(f"the middle half of the rounds differed in speed by {self.round_spread:.0%}")
+        if self.cpu_share is not None and self.cpu_share < _STEADY_SHARE:
+            found.append(f"other work took {1 - self.cpu_share:.0%} of the processor")
+        return " and ".join(found) or None
 
 
 @dataclass(frozen=True)
 class Profile:
     """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint.
 
-    `model` and `model_kwargs` are what the network was made from; `signatures` maps each block to its signature;
-    `fixed_ms` is what stands outside the blocks; a choice that leaves nothing of a block has no row and costs nothing.
+    `model` and `model_kwargs` are what the network was made from. A choice that leaves nothing of a block has no row
+    and costs nothing. `relative_error` is the error of a whole network's prediction that nine in ten networks
+    stay within, by those that took no part in the fit. `seconds` is how long it took to make.
     """
 
     model: str
     model_kwargs: Mapping[str, Any]
     fingerprint: str
     setting: Setting
-    signatures: Mapping[str, str]
+    segments: tuple[Segment, ...]
     vanishing: frozenset[str]
-    fixed_ms: float
     rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
     anchors: tuple[Anchor, ...]
+    relative_error: float
+    conditions: Conditions | None
+    origin: Origin
+    seconds: float
     created: str
 
     def latency_ms(self, plan: CutPlan) -> float:
         """What the plan's network is predicted to take. Raises `KeyError` for a block or choice without a row."""
-        return math.fsum([self.fixed_ms, *(self.block_ms(name, plan.choice_of(name)) for name in self.signatures)])
+        costs, before = [], None
+        for segment in self.segments:
+            choice = plan.choice_of(segment.name) if segment.is_block else KEPT
+            if choice in self.vanishing:
+                continue
+            costs.append(self.block_ms(segment.name, choice))
+            here = (segment.signature, choice)
+            costs.append(self._pairs.get((before, here), 0.0))
+            before = here
+        return math.fsum(costs)
 
-    def block_ms(self, block: str, choice: str) -> float:
-        """The share of one block in the network's latency when `choice` is made of it."""
+    def block_ms(self, segment: str, choice: str) -> float:
+        """The share of one block, or of what stands between blocks, in the network's latency as `choice`."""
         if choice in self.vanishing:
             return 0.0
-        signature = self.signatures[block]
-        for row in self.rows:
-            if row.signature == signature and row.choice == choice:
-                return row.in_context_ms
-        raise KeyError(f"the profile of {self.model} has no row for {choice!r} of {block} ({signature})")
+        signature = self.signatures[segment]
+        if (signature, choice) not in self._costs:
+            raise KeyError(f"the profile of {self.model} has no row for {choice!r} of {segment} ({signature})")
+        return self._costs[signature, choice]
 
     def interval_ms(self, plan: CutPlan) -> tuple[float, float]:
-        """The prediction, give or take the error that nine in ten of the anchors stayed within."""
-        latency_ms, error = self.latency_ms(plan), self.relative_error
-        return latency_ms * (1 - error), latency_ms * (1 + error)
+        """The prediction, give or take the error that nine in ten networks stay within; of a table without measured
+        networks, the sums of its rows' bounds."""
+        latency_ms = self.latency_ms(plan)
+        if not self.anchors:
+            return latency_ms * self._bound("low_ms"), latency_ms * self._bound("high_ms")
+        return latency_ms * max(0.0, 1 - self.relative_error), latency_ms * (1 + self.relative_error)
 
     @property
-    def relative_error(self) -> float:
-        """The error that nine in ten anchors stayed within; of those held out where there are any."""
-        judged = [anchor for anchor in self.anchors if anchor.held_out] or list(self.anchors)
-        errors = sorted(abs(anchor.error) for anchor in judged)
-        return errors[math.ceil(0.9 * len(errors)) - 1]
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the blocks, in running order."""
+        return tuple(segment.name for segment in self.segments if segment.is_block)
+
+    @cached_property
+    def signatures(self) -> Mapping[str, str]:
+        """Of every segment, by its name."""
+        return {segment.name: segment.signature for segment in self.segments}
+
+    @cached_property
+    def fixed_ms(self) -> float:
+        """What stands outside the blocks."""
+        return math.fsum(self.block_ms(segment.name, KEPT) for segment in self.segments if not segment.is_block)
+
+    @property
+    def baseline_ms(self) -> float:
+        """The uncut network: as measured where it was, else as the table has it."""
+        measured = [anchor.measured.latency_ms for anchor in self.anchors if not anchor.choices]
+        return measured[0] if measured else self.latency_ms(Choices({}))
 
     def save(self, path: str | Path) -> None:
         """Writes the profile to `path` as JSON, and its table beside it as CSV."""
@@ -111,7 +217,39 @@ class Profile:
 
         save_profile(self, Path(path))
 
-    @property
-    def baseline(self) -> Measurement:
-        """The uncut network, as it was measured."""
-        return next(anchor.measured for anchor in self.anchors if not anchor.choices)
+    def _bound(self, name: str) -> float:
+        """How the rows' bounds of that name compare with their costs, over all the rows."""
+        return math.fsum(getattr(row, name) for row in self.rows) / math.fsum(row.in_context_ms for row in self.rows)
+
+    @cached_property
+    def _costs(self) -> Mapping[tuple[str, str], float]:
+        return {(row.signature, row.choice): row.in_context_ms for row in self.rows}
+
+    @cached_property
+    def _pairs(self) -> Mapping[tuple[tuple[str, str] | None, tuple[str, str]], float]:
+        return {(pair.first, pair.second): pair.in_context_ms for pair in self.pairs}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices of an anchor, as a plan."""
+
+    choices: Mapping[str, str]
+
+    def choice_of(self, block: str) -> str:
+        """The choice for one block: `keep` for every block that is not named."""
+        return self.choices.get(block, KEPT)
+
+
+def judged_error(anchors: tuple[Anchor, ...]) -> float:
+    """The relative error that nine in ten of the held-out anchors stayed within; of all, where none was held out.
+
+    An error counts relative to the network's latency, or to a twentieth of the slowest network's where that is more.
+    """
+    judges = [anchor for anchor in anchors if anchor.held_out] or list(anchors)
+    least_ms = _SMALLEST_SHARE * max(anchor.measured.latency_ms for anchor in anchors)
+    errors = sorted(
+        abs(anchor.predicted_ms - anchor.measured.latency_ms) / max(anchor.measured.latency_ms, least_ms)
+        for anchor in judges
+    )
+    return errors[math.ceil(0.9 * len(errors)) - 1]

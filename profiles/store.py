@@ -6,33 +6,23 @@ import hashlib
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import jsonschema
+
 from profiles.errors import ProfileError
 from profiles.files import write_whole
 from profiles.measurement import Measurement
-from profiles.profile import Anchor, Profile, Row, Setting
+from profiles.profile import Anchor, Choices, Conditions, Pair, Profile, Row, Segment, Setting
 
 _SCHEMA: Final = "depthfinder.profile"
-_VERSION: Final = 1
-_COLUMNS: Final = (
-    "signature",
-    "choice",
-    "blocks",
-    "in_context_ms",
-    "alone_median_ms",
-    "alone_p10_ms",
-    "alone_p90_ms",
-    "alone_iqr_ms",
-    "alone_low_ms",
-    "alone_high_ms",
-    "alone_cpu_ms",
-    "n",
-    "quality",
-    "origin",
-)
+_VERSION: Final = 2
+_SCHEMA_FILE: Final = Path(__file__).parent / "profile.schema.json"
+_SHIPPED: Final = Path(__file__).parent / "tables"
+_ALONE: Final = ("latency_ms", "low_ms", "high_ms", "median_ms", "p10_ms", "p90_ms", "iqr_ms", "cpu_ms")
 
 
 def save_profile(profile: Profile, path: Path) -> None:
@@ -46,29 +36,39 @@ def save_profile(profile: Profile, path: Path) -> None:
 def load_profile(path: str | Path) -> Profile:
     """The profile in a JSON file. Raises `ProfileError` when it is not whole, was altered, or is of another version."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        record = json.loads(Path(path).read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise ProfileError(f"there is no profile {path}") from error
     except ValueError as error:
         raise ProfileError(f"{path} is not a whole profile ({error}); remove it and profile again") from error
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read ({error.strerror})") from error
     if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
         raise ProfileError(f"{path} is not a profile")
     if record.get("version") != _VERSION:
-        raise ProfileError(f"{path} is of version {record.get('version')}; this program reads version {_VERSION}")
+        raise ProfileError(
+            f"{path} is of version {record.get('version')}; this program reads version {_VERSION}: remove it and "
+            "profile again"
+        )
+    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
+    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(record))
+    if wrong is not None:
+        raise ProfileError(f"{path}: {wrong.json_path.removeprefix('$.')}: {wrong.message}; profile again")
     body = {name: value for name, value in record.items() if name not in ("schema", "version", "digest")}
     if _digest(body) != record.get("digest"):
-        raise ProfileError(f"{path} was altered after it was measured; profile again")
+        raise ProfileError(f"{path} was altered after it was made; profile again")
     profile = _profile(body)
-    for row in profile.rows:
-        if not (math.isfinite(row.in_context_ms) and row.in_context_ms >= 0):
-            raise ProfileError(f"{path}: {row.choice} of {row.signature} costs {row.in_context_ms} ms")
+    twice = [what for what, n in Counter((row.signature, row.choice) for row in profile.rows).items() if n > 1]
+    if twice:
+        raise ProfileError(f"{path} has two rows for {twice[0][1]} of {twice[0][0]}; profile again")
     return profile
 
 
 def profile_path(root: Path, model: str, setting: Setting) -> Path:
     """Where below `root` the profile of a model in a setting lies."""
     runtime = setting.runtime.partition(" ")[0]
-    folder = f"{setting.device}-{runtime}-{setting.dtype}"
+    marks = ("-channels-last" if setting.channels_last else "") + ("-compiled" if setting.compiled else "")
+    folder = f"{setting.device}-{runtime}-{setting.dtype}{marks}"
     return root / folder / f"{model}-b{setting.batch_size}-t{setting.threads}.json"
 
 
@@ -77,38 +77,102 @@ def matching_profile(root: Path, fingerprint: str, setting: Setting) -> tuple[Pa
 
     Raises `ProfileError` for a damaged file: it might be the one that was asked for.
     """
-    matching = [(path, p) for path, p in _all(root) if p.fingerprint == fingerprint and p.setting == setting]
+    matching = [(path, p) for path, p in all_profiles(root) if p.fingerprint == fingerprint and p.setting == setting]
     return max(matching, key=lambda pair: pair[1].created, default=None)
 
 
-def newest_profile(root: Path) -> Profile | None:
-    """The profile below `root` that was measured last. Raises `ProfileError` for a damaged file."""
-    return max((profile for _, profile in _all(root)), key=lambda profile: profile.created, default=None)
+def near_profiles(root: Path, fingerprint: str, setting: Setting) -> list[tuple[Path, list[str]]]:
+    """Profiles below `root` of this chain that cannot be used in this setting, each with what differs; those first that
+    differ least."""
+    near = [(path, p.setting.differences(setting)) for path, p in all_profiles(root) if p.fingerprint == fingerprint]
+    return sorted(((path, differences) for path, differences in near if differences), key=lambda pair: len(pair[1]))
 
 
-def _all(root: Path) -> list[tuple[Path, Profile]]:
+def check_usable(path: Path, profile: Profile, fingerprint: str, setting: Setting) -> list[str]:
+    """What should be said before `profile` is used for a chain in a setting: another version of the same runtime.
+
+    Raises `ProfileError`, with both sides of every difference, where its figures do not hold: for another network,
+    processor, runtime, dtype, batch size or number of threads.
+    """
+    if profile.fingerprint != fingerprint:
+        raise ProfileError(
+            f"{path} is of another network: {profile.model} {profile.fingerprint} there, {fingerprint} here"
+        )
+    differences = profile.setting.differences(setting)
+    there, here = profile.setting.runtime.partition(" ")[0], setting.runtime.partition(" ")[0]
+    warned = [text for text in differences if text.startswith("runtime:") and there == here]
+    refused = [text for text in differences if text not in warned]
+    if refused:
+        raise ProfileError(f"{path} was made in another setting ({'; '.join(refused)}): profile again here")
+    return [f"{path} was made with another {text}; profile again to be sure" for text in warned]
+
+
+def newest_profile(root: Path, device: str | None = None) -> Profile | None:
+    """The profile below `root`, of a device if one is named, that was made last; None when there is none.
+
+    Raises `ProfileError` for a damaged file.
+    """
+    found = [profile for _, profile in all_profiles(root) if device in (None, profile.setting.device)]
+    return max(found, key=lambda profile: profile.created, default=None)
+
+
+def all_profiles(root: Path) -> list[tuple[Path, Profile]]:
+    """Every profile below `root`, by its path. Raises `ProfileError` for a damaged file."""
     return [(path, load_profile(path)) for path in sorted(root.glob("*/*.json"))]
 
 
+def shipped_profiles() -> list[tuple[Path, Profile]]:
+    """The tables that come with the package."""
+    return all_profiles(_SHIPPED)
+
+
+def verified(path: Path) -> str:
+    """What can be said of a profile that is whole. Raises `ProfileError` when it is not, when the table beside it says
+    otherwise, or when it does not predict the networks it was made from as it says."""
+    profile = load_profile(path)
+    table = path.with_suffix(".csv")
+    if table.exists() and table.read_text(encoding="utf-8") != to_csv(profile):
+        raise ProfileError(f"{table} does not hold the table of {path}; save the profile again")
+    for anchor in profile.anchors:
+        found = profile.latency_ms(Choices(anchor.choices))
+        if not math.isclose(found, anchor.predicted_ms, rel_tol=1e-6):
+            raise ProfileError(
+                f"{path} predicts {found} ms for a network, and says that it predicts {anchor.predicted_ms}"
+            )
+    held_out = sum(anchor.held_out for anchor in profile.anchors)
+    judged = f"within {profile.relative_error:.1%} by {held_out} networks held out" if held_out else "not judged"
+    return f"whole; {profile.origin}, {len(profile.rows)} rows, {judged}"
+
+
 def to_csv(profile: Profile) -> str:
+    """One line per row of the table; figures in milliseconds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    alone = [f"alone_{name}" for name in _ALONE]
+    figures = ["in_context_ms", "low_ms", "high_ms", "floor_ms", "efficiency"]
+    writer.writerow(["signature", "choice", "blocks", *figures, *alone, "n", "quality", "origin"])
     for row in profile.rows:
-        alone = row.alone
-        figures = (alone.median_ms, alone.p10_ms, alone.p90_ms, alone.iqr_ms, alone.low_ms, alone.high_ms, alone.cpu_ms)
-        rounded = [f"{figure:.6f}" for figure in (row.in_context_ms, *figures)]
-        writer.writerow([row.signature, row.choice, row.blocks, *rounded, alone.n, alone.quality, row.origin])
+        cells = [_figure(getattr(row, name)) for name in figures]
+        cells += [_figure(getattr(row.alone, name, None)) for name in _ALONE]
+        known = (row.alone.n, row.alone.quality) if row.alone else ("", "")
+        writer.writerow([row.signature, row.choice, row.blocks, *cells, *known, row.origin])
     return text.getvalue()
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
 
 
 def _record(profile: Profile) -> dict[str, Any]:
     record = {field.name: getattr(profile, field.name) for field in dataclasses.fields(profile)}
     record["model_kwargs"] = dict(profile.model_kwargs)
     record["setting"] = dataclasses.asdict(profile.setting)
-    record["signatures"] = dict(profile.signatures)
+    record["segments"] = [dataclasses.asdict(segment) for segment in profile.segments]
     record["vanishing"] = sorted(profile.vanishing)
     record["rows"] = [dataclasses.asdict(row) for row in profile.rows]
+    record["pairs"] = [
+        {**dataclasses.asdict(p), "first": list(p.first), "second": list(p.second)} for p in profile.pairs
+    ]
     record["anchors"] = [
         {
             "choices": dict(anchor.choices),
@@ -118,19 +182,31 @@ def _record(profile: Profile) -> dict[str, Any]:
         }
         for anchor in profile.anchors
     ]
+    record["conditions"] = dataclasses.asdict(profile.conditions) if profile.conditions else None
     return record
 
 
 def _profile(record: Mapping[str, Any]) -> Profile:
-    try:
-        rows = tuple(Row(**row | {"alone": Measurement(**row["alone"])}) for row in record["rows"])
-        anchors = tuple(
+    """From a record that the schema has passed."""
+    conditions = record["conditions"]
+    parts = {
+        "setting": Setting(**record["setting"]),
+        "segments": tuple(Segment(**segment) for segment in record["segments"]),
+        "vanishing": frozenset(record["vanishing"]),
+        "rows": tuple(Row(**row | {"alone": _measurement(row["alone"])}) for row in record["rows"]),
+        "pairs": tuple(
+            Pair(tuple(pair["first"]), tuple(pair["second"]), pair["in_context_ms"]) for pair in record["pairs"]
+        ),
+        "anchors": tuple(
             Anchor(**anchor | {"measured": Measurement(**anchor["measured"])}) for anchor in record["anchors"]
-        )
-        parts = {"setting": Setting(**record["setting"]), "vanishing": frozenset(record["vanishing"])}
-        return Profile(**{**record, **parts, "rows": rows, "anchors": anchors})
-    except (TypeError, KeyError) as error:
-        raise ProfileError(f"this profile lacks a part: {error}") from error
+        ),
+        "conditions": conditions and Conditions(**conditions | {"reference": Measurement(**conditions["reference"])}),
+    }
+    return Profile(**{**record, **parts})
+
+
+def _measurement(record: Mapping[str, Any] | None) -> Measurement | None:
+    return None if record is None else Measurement(**record)
 
 
 def _digest(record: Mapping[str, Any]) -> str:

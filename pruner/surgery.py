@@ -24,10 +24,12 @@ from pruner.site import Site
 class Piece:
     """One stretch of a merged network: what stands before, between or after the blocks, or what became of a block.
 
-    Pieces of equal key cost the same. `build` makes the module, in evaluation mode and with its BatchNorms folded.
+    Pieces of equal signature and choice cost the same; the signature of what is no block is its name, and it is always
+    kept. `build` makes the module, in evaluation mode and with its BatchNorms folded.
     """
 
-    key: str
+    signature: str
+    choice: str
     is_block: bool
     build: Callable[[], nn.Module]
 
@@ -73,10 +75,9 @@ class OpenNetwork(nn.Module):
             if isinstance(segment, Site):
                 choice = plan.choice_of(name)
                 if choice != DROP:
-                    key = f"{segment.block.signature} -> {choice}"
-                    found.append(Piece(key, True, partial(_built, segment, choice)))
+                    found.append(Piece(segment.block.signature, choice, True, partial(_built, segment, choice)))
             else:
-                found.append(Piece(name, False, partial(folded_copy, segment, pairs)))
+                found.append(Piece(name, KEEP, False, partial(folded_copy, segment, pairs)))
         return found
 
     def segments(self) -> dict[str, nn.Module]:

@@ -15,7 +15,7 @@ class BudgetUnreachableError(Exception):
 class Budget:
     """At most `latency_ms`; if `ratio` is set, the budget is that share of the baseline as measured side by side.
 
-    A ratio is judged by the ratio of medians taken in the same rounds, because a machine that has become slower since
+    A ratio is judged by the ratio of latencies taken in the same rounds, because a machine that has become slower since
     the profile makes both networks slower.
     """
 
@@ -29,7 +29,7 @@ class Budget:
 
     @classmethod
     def relative(cls, ratio: float, profile: Profile) -> "Budget":
-        return cls(ratio * profile.baseline.median_ms, ratio)
+        return cls(ratio * profile.baseline_ms, ratio)
 
     def tightened(self, share: float) -> "Budget":
         """The budget less a share of it: what to aim at so that what is measured later still fits."""
@@ -40,10 +40,10 @@ class Budget:
         return profile.latency_ms(plan) <= self.latency_ms
 
     def is_met(self, timings: Timings, network: str, baseline: str) -> bool:
-        """Whether a network that was timed beside the baseline fits, by its median."""
+        """Whether a network that was timed beside the baseline fits."""
         if self.ratio is None:
-            return timings.measurement(network).median_ms <= self.latency_ms
-        return timings.ratio(network, baseline).median <= self.ratio
+            return timings.measurement(network).latency_ms <= self.latency_ms
+        return timings.ratio(network, baseline).value <= self.ratio
 
     def is_surely_met(self, timings: Timings, network: str, baseline: str) -> bool:
         """Whether it fits even at the upper end of its 95 % interval: the noise does not straddle the budget."""

@@ -32,7 +32,7 @@ def measure_finalists(
 ) -> tuple[Finalist, ...]:
     """Measures candidates from the best down, a few at a time, until one fits; that one, the winner, comes first.
 
-    A candidate fits when its whole 95 % interval is within the budget, so that noise does not decide, and its median is
+    A candidate fits when its whole 95 % interval is within the budget, so that noise does not decide, and its latency
     within the budget less the share `margin` of it.
 
     Raises `BudgetUnreachableError` when none fits: the table was too hopeful for the machine as it is now.
@@ -43,7 +43,7 @@ def measure_finalists(
         plans = {_BASELINE: Plan(model=result.best.plan.model)} | {name: c.plan for name, c in group.items()}
         timings = time_plans(plans)
         for name, candidate in group.items():
-            ratio = timings.ratio(name, _BASELINE).median
+            ratio = timings.ratio(name, _BASELINE).value
             surely = budget.is_surely_met(timings, name, _BASELINE)
             fits = surely and budget.tightened(margin).is_met(timings, name, _BASELINE)
             measured.append(Finalist(candidate, timings.measurement(name), ratio, fits))
@@ -54,5 +54,5 @@ def measure_finalists(
     fastest = min(measured, key=lambda finalist: finalist.ratio)
     raise BudgetUnreachableError(
         f"{len(measured)} plans fit {budget.latency_ms:.3f} ms by the table but none when measured: the fastest took "
-        f"{fastest.measured.median_ms:.3f} ms, {fastest.ratio:.3f} of the baseline; profile again on a quiet machine"
+        f"{fastest.measured.latency_ms:.3f} ms, {fastest.ratio:.3f} of the baseline; profile again on a quiet machine"
     )

@@ -30,14 +30,27 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
     name, *words = shlex.split(command, comments=True)[1:]
-    known = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+    path = [name, words.pop(0)] if name == "profiles" else [name]
+    known = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
     options = [word for word in words if word.startswith("-")]
     assert all(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known) for option in options)
 
 
-@pytest.mark.parametrize("benchmark", ["demo", "merge_speedup", "merge_time", "coverage"])
-def test_the_readme_quotes_what_the_benchmarks_printed(benchmark: str) -> None:
+@pytest.mark.parametrize(
+    ("document", "benchmark"),
+    [
+        *(("README.md", benchmark) for benchmark in ("demo", "merge_speedup", "merge_time", "coverage")),
+        *(("docs/latency.md", benchmark) for benchmark in ("in_context", "steadiness", "operators", "tables")),
+    ],
+)
+def test_the_documents_quote_what_the_benchmarks_printed(document: str, benchmark: str) -> None:
     lines = (ROOT / f"benchmarks/results/{benchmark}.md").read_text().splitlines()
     printed = [line for line in lines if line.startswith("|")] or lines
     assert printed
-    assert all(line in (ROOT / "README.md").read_text() for line in printed)
+    assert all(line in (ROOT / document).read_text() for line in printed)
+
+
+def test_the_readme_says_how_true_the_table_is() -> None:
+    lines = (ROOT / "benchmarks/results/in_context.md").read_text().splitlines()
+    (summary,) = [line for line in lines if line.startswith("Of all")]
+    assert summary in (ROOT / "README.md").read_text()

@@ -21,8 +21,9 @@ MAY_IMPORT = {
 # A library that only some files may know, so that what it is used for can be changed in one place.
 FENCES = {
     "jinja2": {"depthfinder/report.py"},
-    "matplotlib": {"depthfinder/pictures.py"},
-    "onnxruntime": {"latency/devices/ort_cpu.py"},
+    "jsonschema": {"profiles/store.py"},
+    "matplotlib": {"depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
+    "onnxruntime": {"latency/devices/ort.py", "latency/kit/onnx_runner.py"},
     "optuna": {"search/search.py"},
     "scipy": {"latency/fit.py"},
     "sklearn": {"pruner/data/digits.py"},

@@ -1,8 +1,7 @@
-"""The devices there are: one file each."""
+"""The devices there are: one file a runtime."""
 
-from latency.device import open_device
-from latency.devices.cpu import TorchCpu
-from latency.devices.null import Null
-from latency.devices.ort_cpu import OrtCpu
+from latency.device import DEVICES, Device, known_device, open_device
+from latency.devices import cpu, gpu, null, ort
+from latency.mode import Mode
 
-__all__ = ["Null", "OrtCpu", "TorchCpu", "open_device"]
+__all__ = ["DEVICES", "Device", "Mode", "cpu", "gpu", "known_device", "null", "open_device", "ort"]

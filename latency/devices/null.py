@@ -5,7 +5,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from latency.device import Device, Program, Sample, device
+from latency.device import Device, device
+from latency.rounds import Pace, Program, Reading
 
 MS_PER_PARAMETER: Final = 2.0**-20  # a power of two, so that sums are exact
 
@@ -15,6 +16,7 @@ class Null(Device[float]):
     """A module costs its number of parameters, on every machine and in every network alike."""
 
     name = "null"
+    has_peak = False
 
     @property
     def runtime(self) -> str:
@@ -38,5 +40,5 @@ class _Cost(Program):
     def run(self) -> None:
         """There is nothing to run."""
 
-    def sample(self, runs: int) -> Sample:
-        return Sample(wall_ms=self._cost_ms, cpu_ms=self._cost_ms)
+    def visit(self, pace: Pace) -> list[Reading]:
+        return [Reading(wall_ms=self._cost_ms, cpu_ms=self._cost_ms)] * pace.readings

@@ -11,7 +11,9 @@ import pytest
 from conftest import Command
 from PIL import Image
 
-COMMANDS = ("run", "search", "describe", "profile", "report")
+import depthfinder as df
+
+COMMANDS = ("run", "search", "describe", "profile", "measure", "devices", "profiles", "report")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -51,7 +53,13 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("run --config none.yaml", 2, "none.yaml cannot be read"),
         ("run --model deit_tiny_patch16_244 --budget-ms 3", 3, "nearest: deit_tiny_patch16_224"),
         ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
-        ("profile --device mi100", 3, "no device is called 'mi100'; nearest:"),
+        ("run --device mi100", 3, "mi100 is not here: torch"),
+        ("search --device ort-cuda", 3, "ort-cuda is not here: onnxruntime"),
+        ("profile --dtype fp16 --device ort-cpu --model test_vit", 2, "ort-cpu runs fp32, not fp16"),
+        ("profile --dtype fp8", 2, "'fp8' is not one of 'fp32', 'fp16', 'bf16'"),
+        ("profile --import none.json", 1, "there are no results none.json"),
+        ("measure none.onnx", 3, "there is no none.onnx"),
+        ("profiles show none.json", 1, "there is no profile none.json"),
         (
             "run --model vgg11 --budget-ms 3",
             3,
@@ -97,7 +105,7 @@ def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Comm
     profiled = depthfinder(*words.split())
     assert profiled.returncode == 0, profiled.stderr
     table = json.loads(profiled.stdout)
-    baseline_ms = next(anchor for anchor in table["anchors"] if not anchor["choices"])["measured"]["median_ms"]
+    baseline_ms = next(anchor for anchor in table["anchors"] if not anchor["choices"])["measured"]["latency_ms"]
     budget = f"{0.8 * baseline_ms:.9f}"
 
     nothing = depthfinder("search", "--budget-ms", budget)
@@ -145,3 +153,94 @@ def test_describe_shows_where_a_network_can_be_cut_and_where_not(depthfinder: Co
     refused = depthfinder("describe", "--model", "swin_tiny_patch4_window7_224")
     assert refused.returncode == 3
     assert "of no family that can be cut" in refused.stderr
+
+
+def test_a_device_that_is_not_here_leaves_three_ways_on(depthfinder: Command) -> None:
+    done = depthfinder("profile", "--device", "mi100")
+    assert done.returncode == 3
+    first, *ways = done.stderr.strip().splitlines()
+    assert re.fullmatch(r"error: mi100 is not here: torch .* is a build for the processor alone\. Ways on:", first)
+    assert [re.findall("on a machine that has it|--kit kit.zip|--modelled", way) for way in ways] == [
+        ["on a machine that has it"],
+        ["--kit kit.zip"],
+        ["--modelled"],
+    ]
+
+
+def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Command, tmp_path: Path) -> None:
+    kwargs = ("patch_size=8", "embed_dim=24", "depth=2", "num_heads=2", "num_classes=10")
+    model = ["--model", "deit_tiny_patch16_224", "--img-size", "32"]
+    model += [word for pair in kwargs for word in ("--model-kwargs", pair)]
+    packed = depthfinder("profile", *model, "--device", "mi100", "--kit", "kit.zip")
+    assert packed.returncode == 0, packed.stderr
+    assert (tmp_path / "kit.zip").exists()
+    assert "then: depthfinder profile --import results.json" in packed.stdout
+    modelled = depthfinder("profile", *model, "--device", "mi100", "--modelled")
+    assert modelled.returncode == 0, modelled.stderr
+    assert "modelled" in modelled.stdout
+    path = "depthfinder-out/profiles/mi100-roofline-fp32/deit_tiny_patch16_224-b1-t1.json"
+    assert f"profile: {path}" in modelled.stdout
+    assert (tmp_path / path).with_suffix(".time.svg").exists()
+    listed = json.loads(depthfinder("profiles", "list", "--json").stdout)
+    (ours,) = [one for one in listed if one["path"] == path]
+    assert (ours["device"], ours["origin"]) == ("mi100", "modelled")
+    assert depthfinder("profiles", "verify", path).stdout.strip().endswith("whole; modelled, 5 rows, not judged")
+
+    budget = f"{0.9 * ours['baseline_ms']:.6f}"
+    words = ("--budget-ms", budget, "--dataset", "digits", "--n-trials", "2", "--supernet-epochs", "1")
+    search = depthfinder("search", *words)
+    assert search.returncode == 0, search.stderr
+    assert "mi100 is not here: going by the modelled table" in search.stderr
+    assert "by the table, not measured" in search.stdout
+    named = depthfinder("search", *model, "--device", "a100", "--profile", path, *words)
+    assert named.returncode == 1
+    assert "was made in another setting (device: mi100 there, a100 here): profile again" in named.stderr
+    named = depthfinder(
+        "search", *model, "--device", "mi100", "--threads", "2", "--experiment", "b", "--profile", path, *words
+    )
+    assert "(threads: 1 there, 2 here)" in named.stderr
+    run = depthfinder("run", *model, "--device", "mi100", *words)
+    assert run.returncode == 3
+    assert "mi100 is not here" in run.stderr
+
+
+def test_profile_without_a_model_takes_the_four_networks(depthfinder: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depthfinder.latency_commands.FOUR_NETWORKS", ("test_resnet", "test_vit"))
+    done = depthfinder("profile", "--device", "null", "--max-seconds", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert [line.split("/")[-1] for line in re.findall(r"profile: (\S+)", done.stdout)] == [
+        "test_resnet-b1-t1.json",
+        "test_vit-b1-t1.json",
+    ]
+    shown = depthfinder("profiles", "show", "depthfinder-out/profiles/null-arithmetic-fp32/test_vit-b1-t1.json")
+    assert "of peak" in shown.stdout
+    diff = ("profiles", "diff", *["depthfinder-out/profiles/null-arithmetic-fp32/test_vit-b1-t1.json"] * 2)
+    assert "they agree within 0.0% on the whole network" in depthfinder(*diff).stdout
+
+
+def test_measure_takes_onnx_files_run_folders_and_plans_side_by_side(depthfinder: Command, tmp_path: Path) -> None:
+    network = df.load_model("test_vit")
+    df.export(network, tmp_path / "whole.onnx")
+    (tmp_path / "plan.json").write_text(df.Plan("test_vit", {"blocks.0.attn": "drop"}).to_json())
+    words = ("whole.onnx", "plan.json", "--seconds", "0.5", "--batch-size", "2")
+    done = depthfinder("measure", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["setting"]["device"], record["setting"]["batch_size"]) == ("ort-cpu", 2)
+    whole, cut = record["networks"]
+    assert whole["against_first"]["value"] == 1.0
+    assert cut["against_first"]["low"] <= cut["against_first"]["value"] <= cut["against_first"]["high"]
+    assert whole["latency_ms"] > 0
+    assert "whole.onnx" in depthfinder("measure", *words).stdout
+    refused = depthfinder("measure", "whole.onnx", "--device", "cpu")
+    assert refused.returncode == 2
+    assert "cpu runs no ONNX files" in refused.stderr
+
+
+def test_devices_say_whether_they_are_here_and_why_not(depthfinder: Command) -> None:
+    records = {one["device"]: one for one in json.loads(depthfinder("devices", "--json").stdout)}
+    assert {"cpu", "ort-cpu", "cuda", "rocm", "mi100", "ort-cuda", "ort-migraphx", "null"} <= set(records)
+    for here in ("cpu", "ort-cpu", "null"):
+        assert records[here] == {"device": here, "here": True, "why_not": None}
+    assert all(one["here"] or one["why_not"] for one in records.values())
+    assert "ort-migraphx" in depthfinder("devices").stdout

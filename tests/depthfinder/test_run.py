@@ -25,7 +25,7 @@ from pruner.surgery import apply, merge
 NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
 WORDS = [
     *shlex.split("run --model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --budget-ratio 0.7"),
-    *shlex.split("--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 0.1 --experiment here"),
+    *shlex.split("--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 20 --experiment here"),
     *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
 ]
 STAGES = ("profile", "supernet", "search", "train", "merge", "measure", "report")
@@ -85,10 +85,9 @@ def test_the_result_is_what_the_files_say(finished: tuple[Path, str]) -> None:
     plan = Plan.from_json((folder / "plan.json").read_text())
     profile = load_profile(folder / "profile.json")
     assert result["plan"] == dict(plan.choices)
-    # The table counts every merged FFN; in the network two in a row are one.
-    assert result["pruned"]["latency"]["median_ms"] <= profile.latency_ms(plan) * (1 + 1e-9)
+    assert result["pruned"]["latency"]["latency_ms"] == pytest.approx(profile.latency_ms(plan), rel=1e-9)
     assert result["budget_met"]
-    assert result["measured_ratio"]["median"] <= 0.7
+    assert result["measured_ratio"]["value"] <= 0.7
     assert result["num_evaluations"] == 10
     assert result["pruned"]["parameters"] < result["baseline"]["parameters"]
     assert sum(result["pruned"]["blocks"].values()) == 8

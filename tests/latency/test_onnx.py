@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latency.devices.ort_cpu import open_session
+from latency.devices.ort import open_session
 from latency.export import ExportError, export_onnx, export_safetensors
 from latency.onnx_graph import join, to_onnx
 from networks import SHAPES, images_for, made

@@ -5,9 +5,9 @@ from itertools import cycle
 import numpy as np
 import pytest
 
-from latency.device import Program, Sample
-from latency.timing import Timings, time_interleaved
-from profiles.measurement import Measurement
+from latency.rounds import MAX_ROUNDS, MIN_ROUNDS, Pace, Program, Reading, is_noisy, pace_of, take_rounds
+from latency.timing import Timings, round_spread, time_interleaved
+from profiles.measurement import Measurement, Ratio
 
 
 class Scripted(Program):
@@ -17,73 +17,113 @@ class Scripted(Program):
     def run(self) -> None:
         """Takes no time."""
 
-    def sample(self, runs: int) -> Sample:
+    def visit(self, pace: Pace) -> list[Reading]:
         self.log.append(self.name)
-        return Sample(next(self.costs_ms), 0.5)
+        return [Reading(next(self.costs_ms), 0.5) for _ in range(pace.readings)]
 
 
-def timed(costs: dict[str, list[float]], rounds_log: list[str] | None = None) -> Timings:
-    log: list[str] = [] if rounds_log is None else rounds_log
-    return time_interleaved({name: Scripted(name, c, log) for name, c in costs.items()}, seconds=0.0, seed=0)
+def timed(costs: dict[str, list[float]], log: list[str] | None = None, seconds: float = 0.0) -> Timings:
+    seen: list[str] = [] if log is None else log
+    return time_interleaved({name: Scripted(name, c, seen) for name, c in costs.items()}, seconds=seconds, seed=0)
 
 
-def test_every_round_takes_each_program_once_in_changing_order() -> None:
+def steady(walls: dict[str, list[float]]) -> Timings:
+    return Timings({name: [[Reading(wall, wall)] for wall in ms] for name, ms in walls.items()})
+
+
+def test_every_round_visits_each_program_once_in_changing_order() -> None:
     log: list[str] = []
-    timings = timed({"a": [1.0], "b": [2.0], "c": [3.0]}, log)
-    rounds = [log[9:][start : start + 3] for start in range(0, len(log) - 9, 3)]
-    assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
-    assert len({tuple(names) for names in rounds}) > 2
-    assert rounds[1] == rounds[0][::-1]
-    assert {len(samples) for samples in timings.samples.values()} == {len(rounds)} == {12}
+    programs = {name: Scripted(name, [cost], log) for name, cost in {"a": 1.0, "b": 2.0, "c": 3.0}.items()}
+    paces = {name: Pace(runs=1, readings=3, warm=True) for name in programs}
+    rounds = take_rounds(programs, seconds=30.0, seed=0, progress=lambda *_: None, paces=paces)
+    orders = [log[start : start + 3] for start in range(0, len(log), 3)]
+    assert all(sorted(names) == ["a", "b", "c"] for names in orders)
+    assert len({tuple(names) for names in orders}) > 2
+    assert all(orders[i + 1] == orders[i][::-1] for i in range(0, len(orders), 2))
+    assert {len(visits) for visits in rounds.values()} == {len(orders)} == {MAX_ROUNDS}
 
 
-def test_a_noisy_program_is_given_half_as_many_rounds_again() -> None:
-    quiet, noisy = timed({"a": [1.0]}), timed({"a": [1.0, 2.0]})
-    assert quiet.measurement("a").quality == "good"
-    assert noisy.measurement("a").quality == "noisy"
-    assert (quiet.measurement("a").n, noisy.measurement("a").n) == (12, 18)
+def test_without_time_there_are_three_rounds() -> None:
+    timings = timed({"a": [1.0], "b": [2.0]})
+    assert {len(visits) for visits in timings.rounds.values()} == {MIN_ROUNDS}
 
 
-def test_what_slows_all_programs_alike_leaves_ratio_and_medians_alone() -> None:
-    drift = [1.0, 1.3, 1.3, 1.0, 1.3, 3.0, 1.0, 1.3, 1.0]
-    scales = {"base": 10.0, "cut": 7.0, "other": 2.0}
-    timings = Timings({name: [Sample(scale * d, 0.0) for d in drift] for name, scale in scales.items()})
-    ratio = timings.ratio("cut", "base")
-    assert ratio.median == pytest.approx(0.7)
-    assert ratio.low == pytest.approx(ratio.high)
-    for name, scale in scales.items():
-        measurement = timings.measurement(name)
-        assert measurement.median_ms == pytest.approx(1.3 * scale)
-        assert measurement.low_ms == pytest.approx(measurement.high_ms)
-        assert measurement.p90_ms > 1.6 * scale, "the percentiles are those of the wall clock as it was"
+def test_the_seconds_are_kept_and_the_last_fifth_is_for_what_reads_noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("latency.rounds.time.monotonic", lambda: now[0])
+
+    class Ticking(Scripted):
+        def visit(self, pace: Pace) -> list[Reading]:
+            now[0] += 0.1
+            return super().visit(pace)
+
+    spent = []
+    for costs in ([1.0], [1.0, 2.0]):
+        now[0] = 0.0
+        program = Ticking("a", costs, [])
+        rounds = take_rounds(
+            {"a": program}, seconds=5.0, seed=0, progress=lambda *_: None, paces={"a": Pace(1, 4, warm=True)}
+        )
+        spent.append(now[0])
+        assert is_noisy([reading.wall_ms for visit in rounds["a"] for reading in visit]) is (len(costs) > 1)
+    assert spent == pytest.approx([4.0, 5.0], abs=0.11)
 
 
-def test_two_speeds_of_the_machine_do_not_blur_the_medians() -> None:
+def test_a_program_is_visited_at_its_own_pace() -> None:
+    assert pace_of(Scripted("short", [0.1], [])) == Pace(runs=20, readings=6, warm=True)
+    assert pace_of(Scripted("usual", [3.0], [])) == Pace(runs=1, readings=4, warm=True)
+    assert pace_of(Scripted("long", [40.0], [])) == Pace(runs=1, readings=3, warm=True)
+    assert pace_of(Scripted("very long", [400.0], [])) == Pace(runs=1, readings=1, warm=False)
+
+
+def test_real_runs_are_timed_after_one_that_is_not_counted() -> None:
+    class Counting(Program):
+        runs = 0
+
+        def run(self) -> None:
+            self.runs += 1
+
+    program = Counting()
+    readings = program.visit(Pace(runs=3, readings=2, warm=True))
+    assert program.runs == 7
+    assert len(readings) == 2
+    assert all(reading.wall_ms > 0 for reading in readings)
+
+
+def test_bursts_of_other_work_leave_the_latency_alone() -> None:
     random = np.random.default_rng(0)
-    speeds = random.choice([1.0, 1.25], size=101)
-    own = 1 + 0.02 * random.standard_normal((2, 101))
-    samples = {
-        n: [Sample(s * d * o, 0.0) for d, o in zip(speeds, own[i], strict=True)]
-        for i, (n, s) in enumerate({"base": 4.0, "cut": 2.8}.items())
-    }
-    timings = Timings(samples)
-    medians = timings.measurement("cut").median_ms / timings.measurement("base").median_ms
-    assert medians == pytest.approx(timings.ratio("cut", "base").median, rel=1e-6)
-    assert medians == pytest.approx(0.7, rel=0.01)
-
-
-def test_one_program_alone_keeps_its_spread() -> None:
-    measurement = Timings({"a": [Sample(wall, 0.0) for wall in (1.0, 2.0, 3.0, 4.0, 5.0)]}).measurement("a")
-    assert measurement.median_ms == 3.0
-    assert measurement.low_ms < 3.0 < measurement.high_ms
+    quiet = 5 * (1 + 0.002 * random.standard_normal((60, 3)))
+    disturbed = quiet * np.where(random.random((60, 3)) < 0.6, random.uniform(1.05, 1.6, (60, 3)), 1.0)
+    one, other = (Measurement.of(walls.tolist(), [4.0]) for walls in (quiet, disturbed))
+    assert other.latency_ms == pytest.approx(one.latency_ms, rel=0.005)
+    assert other.median_ms > 1.01 * one.median_ms
+    assert other.p90_ms > 1.2 * one.p90_ms
+    assert (one.quality, other.quality) == ("good", "noisy")
 
 
 def test_a_measurement_states_its_spread() -> None:
     random = np.random.default_rng(0)
-    wall = (5 + 0.2 * random.standard_normal(400)).tolist()
+    wall = (5 + 0.2 * random.standard_normal((100, 4))).tolist()
     measurement = Measurement.of(wall, [4.0] * 400)
-    assert measurement.p10_ms < measurement.low_ms < 5.0 < measurement.high_ms < measurement.p90_ms
-    assert measurement.high_ms - measurement.low_ms < 0.1
+    assert (
+        measurement.p10_ms < measurement.low_ms < measurement.latency_ms < measurement.high_ms < measurement.median_ms
+    )
+    assert measurement.high_ms - measurement.low_ms < 0.15
     assert (measurement.n, measurement.cpu_ms, measurement.quality) == (400, 4.0, "good")
-    with pytest.raises(ValueError, match="no sample"):
+    with pytest.raises(ValueError, match="nothing was read"):
         Measurement.of([], [])
+
+
+def test_a_slow_stretch_that_both_went_through_leaves_their_ratio_alone() -> None:
+    speeds = [1.0, 1.3, 1.3, 1.0, 1.3, 3.0, 1.0, 1.3, 1.0]
+    scales = {"base": 10.0, "cut": 7.0}
+    timings = steady({name: [scale * speed for speed in speeds] for name, scale in scales.items()})
+    ratio = timings.ratio("cut", "base")
+    assert ratio == Ratio(pytest.approx(0.7), pytest.approx(0.7), pytest.approx(0.7))
+
+
+def test_how_steady_a_machine_was_is_told() -> None:
+    even = steady({"a": [1.0] * 8, "b": [2.0] * 8})
+    uneven = steady({"a": [1.0, 1.5] * 4, "b": [2.0, 3.0] * 4})
+    assert round_spread(even) == 0
+    assert round_spread(uneven) == pytest.approx(0.4, abs=0.01)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latency.devices.ort_cpu import open_session
+from latency.devices.ort import open_session
 from latency.onnx_graph import to_onnx
 from networks import BATCH_NORM, disturbed, images_for, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm

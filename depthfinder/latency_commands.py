@@ -1,0 +1,265 @@
+"""The commands about latency: profile, measure, devices, profiles. They import nothing heavy before they need it."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from depthfinder.console import Watch, log_to
+from depthfinder.options import (
+    DEFAULT_OUTPUT,
+    MeasureOptions,
+    PrintOptions,
+    ProfileOptions,
+    format_model_kwargs,
+    parse_model_kwargs,
+)
+
+if TYPE_CHECKING:
+    from latency.device import Device
+    from profiles.profile import Profile
+
+DEFAULT_DEVICE: Final = "ort-cpu"
+FOUR_NETWORKS: Final = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_tiny_patch16_224")
+"""Those of the paper, at 224 pixels: what is profiled when no network is named."""
+
+EPILOG_PROFILE: Final = "Example: depthfinder profile --model deit_tiny_patch16_224 --device ort-cpu --batch-size 1"
+EPILOG_MEASURE: Final = "Example: depthfinder measure baseline.onnx merged.onnx --device ort-cpu"
+EPILOG_DEVICES: Final = "Example: depthfinder devices --json"
+
+_RootOption = Annotated[Path, typer.Option(help="The folder that holds profiles and runs.")]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def profile_command(asked: ProfileOptions) -> None:
+    """Measures a network's latency table on a device: each distinct block alone, and in whole networks.
+
+    Without --model it takes ResNet-34, MobileNetV2, ConvNeXt-Tiny and DeiT-Tiny, at 224 pixels.
+
+    A device that is not here: --kit packs what is to be measured, --import reads what came back, and --modelled goes by
+    published figures.
+    """
+    log_to(None)
+    if asked.imported is not None:
+        from latency.kit.reader import import_results
+
+        _keep(asked, import_results(asked.imported))
+        return
+    from latency.devices import known_device
+
+    device = known_device(asked.device or DEFAULT_DEVICE)
+    absence = device.absence()
+    if absence is not None and asked.kit is None and not asked.modelled:
+        _refuse_missing(asked, device.name, absence)
+    models = [asked.model] if asked.model else list(FOUR_NETWORKS)
+    watch = Watch()
+    with watch.signals():
+        for index, model in enumerate(models):
+            with watch.stage(f"profile {model}"):
+                _profile_one(asked, model, device, watch, several=len(models) > 1)
+            if index < len(models) - 1 and not asked.as_json:
+                print()
+
+
+def _profile_one(
+    asked: ProfileOptions, model: str, device: "type[Device[Any]]", watch: Watch, *, several: bool
+) -> None:
+    from pruner.models import load_model
+
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    network = load_model(model, **kwargs)
+    size: dict[str, Any] = {"batch_size": asked.batch_size or 1, "seed": asked.seed, "model_kwargs": kwargs}
+    if asked.kit is not None:
+        from latency.kit.writer import write_kit
+
+        path = asked.kit.with_stem(f"{asked.kit.stem}-{model}") if several else asked.kit
+        write_kit(path, network, device, asked.mode, max_seconds=asked.max_seconds, progress=watch, **size)
+        print(f"kit: {path}: carry it to {device.name}, unpack it, `python run.py`, and bring results.json back")
+        print("then: depthfinder profile --import results.json")
+        return
+    if asked.modelled:
+        from latency.modelled import modelled_profile
+
+        _keep(asked, modelled_profile(network, device.name, asked.mode, progress=watch, **size))
+        return
+    from latency.profiler import profile
+
+    _keep(asked, profile(network, device(asked.mode), max_seconds=asked.max_seconds, progress=watch, **size))
+
+
+def _keep(asked: ProfileOptions, found: "Profile") -> None:
+    """Writes a profile and its pictures where later commands find it, and prints it."""
+    from depthfinder.profile_pictures import judgement, where_the_time_goes
+    from depthfinder.tables import profile_table, show
+    from profiles.files import write_whole
+    from profiles.store import profile_path, save_profile
+
+    path = profile_path(asked.output / "profiles", found.model, found.setting)
+    write_whole(path.with_suffix(".time.svg"), where_the_time_goes(found))
+    if found.anchors:
+        write_whole(path.with_suffix(".error.svg"), judgement(found))
+    save_profile(found, path)
+    if asked.as_json:
+        print(path.read_text(), end="")
+        return
+    show(profile_table(found))
+    if found.conditions is not None and found.conditions.noise is not None:
+        print(f"the machine was not steady: {found.conditions.noise}; profile again when it is quiet")
+    print(f"profile: {path} (the table beside it as .csv, where the time goes as .time.svg)")
+    print(f"next: depthfinder search --budget-ms {0.7 * found.baseline_ms:.3g} --data-dir FOLDER")
+
+
+def _refuse_missing(asked: ProfileOptions, device: str, absence: str) -> None:
+    from latency.device import DeviceMissingError
+    from profiles.descriptions import description_names
+
+    model = f"--model {asked.model} " if asked.model else ""
+    again = " ".join(["depthfinder profile", f"{model}--device {device}"])
+    ways = [f"run `{again}` on a machine that has it"]
+    if device != "null":
+        ways.append(f"`{again} --kit kit.zip` packs what to measure, to be run there and read back with --import")
+    if device in description_names():
+        ways.append(f"`{again} --modelled` builds the table from published figures")
+    raise DeviceMissingError("\n".join([f"{device} is not here: {absence}. Ways on:", *(f"  - {way}" for way in ways)]))
+
+
+def measure_command(asked: MeasureOptions) -> None:
+    """Measures networks side by side: ONNX files, the networks of finished runs, or of plans."""
+    from depthfinder.measuring import programs_of
+    from depthfinder.tables import measured_table, show
+    from latency.devices import open_device
+    from latency.timing import time_interleaved
+
+    device = open_device(asked.device or DEFAULT_DEVICE, asked.mode)
+    batch_size = asked.batch_size or 1
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    programs = programs_of(asked.networks, device, batch_size, asked.model, kwargs)
+    watch = Watch()
+    with watch.signals(), watch.stage("measure"):
+        timings = time_interleaved(programs, seconds=asked.seconds, seed=0, progress=watch)
+    setting = device.setting(batch_size)
+    first = next(iter(programs))
+    if asked.as_json:
+        record = {
+            "setting": dataclasses.asdict(setting),
+            "networks": [
+                {
+                    "network": name,
+                    **dataclasses.asdict(timings.measurement(name)),
+                    "quality": timings.measurement(name).quality,
+                    "against_first": dataclasses.asdict(timings.ratio(name, first)),
+                }
+                for name in programs
+            ],
+        }
+        print(json.dumps(record, indent=1))
+        return
+    show(measured_table(setting, timings, list(programs)))
+
+
+def devices_command(asked: PrintOptions) -> None:
+    """Lists the devices that are known, whether each is here, and if not why."""
+    from depthfinder.tables import devices_table, show
+    from latency.devices import DEVICES
+
+    found = {name: device.absence() for name, device in DEVICES.items()}
+    if asked.as_json:
+        print(
+            json.dumps([{"device": name, "here": why is None, "why_not": why} for name, why in found.items()], indent=1)
+        )
+        return
+    show(devices_table({name: (DEVICES[name], why) for name, why in found.items()}))
+
+
+def list_command(output: _RootOption = DEFAULT_OUTPUT, as_json: _JsonOption = False) -> None:
+    """Lists the profiles made here, and the tables that come with the package."""
+    from depthfinder.tables import profiles_table, show
+    from profiles.store import all_profiles, shipped_profiles
+
+    found = [*all_profiles(output / "profiles"), *shipped_profiles()]
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "path": str(path),
+                        "model": profile.model,
+                        **dataclasses.asdict(profile.setting),
+                        "origin": profile.origin,
+                        "baseline_ms": profile.baseline_ms,
+                        "relative_error": profile.relative_error,
+                        "created": profile.created,
+                    }
+                    for path, profile in found
+                ],
+                indent=1,
+            )
+        )
+        return
+    show(profiles_table(found))
+
+
+def show_command(
+    profile: Annotated[Path, typer.Argument(help="A profile's .json file.")], as_json: _JsonOption = False
+) -> None:
+    """Shows a profile's table."""
+    from depthfinder.tables import profile_table, show
+    from profiles.store import load_profile
+
+    found = load_profile(profile)
+    if as_json:
+        print(profile.read_text(), end="")
+        return
+    show(profile_table(found))
+
+
+def verify_command(profiles: Annotated[list[Path], typer.Argument(help="Profiles' .json files.")]) -> None:
+    """Checks that profiles are whole and unaltered, and that they predict their own networks."""
+    from profiles.store import verified
+
+    for path in profiles:
+        print(f"{path}: {verified(path)}")
+
+
+def diff_command(
+    before: Annotated[Path, typer.Argument(help="A profile's .json file.")],
+    after: Annotated[Path, typer.Argument(help="Another of the same network.")],
+    as_json: _JsonOption = False,
+) -> None:
+    """Compares two profiles of one network: the whole, row by row, and the speed of the machine under each."""
+    from depthfinder.tables import difference_table, show
+    from profiles.difference import difference
+    from profiles.store import load_profile
+
+    found = difference(load_profile(before), load_profile(after))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=1))
+        return
+    show(difference_table(found))
+    print(found.verdict)
+
+
+def with_newest_profile(output: Path, asked: Any) -> Any:
+    """What was asked for, with the model and the setting of the newest profile where it names no model."""
+    from profiles.store import newest_profile
+
+    wanted = None if asked.device is None else {"device": asked.device}
+    known = newest_profile(output / "profiles", **(wanted or {})) if asked.model is None else None
+    if known is None:
+        return asked
+    setting = known.setting
+    print(f"no --model given: taking {known.model} as profiled {known.created} on {setting.device}", file=sys.stderr)
+    return dataclasses.replace(
+        asked,
+        model=known.model,
+        model_kwargs=format_model_kwargs(known.model_kwargs) + (asked.model_kwargs or []),
+        device=asked.device or setting.device,
+        threads=asked.threads or setting.threads,
+        dtype=asked.dtype or setting.dtype,
+        channels_last=asked.channels_last or setting.channels_last,
+        compiled=asked.compiled or setting.compiled,
+        batch_size=asked.batch_size or setting.batch_size,
+    )

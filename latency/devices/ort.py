@@ -1,0 +1,132 @@
+"""ONNX Runtime, on the processor and on GPUs: the only device file that knows onnxruntime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import onnxruntime
+from torch import Tensor, nn
+
+from latency.device import Device, DeviceMissingError, UnsupportedModeError, device
+from latency.onnx_graph import join, to_onnx
+from latency.rounds import Program
+
+_CPU = "CPUExecutionProvider"
+
+
+class OrtDevice(Device[onnx.ModelProto]):
+    """Exports every module once and joins the exported fragments into whole networks."""
+
+    provider: ClassVar[str]
+
+    @classmethod
+    def absence(cls) -> str | None:
+        there = onnxruntime.get_available_providers()
+        if cls.provider not in there:
+            return f"onnxruntime {onnxruntime.__version__} has {', '.join(there)}, not {cls.provider}"
+        return None
+
+    @property
+    def runtime(self) -> str:
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+        return to_onnx(module, example)
+
+    def assemble(self, fragments: Sequence[onnx.ModelProto], images: Tensor) -> Program:
+        session = open_session(join(fragments).SerializeToString(), self.mode.threads, self.provider)
+        return SessionProgram(session, images.numpy())
+
+    def load_file(self, path: Path, batch_size: int) -> Program:
+        session = open_session(str(path), self.mode.threads, self.provider)
+        return SessionProgram(session, _images_for(session, path, batch_size))
+
+
+@device
+class OrtCpu(OrtDevice):
+    """The processor of this machine."""
+
+    name = "ort-cpu"
+    provider = _CPU
+
+
+@device
+class OrtCuda(OrtDevice):
+    """NVIDIA's GPUs, by the build onnxruntime-gpu."""
+
+    name = "ort-cuda"
+    provider = "CUDAExecutionProvider"
+    on_processor = False
+
+
+@device
+class OrtMigraphx(OrtDevice):
+    """AMD's GPUs, by a build of ONNX Runtime with MIGraphX."""
+
+    name = "ort-migraphx"
+    provider = "MIGraphXExecutionProvider"
+    on_processor = False
+
+
+class SessionProgram(Program):
+    """A session that is fed the same images over and over."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, images: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+    ) -> None:
+        self._session = session
+        self._feed = {session.get_inputs()[0].name: images}
+
+    def run(self) -> None:
+        self._session.run(None, self._feed)
+
+
+def open_session(model: bytes | str, threads: int, provider: str = _CPU) -> onnxruntime.InferenceSession:
+    """A session over a serialized model, or over the file at a path, with its threads fixed.
+
+    Raises `DeviceMissingError` when ONNX Runtime gave it another provider than was asked for, which it does
+    in silence, or would run a part of it on the processor.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads spin on for a while after a run, and would take the processor from the next session that is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if provider != _CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's own errors share no base but this
+        if "fallback" not in str(error):
+            raise
+        raise DeviceMissingError(f"{provider} cannot run the whole network: {error}") from error
+    check_provider(session.get_providers(), provider)
+    return session
+
+
+def check_provider(given: Sequence[str], provider: str) -> None:
+    """Raises `DeviceMissingError` when a session did not get the provider that was asked for."""
+    if given[0] != provider:
+        raise DeviceMissingError(
+            f"ONNX Runtime fell back from {provider} to {given[0]}: what it measures would be another device's"
+        )
+
+
+def _images_for(
+    session: onnxruntime.InferenceSession, path: Path, batch_size: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Random images of the shape that the file asks for; its first axis is the batch."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        asked = ", ".join(f"{entry.name}: {entry.type}" for entry in inputs)
+        raise UnsupportedModeError(
+            f"{path} takes {asked}; a network that takes one batch of fp32 images can be measured"
+        )
+    batch, *sides = inputs[0].shape
+    if not all(isinstance(side, int) for side in sides):
+        raise UnsupportedModeError(f"{path} leaves the size of its images open ({sides}): export it at one size")
+    if isinstance(batch, int) and batch != batch_size:
+        raise UnsupportedModeError(f"{path} takes batches of {batch}, not of {batch_size}: --batch-size {batch}")
+    return np.random.default_rng(0).random((batch_size, *sides), dtype=np.float32)

@@ -1,0 +1,59 @@
+"""Runs a kit's graphs by ONNX Runtime. Travels in kits."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from latency import hardware
+from latency.rounds import Program
+
+_SPREAD = 0.05  # of random weights: neither vanishes nor overflows over the depth of a network
+WEIGHTS = "weights.bin"
+
+
+class OnnxRunner:
+    """Makes programs of ONNX files, whose weights are one file of random numbers, made here."""
+
+    def __init__(self, kit: Mapping[str, Any], folder: Path) -> None:
+        self._folder, self._threads = folder / "graphs", int(kit["mode"]["threads"])
+        self._provider = str(kit["provider"])
+        there = onnxruntime.get_available_providers()
+        if self._provider not in there:
+            raise SystemExit(
+                f"this kit is for {kit['device']}: onnxruntime {onnxruntime.__version__} has {', '.join(there)}"
+            )
+        weights = self._folder / WEIGHTS
+        if not weights.exists():
+            numbers = np.random.default_rng(0).standard_normal(kit["weight_bytes"] // 4, dtype=np.float32)
+            weights.write_bytes((numbers * _SPREAD).tobytes())
+
+    @property
+    def hardware(self) -> str:
+        return hardware.processor()
+
+    @property
+    def runtime(self) -> str:
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    def program(self, entry: Mapping[str, Any]) -> Program:
+        """The network, or piece, in the entry's file, on an input of its shape."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Threads spin on for a while after a run, and would take the processor from the next session that is timed.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        session = onnxruntime.InferenceSession(str(self._folder / entry["file"]), options, providers=[self._provider])
+        if session.get_providers()[0] != self._provider:
+            raise SystemExit(f"ONNX Runtime fell back from {self._provider} to {session.get_providers()[0]}")
+        return _Session(session, np.random.default_rng(0).random(tuple(entry["shape"]), dtype=np.float32))
+
+
+class _Session(Program):
+    def __init__(self, session: Any, images: Any) -> None:
+        self._session, self._feed = session, {session.get_inputs()[0].name: images}
+
+    def run(self) -> None:
+        self._session.run(None, self._feed)

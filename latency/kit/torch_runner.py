@@ -1,0 +1,150 @@
+"""Runs a kit's graphs by PyTorch's own operators, on the processor or a GPU. Travels in kits."""
+
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latency import hardware
+from latency.rounds import Pace, Program, Reading
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_SPREAD = 0.05  # of random weights: neither vanishes nor overflows over the depth of a network
+Graph = Mapping[str, Any]
+
+
+class TorchRunner:
+    """Makes programs of graphs: lists of operators of the namespace aten, with the shapes of what they need."""
+
+    def __init__(self, kit: Mapping[str, Any], folder: Path) -> None:
+        self._graphs = {name: json.loads((folder / file).read_text()) for name, file in kit["graphs"].items()}
+        mode = kit["mode"]
+        self._place, self._threads = str(kit["place"]), int(mode["threads"])
+        self._dtype, self._channels_last = _DTYPES[mode["dtype"]], bool(mode["channels_last"])
+        wanted = kit["gpu"]
+        if wanted:
+            wrong = hardware.gpu_absence(wanted["platform"])
+            if not wrong and wanted["arch"]:
+                wrong = hardware.other_gpu(wanted["arch"], wanted["matches"], wanted["title"])
+            if wrong:
+                raise SystemExit(f"this kit is for {kit['device']}: {wrong}")
+
+    @property
+    def hardware(self) -> str:
+        return hardware.gpu() if self._place == "cuda" else hardware.processor()
+
+    @property
+    def runtime(self) -> str:
+        base = hardware.gpu_runtime() if self._place == "cuda" else f"torch {torch.__version__}"
+        return f"{base} graphs"
+
+    def program(self, entry: Mapping[str, Any]) -> Program:
+        """The entry's graphs one after another, each in its place with weights of its own, on an input of its shape."""
+        parts = [_Compiled(self._graphs[name], self._weight, self._place) for name in entry["graphs"]]
+        return _GraphProgram(parts, self._placed(torch.rand(*entry["shape"])), self._threads)
+
+    def _weight(self, record: Mapping[str, Any]) -> Tensor:
+        if "values" in record:
+            return torch.tensor(record["values"], dtype=getattr(torch, record["dtype"])).to(self._place)
+        return self._placed(torch.randn(record["shape"]) * _SPREAD)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        placed = tensor.to(self._place, self._dtype)
+        if self._channels_last and placed.dim() == 4:
+            placed = placed.contiguous(memory_format=torch.channels_last)
+        return placed
+
+
+class _Compiled:
+    """A graph with its operators looked up and its weights made."""
+
+    def __init__(self, graph: Graph, weight: Callable[[Mapping[str, Any]], Tensor], place: str) -> None:
+        self.values: list[Any] = [None] * graph["slots"]
+        for record in graph["weights"]:
+            self.values[record["slot"]] = weight(record)
+        self._input, self._output = graph["input"], graph["output"]
+        self._steps = [
+            (
+                _operator(step["op"]),
+                _read(step["args"], place),
+                _read(step["kwargs"], place),
+                step["slot"],
+                step["last"],
+            )
+            for step in graph["steps"]
+        ]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        values = self.values
+        values[self._input] = x
+        for function, args, kwargs, slot, last in self._steps:
+            values[slot] = function(*_fill(args, values), **{name: _fill(a, values) for name, a in kwargs.items()})
+            for done in last:
+                values[done] = None
+        result: Tensor = values[self._output]
+        values[self._output] = values[self._input] = None
+        return result
+
+
+class _GraphProgram(Program):
+    def __init__(self, parts: Sequence[_Compiled], images: Tensor, threads: int) -> None:
+        self._parts, self._images, self._threads = parts, images, threads
+
+    def visit(self, pace: Pace) -> list[Reading]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                return super().visit(pace)
+        finally:
+            torch.set_num_threads(before)
+
+    def run(self) -> None:
+        with torch.inference_mode():
+            flowing = self._images
+            for part in self._parts:
+                flowing = part(flowing)
+            if flowing.is_cuda:
+                torch.cuda.synchronize()
+
+
+class _Slot(int):
+    """Stands among arguments for the value of that slot."""
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    """One of aten's operators, by 'aten.linear.default'; a kit can call nothing else, but for taking one of several."""
+    if name == "getitem":
+        return operator.getitem
+    space, packet, overload = name.split(".")
+    if space != "aten":
+        raise SystemExit(f"this kit asks for the operator {name}, which is not one of aten's")
+    found: Callable[..., Any] = getattr(getattr(torch.ops.aten, packet), overload)
+    return found
+
+
+def _read(argument: Any, place: str) -> Any:
+    """From JSON: slots, dtypes and places are marked, all else is itself."""
+    if isinstance(argument, list):
+        return [_read(one, place) for one in argument]
+    if not isinstance(argument, dict):
+        return argument
+    if "slot" in argument:
+        return _Slot(argument["slot"])
+    if "torch" in argument:
+        return getattr(torch, argument["torch"])
+    if "place" in argument:
+        return torch.device(place)
+    return {name: _read(one, place) for name, one in argument.items()}
+
+
+def _fill(argument: Any, values: Sequence[Any]) -> Any:
+    if isinstance(argument, _Slot):
+        return values[argument]
+    if isinstance(argument, list):
+        return [_fill(one, values) for one in argument]
+    return argument

@@ -1,0 +1,223 @@
+"""Packs a kit: see the package's own text for what it is."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import onnx
+import onnx.external_data_helper
+from torch import Tensor, nn
+
+from latency.design import designed_plans
+from latency.device import Device
+from latency.devices.gpu import NamedGpu, TorchGpu
+from latency.devices.null import Null
+from latency.devices.ort import OrtDevice
+from latency.kit.onnx_runner import WEIGHTS
+from latency.kit.torch_graph import KitError, torch_graph
+from latency.mode import Dtype, Mode
+from latency.onnx_graph import join, to_onnx
+from latency.profiler import compile_pieces, study_of
+from latency.roofline import Reference, Traffic
+from latency.rounds import Program
+from latency.study import REFERENCE, TRAFFIC, Study
+from latency.table import network_names
+from latency.workbench import Workbench
+from profiles.descriptions import load_description
+from profiles.files import write_whole
+from pruner.progress import Progress, silent
+
+KIT: Final = "depthfinder.kit/1"
+_ROOT: Final = Path(__file__).parent.parent.parent
+_TRAVELLING: Final = {
+    "torch": ("rounds.py", "hardware.py", "__init__.py", "kit/__init__.py", "kit/runner.py", "kit/torch_runner.py"),
+    "onnx": ("rounds.py", "hardware.py", "__init__.py", "kit/__init__.py", "kit/runner.py", "kit/onnx_runner.py"),
+}
+_NEEDS: Final = {"torch": "torch", "onnx": "onnxruntime"}
+_FITTED, _HELD_OUT = 24, 8
+_FEW: Final = 1024  # numbers; shorter tensors travel as they are
+_ALIGNED: Final = 4096
+_RUN: Final = '''"""Measures this kit here: python run.py"""
+
+from pathlib import Path
+
+from latency.kit.runner import main
+
+main(Path(__file__).parent)
+'''
+
+
+def write_kit(
+    path: Path,
+    model: nn.Module,
+    device: type[Device[Any]],
+    mode: Mode,
+    *,
+    batch_size: int,
+    max_seconds: float,
+    seed: int = 0,
+    model_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Writes the kit of `model` for a device, which need not be here, to `path` (.zip).
+
+    Raises `KitError` for a network that cannot be carried, and for a device or a mode that kits have not.
+    """
+    if mode.compiled or device is Null:
+        raise KitError("a kit runs its networks as they are, on a device that is one: not compiled, and not on null")
+    progress(0, 1, "compiling")
+    kind = "onnx" if issubclass(device, OrtDevice) else "torch"
+    packer: _Packer = _OnnxPacker(mode) if kind == "onnx" else _TorchPacker(mode)
+    bench = Workbench(model, packer, batch_size)
+    designed = designed_plans(bench.chain, _FITTED, _HELD_OUT, seed)
+    compile_pieces(bench, designed)
+    plans = [(plan, False) for plan in designed.fitted] + [(plan, True) for plan in designed.held_out]
+    study = study_of(bench, plans, model_kwargs or {})
+    files = packer.pack(bench, study, device.reference_size)
+    kit = {
+        "schema": KIT,
+        "kind": kind,
+        "device": device.name,
+        "place": getattr(device, "place", "cpu"),
+        "provider": getattr(device, "provider", ""),
+        "gpu": _gpu(device),
+        "mode": dataclasses.asdict(mode),
+        "reference_size": device.reference_size,
+        "on_processor": device.on_processor,
+        "max_seconds": max_seconds,
+        "seed": seed,
+        "study": study.to_record(),
+        **packer.record(bench, study, device.reference_size),
+    }
+    files["kit.json"] = json.dumps(kit).encode()
+    files["run.py"] = _RUN.encode()
+    files |= {f"latency/{name}": (_ROOT / "latency" / name).read_bytes() for name in _TRAVELLING[kind]}
+    files["README.txt"] = _readme(device, kind, study).encode()
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files["checksums.json"] = json.dumps(checksums, indent=1).encode()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            # A fixed date: the same kit is the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    write_whole(path, packed.getvalue())
+
+
+class _Packer(Device[Any]):
+    """Takes a device's place at the bench: what it compiles to is packed, and nothing is run."""
+
+    name = "kit"
+    dtypes: ClassVar[tuple[Dtype, ...]] = ("fp32", "fp16", "bf16")
+    has_layouts = True
+    runtime = "kit"
+
+    def assemble(self, fragments: Sequence[Any], images: Tensor) -> Program:
+        raise NotImplementedError("nothing is run while a kit is packed")
+
+    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
+        raise NotImplementedError
+
+    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class _TorchPacker(_Packer):
+    """Every kind of piece is one graph; networks are rows of their names."""
+
+    def compile(self, module: nn.Module, example: Tensor) -> dict[str, Any]:
+        return torch_graph(module, example)
+
+    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
+        graphs = {key: bench.fragment(key) for key in study.kinds}
+        square = bench.square(size)
+        graphs |= {REFERENCE: torch_graph(Reference(size), square), TRAFFIC: torch_graph(Traffic(), square)}
+        self._files = {name: f"graphs/{index}.json" for index, name in enumerate(graphs)}
+        return {self._files[name]: json.dumps(graph).encode() for name, graph in graphs.items()}
+
+    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
+        gauges = {name: {"graphs": [name], "shape": [size, size], "file": ""} for name in (REFERENCE, TRAFFIC)}
+        kinds = {key: {"graphs": [key], "shape": list(bench.example(key).shape), "file": ""} for key in study.kinds}
+        images = list(bench.images.shape)
+        whole = {
+            name: {"graphs": list(network.keys), "shape": images, "file": ""}
+            for name, network in network_names(study).items()
+        }
+        gauge = {REFERENCE: gauges[REFERENCE]}
+        return {"graphs": self._files, "alone": {**gauges, **kinds}, "whole": {**gauge, **whole}}
+
+
+class _OnnxPacker(_Packer):
+    """Every kind of piece and every network is a file, all over one file of weights that is made on the target."""
+
+    dtypes = ("fp32",)
+
+    def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+        return to_onnx(module, example)
+
+    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
+        square = bench.square(size)
+        models = {
+            REFERENCE: to_onnx(Reference(size), square),
+            TRAFFIC: to_onnx(Traffic(), square),
+            **{key: bench.fragment(key) for key in study.kinds},
+        }
+        for name, network in network_names(study).items():
+            models[name] = join([bench.fragment(key) for key in network.keys])
+        self._files = {name: f"{index}.onnx" for index, name in enumerate(models)}
+        self._weight_bytes = max(_take_weights_out(model) for model in models.values())
+        return {f"graphs/{self._files[name]}": model.SerializeToString() for name, model in models.items()}
+
+    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
+        shapes = {name: [size, size] for name in (REFERENCE, TRAFFIC)}
+        shapes |= {key: list(bench.example(key).shape) for key in study.kinds}
+        shapes |= {name: list(bench.images.shape) for name in network_names(study)}
+        entries = {name: {"graphs": [], "shape": shape, "file": self._files[name]} for name, shape in shapes.items()}
+        whole = (REFERENCE, *network_names(study))
+        return {
+            "graphs": {},
+            "alone": {name: entries[name] for name in (REFERENCE, TRAFFIC, *study.kinds)},
+            "whole": {name: entries[name] for name in whole},
+            "weight_bytes": self._weight_bytes,
+        }
+
+
+def _take_weights_out(model: onnx.ModelProto) -> int:
+    """Makes every long tensor of `model` a stretch of the file of weights; returns how long that has to be."""
+    end = 0
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if tensor.data_type != onnx.TensorProto.FLOAT or array.size < _FEW:
+            continue
+        onnx.external_data_helper.set_external_data(tensor, WEIGHTS, offset=end, length=array.nbytes)
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        end += -(-array.nbytes // _ALIGNED) * _ALIGNED
+    return end
+
+
+def _gpu(device: type[Device[Any]]) -> dict[str, Any] | None:
+    """What the target has to be."""
+    if not issubclass(device, TorchGpu):
+        return None
+    record: dict[str, Any] = {"platform": device.platform, "arch": "", "matches": [], "title": device.name}
+    if issubclass(device, NamedGpu):
+        wanted = load_description(device.name)
+        record |= {"arch": wanted.arch, "matches": list(wanted.matches), "title": wanted.title}
+    return record
+
+
+def _readme(device: type[Device[Any]], kind: str, study: Study) -> str:
+    return (
+        f"A kit of Depthfinder: {study.model} for {device.name}, batch {study.batch_size}.\n\n"
+        f"On the target, with Python 3.10 or later and {_NEEDS[kind]}:\n\n"
+        "    python run.py\n\n"
+        "Then carry results.json back and read it in:\n\n"
+        "    depthfinder profile --import results.json\n\n"
+        "The kit holds graphs and shapes; weights are drawn at random where it runs.\n"
+    )
