@@ -48,10 +48,15 @@ class Device(ABC, Generic[Fragment]):
     def __init__(self, mode: Mode | None = None) -> None:
         """Raises `UnsupportedModeError` for a mode that it has not."""
         self.mode = mode or Mode()
-        if self.mode.dtype not in self.dtypes:
-            raise UnsupportedModeError(f"{self.name} runs {' and '.join(self.dtypes)}, not {self.mode.dtype}")
-        if (self.mode.channels_last or self.mode.compiled) and not self.has_layouts:
-            raise UnsupportedModeError(f"channels-last and torch.compile are PyTorch's: {self.name} has neither")
+        self.check_mode(self.mode)
+
+    @classmethod
+    def check_mode(cls, mode: Mode) -> None:
+        """Raises `UnsupportedModeError` for a mode that the device has not."""
+        if mode.dtype not in cls.dtypes:
+            raise UnsupportedModeError(f"{cls.name} runs {' and '.join(cls.dtypes)}, not {mode.dtype}")
+        if (mode.channels_last or mode.compiled) and not cls.has_layouts:
+            raise UnsupportedModeError(f"channels-last and torch.compile are PyTorch's: {cls.name} has neither")
 
     @classmethod
     def absence(cls) -> str | None:

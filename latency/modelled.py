@@ -21,13 +21,11 @@ from torch.utils.flop_counter import flop_registry
 
 import profiles
 from latency.design import designed_plans
-from latency.device import Device
 from latency.mode import Mode
+from latency.pieces import Pieces
 from latency.profiler import compile_pieces, study_of
 from latency.roofline import Peak, Work
-from latency.rounds import Program
 from latency.study import Kind, key_of
-from latency.workbench import Workbench
 from profiles.descriptions import Description, load_description
 from profiles.errors import ProfileError
 from profiles.profile import Pair, Profile, Row, Setting
@@ -35,6 +33,7 @@ from pruner.progress import Progress, silent
 
 FLOAT_BYTES: Final = 4
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+_RUNTIME: Final = "roofline 1"
 _OPERATORS: Final = Path(profiles.__file__).parent / "operators.json"
 # Whose fits stand in where a device has no published timings: its own maker's, then anyone's.
 _STAND_INS: Final = {"rocm": ("mi210", "mi100"), "cuda": ("a100", "v100", "t4")}
@@ -112,20 +111,6 @@ def _kind(name: str, flops: int) -> str:
     return "normalise" if name in _NORMALISE else "elementwise"
 
 
-class _Published(Device[list[Operator]]):
-    """Takes a device's place at the bench: a piece is the list of its operators."""
-
-    dtypes = ("fp32", "fp16", "bf16")
-    runtime = "roofline 1"
-    name = "modelled"
-
-    def compile(self, module: nn.Module, example: Tensor) -> list[Operator]:
-        return operators_of(module, example)
-
-    def assemble(self, fragments: Sequence[list[Operator]], images: Tensor) -> Program:
-        raise NotImplementedError("a published device runs nothing")
-
-
 def modelled_profile(
     model: nn.Module,
     device: str,
@@ -146,7 +131,7 @@ def modelled_profile(
     except KeyError as error:
         raise ProfileError(f"{device} cannot be modelled: {error.args[0]}") from error
     progress(0, 1, "counting operations")
-    bench = Workbench(model, _Published(Mode(dtype=mode.dtype)), batch_size)
+    bench = Pieces(model, operators_of, batch_size)
     designed = designed_plans(bench.chain, 12, 0, seed)
     compile_pieces(bench, designed)
     study = study_of(bench, [], model_kwargs or {})
@@ -164,7 +149,7 @@ def modelled_profile(
         model=study.model,
         model_kwargs=study.model_kwargs,
         fingerprint=study.fingerprint,
-        setting=Setting(device, description.title, _Published.runtime, mode.dtype, batch_size, mode.threads),
+        setting=Setting(device, description.title, _RUNTIME, mode.dtype, batch_size, mode.threads),
         segments=study.segments,
         vanishing=study.vanishing,
         rows=tuple(rows),

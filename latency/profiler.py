@@ -9,11 +9,12 @@ from torch import nn
 
 from latency.design import Designed, designed_plans
 from latency.device import Device
+from latency.pieces import Pieces, all_choices
 from latency.rounds import Program, visit_seconds
 from latency.study import REFERENCE, Network, Study, What
 from latency.table import Table, network_names, peak_of
 from latency.timing import Timings, time_interleaved
-from latency.workbench import Workbench, all_choices
+from latency.workbench import Workbench
 from profiles.profile import Profile
 from pruner.plan import DROP, KEEP, Plan
 from pruner.progress import Progress, silent
@@ -67,7 +68,7 @@ def profile(
     return table.profile(device.setting(batch_size), "measured", watch.spent)
 
 
-def compile_pieces(bench: Workbench, designed: Designed) -> None:
+def compile_pieces(bench: Pieces, designed: Designed) -> None:
     """Compiles every choice of every block, and whatever else the designed networks need."""
     for plan in (*all_choices(bench.chain), *designed.fitted, *designed.held_out):
         bench.network_keys(plan)
@@ -79,7 +80,7 @@ def time_alone(bench: Workbench, *, seconds: float, seed: int, progress: Progres
     return time_interleaved(programs, seconds=seconds, seed=seed, progress=progress)
 
 
-def study_of(bench: Workbench, networks: Sequence[tuple[Plan, bool]], model_kwargs: Mapping[str, Any]) -> Study:
+def study_of(bench: Pieces, networks: Sequence[tuple[Plan, bool]], model_kwargs: Mapping[str, Any]) -> Study:
     """What is measured of a bench's model: its pieces, and the networks of plans, each with whether it is held out."""
     return Study(
         model=bench.chain.model,
@@ -140,7 +141,7 @@ def _alternating(designed: Designed) -> list[tuple[Plan, bool]]:
     return [(plan, is_held_out) for _, plan, is_held_out in sorted(places, key=lambda place: place[0])]
 
 
-def _places(bench: Workbench) -> dict[What, int]:
+def _places(bench: Pieces) -> dict[What, int]:
     """Every (signature, choice) of which something is left, with how many places could be it."""
     places = Counter((segment.signature, KEEP) for segment in bench.segments if not segment.is_block)
     places.update((block.signature, c) for block in bench.chain.blocks for c in block.choices if c != DROP)

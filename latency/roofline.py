@@ -59,3 +59,8 @@ class Traffic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, n) -> (n, n)"""
         return x.relu()
+
+
+def square(size: int) -> Tensor:
+    """What both are fed: (size, size)."""
+    return torch.rand(size, size, generator=torch.Generator().manual_seed(0))

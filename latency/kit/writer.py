@@ -5,9 +5,10 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import onnx
 import onnx.external_data_helper
@@ -20,14 +21,13 @@ from latency.devices.null import Null
 from latency.devices.ort import OrtDevice
 from latency.kit.onnx_runner import WEIGHTS
 from latency.kit.torch_graph import KitError, torch_graph
-from latency.mode import Dtype, Mode
+from latency.mode import Mode
 from latency.onnx_graph import join, to_onnx
+from latency.pieces import Pieces
 from latency.profiler import compile_pieces, study_of
-from latency.roofline import Reference, Traffic
-from latency.rounds import Program
+from latency.roofline import Reference, Traffic, square
 from latency.study import REFERENCE, TRAFFIC, Study
 from latency.table import network_names
-from latency.workbench import Workbench
 from profiles.descriptions import load_description
 from profiles.files import write_whole
 from pruner.progress import Progress, silent
@@ -66,14 +66,16 @@ def write_kit(
 ) -> None:
     """Writes the kit of `model` for a device, which need not be here, to `path` (.zip).
 
-    Raises `KitError` for a network that cannot be carried, and for a device or a mode that kits have not.
+    Raises `KitError` for a network that cannot be carried, and for a device or a mode that kits have not;
+    `UnsupportedModeError` for a mode that the device has not.
     """
     if mode.compiled or device is Null:
         raise KitError("a kit runs its networks as they are, on a device that is one: not compiled, and not on null")
+    device.check_mode(mode)
     progress(0, 1, "compiling")
     kind = "onnx" if issubclass(device, OrtDevice) else "torch"
-    packer: _Packer = _OnnxPacker(mode) if kind == "onnx" else _TorchPacker(mode)
-    bench = Workbench(model, packer, batch_size)
+    packer: _Packer = _OnnxPacker() if kind == "onnx" else _TorchPacker()
+    bench = Pieces(model, packer.compile, batch_size)
     designed = designed_plans(bench.chain, _FITTED, _HELD_OUT, seed)
     compile_pieces(bench, designed)
     plans = [(plan, False) for plan in designed.fitted] + [(plan, True) for plan in designed.held_out]
@@ -108,22 +110,20 @@ def write_kit(
     write_whole(path, packed.getvalue())
 
 
-class _Packer(Device[Any]):
-    """Takes a device's place at the bench: what it compiles to is packed, and nothing is run."""
+class _Packer(ABC):
+    """Compiles pieces to what a kit carries in their place."""
 
-    name = "kit"
-    dtypes: ClassVar[tuple[Dtype, ...]] = ("fp32", "fp16", "bf16")
-    has_layouts = True
-    runtime = "kit"
+    @abstractmethod
+    def compile(self, module: nn.Module, example: Tensor) -> Any:
+        """What stands for `module`."""
 
-    def assemble(self, fragments: Sequence[Any], images: Tensor) -> Program:
-        raise NotImplementedError("nothing is run while a kit is packed")
+    @abstractmethod
+    def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
+        """The kit's graphs, by the name of their file."""
 
-    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
-        raise NotImplementedError
-
-    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
+        """What the runner has to know of them, once they are packed."""
 
 
 class _TorchPacker(_Packer):
@@ -132,14 +132,14 @@ class _TorchPacker(_Packer):
     def compile(self, module: nn.Module, example: Tensor) -> dict[str, Any]:
         return torch_graph(module, example)
 
-    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
+    def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
         graphs = {key: bench.fragment(key) for key in study.kinds}
-        square = bench.square(size)
-        graphs |= {REFERENCE: torch_graph(Reference(size), square), TRAFFIC: torch_graph(Traffic(), square)}
+        images = square(size)
+        graphs |= {REFERENCE: torch_graph(Reference(size), images), TRAFFIC: torch_graph(Traffic(), images)}
         self._files = {name: f"graphs/{index}.json" for index, name in enumerate(graphs)}
         return {self._files[name]: json.dumps(graph).encode() for name, graph in graphs.items()}
 
-    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
+    def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
         gauges = {name: {"graphs": [name], "shape": [size, size], "file": ""} for name in (REFERENCE, TRAFFIC)}
         kinds = {key: {"graphs": [key], "shape": list(bench.example(key).shape), "file": ""} for key in study.kinds}
         images = list(bench.images.shape)
@@ -154,16 +154,14 @@ class _TorchPacker(_Packer):
 class _OnnxPacker(_Packer):
     """Every kind of piece and every network is a file, all over one file of weights that is made on the target."""
 
-    dtypes = ("fp32",)
-
     def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
         return to_onnx(module, example)
 
-    def pack(self, bench: Workbench, study: Study, size: int) -> dict[str, bytes]:
-        square = bench.square(size)
+    def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
+        images = square(size)
         models = {
-            REFERENCE: to_onnx(Reference(size), square),
-            TRAFFIC: to_onnx(Traffic(), square),
+            REFERENCE: to_onnx(Reference(size), images),
+            TRAFFIC: to_onnx(Traffic(), images),
             **{key: bench.fragment(key) for key in study.kinds},
         }
         for name, network in network_names(study).items():
@@ -172,7 +170,7 @@ class _OnnxPacker(_Packer):
         self._weight_bytes = max(_take_weights_out(model) for model in models.values())
         return {f"graphs/{self._files[name]}": model.SerializeToString() for name, model in models.items()}
 
-    def record(self, bench: Workbench, study: Study, size: int) -> dict[str, Any]:
+    def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
         shapes = {name: [size, size] for name in (REFERENCE, TRAFFIC)}
         shapes |= {key: list(bench.example(key).shape) for key in study.kinds}
         shapes |= {name: list(bench.images.shape) for name in network_names(study)}
