@@ -81,6 +81,7 @@ def measured_table(setting: Setting, timings: Timings, names: Sequence[str]) -> 
         "network", "latency, ms", "95 % interval", "median", "p10 to p90", "CPU", "n", "of the first", "quality",
         title=escape(title),
     )  # fmt: skip
+    table.columns[0].overflow = "fold"  # a path that is cut short names nothing
     for name in names:
         found, ratio = timings.measurement(name), timings.ratio(name, names[0])
         table.add_row(
@@ -109,6 +110,7 @@ def devices_table(devices: Mapping[str, tuple[type[Device[Any]], str | None]]) -
 def profiles_table(found: Sequence[tuple[Path, Profile]]) -> Table:
     """Profiles by what they are of."""
     table = Table("model", "device", "dtype", "batch", "threads", "baseline, ms", "within", "origin", "made", "file")
+    table.columns[-1].overflow = "fold"
     for path, profile in found:
         setting = profile.setting
         where = (setting.device, setting.dtype, str(setting.batch_size), str(setting.threads))
