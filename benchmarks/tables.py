@@ -65,7 +65,7 @@ def markdown() -> str:
     here = next(found.setting for _, found in shipped_profiles() if found.anchors)
     return "\n".join(lines) + (
         f"\n\nMeasured on {here.hardware}, {here.runtime}, {here.dtype}, {here.threads} thread, 224 pixels. Places are "
-        "(block, choice) pairs; each distinct row is measured once. MI100: by published figures alone, device time "
+        "(block, choice) pairs; each distinct row is measured once. MI100: by published timings alone, device time "
         "without what the host takes to launch operators, with the 90 % interval.\n"
     )
 

@@ -7,7 +7,7 @@ or file asked for is not here, 4 the budget cannot be met, 130 stopped by Ctrl-C
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,7 @@ from depthfinder.options import (
     parse_model_kwargs,
     takes,
 )
+from depthfinder.predictor_commands import EPILOG_PREDICTOR, evaluate_command, fit_command, predict_command
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -70,19 +71,29 @@ app = _application("Finds how deep a vision network needs to be on your own hard
 profile_app = _application("Measures what each block of a network costs.")
 search_app = _application("Finds the blocks to prune under a latency budget.")
 profiles_app = _application("Lists, shows, checks and compares latency tables.")
+predictor_app = _application("Predicts what was not measured, from timings of operators.")
 
 app.command("profile", epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
 profile_app.command(epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
 app.command("measure", epilog=EPILOG_MEASURE)(takes(MeasureOptions)(measure_command))
 app.command("devices", epilog=EPILOG_DEVICES)(takes(PrintOptions)(devices_command))
 app.add_typer(profiles_app, name="profiles", epilog="Example: depthfinder profiles list")
-for _name, _command in (
+_PROFILES: tuple[tuple[str, Callable[..., None]], ...] = (
     ("list", list_command),
     ("show", show_command),
     ("verify", verify_command),
     ("diff", diff_command),
-):
+)
+_PREDICTOR: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("fit", fit_command),
+    ("predict", predict_command),
+    ("evaluate", evaluate_command),
+)
+for _name, _command in _PROFILES:
     profiles_app.command(_name)(_command)
+app.add_typer(predictor_app, name="predictor", epilog=EPILOG_PREDICTOR)
+for _name, _command in _PREDICTOR:
+    predictor_app.command(_name, epilog=EPILOG_PREDICTOR)(_command)
 
 
 @app.command("run", epilog=_EPILOG_RUN)

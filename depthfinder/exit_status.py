@@ -5,6 +5,8 @@ from depthfinder.stages import NothingToPruneError
 from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.export import ExportError
 from latency.kit.torch_graph import KitError
+from latency.predictor.operators import PredictorError
+from latency.predictor.rows import RowsError
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
 from pruner.training import TrainingError
@@ -15,7 +17,9 @@ _STATUS: dict[type[Exception], int] = {
     ExportError: 1,
     KitError: 1,
     PlanError: 1,
+    PredictorError: 1,
     ProfileError: 1,
+    RowsError: 1,
     TrainingError: 1,
     DifferentRunError: 2,
     UnsupportedModeError: 2,

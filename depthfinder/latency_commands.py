@@ -40,7 +40,8 @@ def profile_command(asked: ProfileOptions) -> None:
     Without --model it takes ResNet-34, MobileNetV2, ConvNeXt-Tiny and DeiT-Tiny, at 224 pixels.
 
     A device that is not here: --kit packs what is to be measured, --import reads what came back, and --modelled goes by
-    published figures.
+    published timings of operators. --active predicts from the tables of other networks and sizes, and measures what is
+    least sure.
     """
     log_to(None)
     if asked.imported is not None:
@@ -85,6 +86,16 @@ def _profile_one(
 
         _keep(asked, modelled_profile(network, device.name, asked.mode, progress=watch, **size))
         return
+    if asked.active is not None:
+        from depthfinder.unseen_sizes import tables_in_mode, timed_pieces_of
+        from latency.active import active_profile
+
+        here = device(asked.mode)
+        tables = tables_in_mode(asked.output / "profiles", here.setting(size["batch_size"]))
+        pieces = timed_pieces_of(tables, watch)
+        seconds = asked.max_seconds
+        _keep(asked, active_profile(network, here, pieces, asked.active, max_seconds=seconds, progress=watch, **size))
+        return
     from latency.profiler import profile
 
     _keep(asked, profile(network, device(asked.mode), max_seconds=asked.max_seconds, progress=watch, **size))
@@ -122,7 +133,7 @@ def _refuse_missing(asked: ProfileOptions, device: str, absence: str) -> None:
     if device != "null":
         ways.append(f"`{again} --kit kit.zip` packs what to measure, to be run there and read back with --import")
     if device in description_names():
-        ways.append(f"`{again} --modelled` builds the table from published figures")
+        ways.append(f"`{again} --modelled` builds the table from published timings")
     raise DeviceMissingError("\n".join([f"{device} is not here: {absence}. Ways on:", *(f"  - {way}" for way in ways)]))
 
 

@@ -134,8 +134,12 @@ class ProfileOptions(TableOptions):
     ] = None
     imported: Annotated[Path | None, _option("Read in the results.json that a kit brought back.", "--import")] = None
     modelled: Annotated[
-        bool, _option("Measure nothing: a table from the device's published figures.", "--modelled")
+        bool, _option("Measure nothing: a table from published timings of operators.", "--modelled")
     ] = False
+    active: Annotated[
+        int | None,
+        _option("Predict the table from others of this device, and measure the N rows that are least sure.", min=0),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

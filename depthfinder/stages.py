@@ -13,6 +13,7 @@ from depthfinder.console import log
 from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run, Stage
+from depthfinder.unseen_sizes import predicted_from_other_sizes
 from latency.export import export_onnx, export_safetensors
 from latency.profiler import profile
 from latency.timing import Timings, time_interleaved
@@ -61,9 +62,12 @@ def profile_stage(run: Run) -> None:
         return
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
+    predicted = None if known is not None else predicted_from_other_sizes(run)
     if known is not None:
         path, found = known
         log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
+    elif predicted is not None:
+        found = predicted
     else:
         for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
             log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from depthfinder.result import RunResult
 from latency.device import Device
+from latency.predictor.judging import Judgement
+from latency.predictor.regressor import Judged
 from latency.timing import Timings
 from profiles.difference import Difference
 from profiles.profile import Profile, Setting
@@ -62,6 +64,12 @@ def _summary(profile: Profile) -> str:
         low_ms, high_ms = profile.interval_ms(Plan(profile.model))
         return (
             f"{profile.model}: {profile.baseline_ms:.3f} ms {profile.origin} ({low_ms:.3f} to {high_ms:.3f}), {outside}"
+        )
+    if profile.is_predicted:
+        counted = sum(row.origin != "modelled" for row in profile.rows)
+        return (
+            f"{profile.model}: {baseline.latency_ms:.3f} ms measured, {outside}; {counted} of {len(profile.rows)} rows "
+            f"measured, the others modelled to {profile.relative_error:.0%}, in {profile.seconds:.0f} s"
         )
     places = sum(row.blocks for row in profile.rows)
     return (
@@ -171,4 +179,24 @@ def finalists_table(search: Mapping[str, Any]) -> Table:
             f"{finalist['ratio']:.3f}",
             {True: "yes", False: "no", None: "by the table"}[finalist["fits"]],
         )
+    return table
+
+
+def predictor_table(device: str, judged: Mapping[str, Judged]) -> Table:
+    """How each kind of operator is predicted on shapes that took no part in the fit."""
+    table = Table("operator", "rows", "mean error", "within 10 %", title=escape(f"predictor of {device}"))
+    for kind, found in judged.items():
+        table.add_row(kind, str(found.rows), f"{found.error:.1%}", f"{found.within_10_percent:.0%}")
+    return table
+
+
+def judgements_table(device: str, judged: Mapping[str, Judgement]) -> Table:
+    """Predictions against timings, by kind of operator."""
+    table = Table(
+        "operator", "rows", "mean error", "within 10 %", "in the 90 % interval", "its width",
+        title=escape(f"predictions for {device}"),
+    )  # fmt: skip
+    for kind, found in judged.items():
+        shares = (f"{share:.1%}" for share in (found.error, found.within_10_percent, found.covered, found.width))
+        table.add_row(kind, str(found.rows), *shares)
     return table

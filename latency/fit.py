@@ -14,6 +14,8 @@ from latency.study import What
 _PRIOR_WEIGHT: Final = 0.1
 _RESAMPLES: Final = 40
 
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
 Term = What | tuple[What, What]
 """What a cost belongs to: a thing, or one thing that directly follows another."""
 
@@ -58,11 +60,14 @@ def in_context_costs(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, f
     }
 
 
+def additive_costs(counts: Array, latencies_ms: Array, prior_ms: Array) -> Array:
+    """The same by arrays, and without intervals: counts (N, T), latencies (N,), prior (T,) -> costs (T,), none
+    negative."""
+    return _solve(counts, latencies_ms, prior_ms, np.zeros(len(prior_ms)))
+
+
 def _is_thing(term: Term) -> bool:
     return isinstance(term[0], str)
-
-
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 def _solve(counts: Array, latencies: Array, prior: Array, lowest: Array) -> Array:

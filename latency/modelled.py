@@ -1,114 +1,48 @@
-"""Latency tables of devices that nobody here can measure on, from published figures: every row says `modelled`.
+"""Latency tables that nobody measured: every row says `modelled`.
 
-A piece is the sum of the operators that it runs. An operator takes an overhead, and then what its device's peak rates
-allow at an efficiency; overheads and efficiencies were fitted to published timings of operators.
+A table is made of costs for the pieces of a network, and costs come from the operators that a piece runs: by a
+predictor of operators for a device that is not here, or by a regression over the tables of other networks and sizes on
+one that is.
 """
 
-import copy
+import dataclasses
 import datetime
-import json
-import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch import nn
 
-import profiles
 from latency.design import designed_plans
 from latency.mode import Mode
-from latency.pieces import Pieces
+from latency.pieces import Pieces, all_choices
+from latency.predictor.blocks import PiecePredictor, TimedPiece
+from latency.predictor.listen import Operator, operators_of
+from latency.predictor.published import PublishedCosts
 from latency.profiler import compile_pieces, study_of
-from latency.roofline import Peak, Work
-from latency.study import Kind, key_of
-from profiles.descriptions import Description, load_description
+from latency.roofline import Peak
+from latency.study import Kind, What, key_of
+from profiles.descriptions import load_description
 from profiles.errors import ProfileError
-from profiles.profile import Pair, Profile, Row, Setting
+from profiles.measurement import Measurement
+from profiles.profile import Anchor, Choices, Pair, Profile, Row, Setting
 from pruner.progress import Progress, silent
 
-FLOAT_BYTES: Final = 4
+RUNTIME: Final = "operators 2"
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
-_RUNTIME: Final = "roofline 1"
-_OPERATORS: Final = Path(profiles.__file__).parent / "operators.json"
-# Whose fits stand in where a device has no published timings: its own maker's, then anyone's.
-_STAND_INS: Final = {"rocm": ("mi210", "mi100"), "cuda": ("a100", "v100", "t4")}
-_BORROWED: Final = 1.5  # times as wide an interval, on a logarithmic scale, for another device's fit
-_NO_WORK: Final = {
-    "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "select", "slice", "split",
-    "unbind", "detach", "alias", "as_strided", "empty", "chunk", "split_with_sizes",
-}  # fmt: skip
-_NORMALISE: Final = {"native_layer_norm", "native_group_norm", "_softmax", "native_batch_norm", "mean"}
+_FLOAT_BYTES: Final = 4
+
+Bounds = tuple[float, float, float]
+"""A lower bound, a cost and an upper bound, in ms."""
 
 
-@dataclass(frozen=True)
-class OperatorModel:
-    """What one kind of operator reaches of a device: an overhead in ms, shares of its peak rates; and the factors
-    between which nine in ten published timings lie."""
+class Costs(Protocol):
+    """What pieces take, each given as its operators."""
 
-    overhead_ms: float
-    compute: float
-    memory: float
-    low: float
-    high: float
+    def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]: ...
 
-
-def operator_ms(model: OperatorModel, work: Work, peak: Peak) -> float:
-    """overhead + max(operations / (compute * peak), bytes / (memory * bandwidth))"""
-    by_compute = work.flops / (model.compute * peak.flops_per_ms)
-    return model.overhead_ms + max(by_compute, work.traffic_bytes / (model.memory * peak.bytes_per_ms))
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One operator that a piece runs: its kind (matmul, conv, normalise, elementwise) and its work."""
-
-    kind: str
-    work: Work
-
-
-def operators_of(module: nn.Module, example: Tensor) -> list[Operator]:
-    """The operators that `module` runs on an input like `example`: PyTorch's, attention as products and softmax."""
-    plain = copy.deepcopy(module).eval()
-    for part in plain.modules():
-        if hasattr(part, "fused_attn"):
-            part.fused_attn = False  # type: ignore[assignment]
-    with _Listener() as listener, torch.no_grad():
-        plain(example)
-    found: list[Operator] = listener.operators
-    return found
-
-
-class _Listener(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operators: list[Operator] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if name not in _NO_WORK:
-            outputs = result[:1] if isinstance(result, (tuple, list)) else [result]
-            tensors = [one for one in (*args, *outputs) if isinstance(one, Tensor)]
-            traffic = sum(tensor.numel() for tensor in tensors) * FLOAT_BYTES
-            count = flop_registry.get(func.overloadpacket)
-            flops = int(count(*args, **(kwargs or {}), out_val=result)) if count else 0
-            self.operators.append(Operator(_kind(name, flops), Work(flops, traffic)))
-        return result
-
-
-def _kind(name: str, flops: int) -> str:
-    if "conv" in name:
-        return "conv"
-    if flops:
-        return "matmul"
-    return "normalise" if name in _NORMALISE else "elementwise"
+    def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float: ...
 
 
 def modelled_profile(
@@ -121,41 +55,143 @@ def modelled_profile(
     model_kwargs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` on a device that is described, by published figures alone; its rows are `modelled`.
+    """The table of `model` on a device that is described, by published timings of operators alone.
 
     Raises `ProfileError` for a device that is not described, and for a dtype that it has no rate for.
     """
-    started = datetime.datetime.now(datetime.timezone.utc)
     try:
         description = load_description(device)
     except KeyError as error:
         raise ProfileError(f"{device} cannot be modelled: {error.args[0]}") from error
+    tflops = description.peak_tflops["fp32_matrix" if mode.dtype == "fp32" else mode.dtype]
+    if tflops is None:
+        raise ProfileError(f"{description.title} has no published rate for {mode.dtype}")
+    # Half as many bytes for each number are twice as many numbers in a millisecond.
+    peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * _FLOAT_BYTES / _BYTES[mode.dtype])
+    setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads)
+    costs = PublishedCosts(device, peak)
+    return _table(model, setting, costs, peak, seed=seed, model_kwargs=model_kwargs or {}, progress=progress)
+
+
+def predicted_profile(
+    model: nn.Module,
+    setting: Setting,
+    pieces: Sequence[TimedPiece],
+    *,
+    seed: int = 0,
+    model_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Profile:
+    """The table of `model` in a setting in which it was not measured, by pieces that were measured on the same device
+    in the same mode: of other networks, or of this one at other sizes.
+
+    Raises `ProfileError` when these are too few to judge a prediction by.
+    """
+    try:
+        predictor = PiecePredictor.fitted(pieces)
+    except ValueError as error:
+        raise ProfileError(f"nothing to predict {setting.device} from: {error}") from error
+
+    costs = _Predicted(predictor, setting.batch_size)
+    return _table(model, setting, costs, None, seed=seed, model_kwargs=model_kwargs or {}, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    predictor: PiecePredictor
+    batch_size: int
+
+    def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]:
+        return list(zip(*(bound.tolist() for bound in self.predictor.bounds(pieces, self.batch_size)), strict=True))
+
+    def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float:
+        return self.predictor.relative_error(pieces, self.batch_size)
+
+
+def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
+    """The pieces of a table, as the network it is of runs them; `model` is that network, whatever its weights."""
+    bench = Pieces(model, operators_of, profile.setting.batch_size)
+    for plan in all_choices(bench.chain):
+        bench.network_keys(plan)
+    kwargs = "".join(f" {name}={value}" for name, value in sorted(profile.model_kwargs.items()))
+    batch_size = profile.setting.batch_size
+    group = f"{profile.model}{kwargs} b{batch_size}"
+    in_context = _alone_in_context(profile)
+    return [
+        TimedPiece(bench.fragment(key_of([what])), batch_size, in_context_ms, profile.model, group)
+        for what, in_context_ms in in_context.items()
+        if in_context_ms > 0
+    ]
+
+
+def _alone_in_context(profile: Profile) -> dict[What, float]:
+    """What each piece took alone, times what all of them take more, or less, in whole networks.
+
+    What a piece alone takes is read often and by itself; what it takes in context is one of many unknowns of a few
+    equations, and where two pieces trade off against each other the sum is known better than either.
+    """
+    alone_ms = {(r.signature, r.choice): r.alone.latency_ms if r.alone else r.in_context_ms for r in profile.rows}
+    rows = tuple(dataclasses.replace(r, in_context_ms=alone_ms[r.signature, r.choice]) for r in profile.rows)
+    sums = dataclasses.replace(profile, rows=rows)
+    ratios = [anchor.measured.latency_ms / sums.latency_ms(Choices(anchor.choices)) for anchor in profile.anchors]
+    more = statistics.median(ratios) if ratios else 1.0
+    return {what: more * took_ms for what, took_ms in alone_ms.items()}
+
+
+def anchored(profile: Profile, uncut: Measurement) -> Profile:
+    """The table scaled to what the uncut network was measured to take."""
+    factor = uncut.latency_ms / profile.latency_ms(Choices({}))
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            in_context_ms=factor * row.in_context_ms,
+            low_ms=factor * row.low_ms,
+            high_ms=factor * row.high_ms,
+        )
+        for row in profile.rows
+    )
+    pairs = tuple(dataclasses.replace(pair, in_context_ms=factor * pair.in_context_ms) for pair in profile.pairs)
+    scaled = dataclasses.replace(profile, rows=rows, pairs=pairs)
+    anchor = Anchor({}, uncut, scaled.latency_ms(Choices({})), held_out=False)
+    return dataclasses.replace(scaled, anchors=(anchor,))
+
+
+def _table(
+    model: nn.Module,
+    setting: Setting,
+    costs_of: Costs,
+    peak: Peak | None,
+    *,
+    seed: int,
+    model_kwargs: Mapping[str, Any],
+    progress: Progress,
+) -> Profile:
+    started = datetime.datetime.now(datetime.timezone.utc)
     progress(0, 1, "counting operations")
-    bench = Pieces(model, operators_of, batch_size)
-    designed = designed_plans(bench.chain, 12, 0, seed)
-    compile_pieces(bench, designed)
-    study = study_of(bench, [], model_kwargs or {})
-    peak = _peak(description, mode)
-    costs = {key: _cost(bench.fragment(key), description, mode, peak) for key in study.kinds}
+    bench = Pieces(model, operators_of, setting.batch_size)
+    compile_pieces(bench, designed_plans(bench.chain, 12, 0, seed))
+    study = study_of(bench, [], model_kwargs)
+    bounds = costs_of.bounds([bench.fragment(key) for key in study.kinds])
+    costs = dict(zip(study.kinds, bounds, strict=True))
     single = {kind.whats[0]: kind for kind in study.kinds.values() if len(kind.whats) == 1}
     rows = []
     for what, blocks in study.blocks.items():
         low, middle, high = costs[single[what].key]
-        floor_ms = peak.floor_ms(_scaled(single[what].work, mode))
+        floor_ms = peak.floor_ms(single[what].work) if peak else None
         rows.append(Row(*what, blocks, middle, low, high, None, floor_ms, "modelled"))
-    widest = max((high / middle - 1 for _, middle, high in costs.values()), default=0.0)
+    uncut = [bench.fragment(key) for key in bench.network_keys(bench.chain.plan({}))]
     now = datetime.datetime.now(datetime.timezone.utc)
     return Profile(
         model=study.model,
         model_kwargs=study.model_kwargs,
         fingerprint=study.fingerprint,
-        setting=Setting(device, description.title, _RUNTIME, mode.dtype, batch_size, mode.threads),
+        setting=setting,
         segments=study.segments,
         vanishing=study.vanishing,
         rows=tuple(rows),
         pairs=tuple(_pair(kind, costs) for kind in study.kinds.values() if len(kind.whats) == 2),
         anchors=(),
-        relative_error=widest,
+        relative_error=costs_of.relative_error(uncut),
         conditions=None,
         origin="modelled",
         seconds=(now - started).total_seconds(),
@@ -163,50 +199,6 @@ def modelled_profile(
     )
 
 
-def _pair(kind: Kind, costs: Mapping[str, tuple[float, float, float]]) -> Pair:
+def _pair(kind: Kind, costs: Mapping[str, Bounds]) -> Pair:
     first, second = kind.whats
     return Pair(first, second, costs[kind.key][1] - costs[key_of([first])][1] - costs[key_of([second])][1])
-
-
-def _peak(description: Description, mode: Mode) -> Peak:
-    tflops = description.peak_tflops["fp32_matrix" if mode.dtype == "fp32" else mode.dtype]
-    if tflops is None:
-        raise ProfileError(f"{description.title} has no published rate for {mode.dtype}")
-    return Peak(tflops * 1e9, description.memory_gb_s * 1e6)
-
-
-def _scaled(work: Work, mode: Mode) -> Work:
-    return Work(work.flops, work.traffic_bytes * _BYTES[mode.dtype] // FLOAT_BYTES)
-
-
-def _cost(
-    operators: Sequence[Operator], description: Description, mode: Mode, peak: Peak
-) -> tuple[float, float, float]:
-    """(low, in the middle, high) in ms. Errors of operators of one kind go together, so that bounds add up."""
-    bounds = []
-    for operator in operators:
-        model = operator_model(description, operator.kind)
-        middle = operator_ms(model, _scaled(operator.work, mode), peak)
-        bounds.append((model.low * middle, middle, model.high * middle))
-    low, middle, high = (math.fsum(column) for column in zip(*bounds, strict=True))
-    return low, middle, high
-
-
-def operator_model(description: Description, kind: str) -> OperatorModel:
-    """The fit for a kind of operator on a device; for want of published timings, that of its nearest kin, with a wider
-    interval."""
-    fits = _fits()
-    own = fits.get(description.name, {}).get(kind)
-    if own is not None:
-        return own
-    kin = (*_STAND_INS[description.runtime], *_STAND_INS["cuda"])
-    found = next(fits[name][kind] for name in kin if kind in fits[name])
-    return OperatorModel(found.overhead_ms, found.compute, found.memory, found.low**_BORROWED, found.high**_BORROWED)
-
-
-@cache
-def _fits() -> dict[str, dict[str, OperatorModel]]:
-    devices = json.loads(_OPERATORS.read_text(encoding="utf-8"))["devices"]
-    return {
-        name: {kind: OperatorModel(**figures) for kind, figures in kinds.items()} for name, kinds in devices.items()
-    }

@@ -62,6 +62,10 @@ class Pieces:
         """What a kind of piece was compiled to."""
         return self._fragments[key]
 
+    def module(self, key: str) -> nn.Module:
+        """What a kind of piece was compiled from."""
+        return self._modules[key]
+
     def example(self, key: str) -> Tensor:
         """An input of a kind of piece: (B, ...)."""
         return self._examples[key]

@@ -190,6 +190,11 @@ class Profile:
         return latency_ms * max(0.0, 1 - self.relative_error), latency_ms * (1 + self.relative_error)
 
     @property
+    def is_predicted(self) -> bool:
+        """Whether some row was not measured: such a table is nothing to predict others from."""
+        return any(row.origin == "modelled" for row in self.rows)
+
+    @property
     def blocks(self) -> tuple[str, ...]:
         """The names of the blocks, in running order."""
         return tuple(segment.name for segment in self.segments if segment.is_block)

@@ -30,7 +30,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
     name, *words = shlex.split(command, comments=True)[1:]
-    path = [name, words.pop(0)] if name == "profiles" else [name]
+    path = [name, words.pop(0)] if name in ("profiles", "predictor") else [name]
     known = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
     options = [word for word in words if word.startswith("-")]
     assert all(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known) for option in options)
@@ -40,7 +40,11 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
     ("document", "benchmark"),
     [
         *(("README.md", benchmark) for benchmark in ("demo", "merge_speedup", "merge_time", "coverage")),
-        *(("docs/latency.md", benchmark) for benchmark in ("in_context", "steadiness", "operators", "tables")),
+        *(("docs/latency.md", benchmark) for benchmark in ("in_context", "steadiness", "tables")),
+        *(
+            ("docs/predictor.md", f"predictor_{part}")
+            for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
+        ),
     ],
 )
 def test_the_documents_quote_what_the_benchmarks_printed(document: str, benchmark: str) -> None:

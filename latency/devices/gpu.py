@@ -10,7 +10,7 @@ from latency.devices.torch_device import TorchDevice
 from profiles.descriptions import load_description
 
 # By name, each with a description in profiles/devices/.
-NAMED: Final = ("mi100", "mi210", "mi250x", "mi300x", "a100", "h100", "v100", "t4", "l4", "jetson-orin")
+NAMED: Final = ("mi100", "mi210", "mi250x", "mi300x", "a100", "h100", "v100", "p100", "t4", "p4", "l4", "jetson-orin")
 
 
 class TorchGpu(TorchDevice):

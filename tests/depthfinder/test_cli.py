@@ -13,7 +13,7 @@ from PIL import Image
 
 import depthfinder as df
 
-COMMANDS = ("run", "search", "describe", "profile", "measure", "devices", "profiles", "report")
+COMMANDS = ("run", "search", "describe", "profile", "measure", "devices", "profiles", "predictor", "report")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -178,7 +178,7 @@ def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Comm
     modelled = depthfinder("profile", *model, "--device", "mi100", "--modelled")
     assert modelled.returncode == 0, modelled.stderr
     assert "modelled" in modelled.stdout
-    path = "depthfinder-out/profiles/mi100-roofline-fp32/deit_tiny_patch16_224-b1-t1.json"
+    path = "depthfinder-out/profiles/mi100-operators-fp32/deit_tiny_patch16_224-b1-t1.json"
     assert f"profile: {path}" in modelled.stdout
     assert (tmp_path / path).with_suffix(".time.svg").exists()
     listed = json.loads(depthfinder("profiles", "list", "--json").stdout)

@@ -1,0 +1,332 @@
+"""How well latencies that were never measured are predicted: operators from published timings, and pieces of networks
+on ort-cpu from the tables of other networks and other batches.
+
+    python benchmarks/predictor.py ../shared/data/op-latency/train.csv                  # all of it, about an hour
+    python benchmarks/predictor.py ../shared/data/op-latency/train.csv --only folds     # one part
+    python benchmarks/predictor.py ../shared/data/op-latency/train.csv --ship           # writes profiles/predictors/
+
+Parts: `folds` (five folds by shape), `left` (what they leave of convolutions), `beyond` (fitted below the median of
+operations, asked above), `transfer` (one device left out), `pieces` (ort-cpu), `cost` (seconds and bytes). Each writes
+results/predictor_PART.md.
+
+The timings are NeuSight's (Lee et al., ASPLOS 2025). Nothing of them is kept but errors, and with --ship the fits.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import GroupKFold
+
+import depthfinder as df
+from latency import hardware
+from latency.devices import open_device
+from latency.modelled import predicted_profile, timed_pieces
+from latency.predictor.blocks import PiecePredictor, TimedPiece
+from latency.predictor.forest import Forest
+from latency.predictor.judging import Judgement, cross_validated
+from latency.predictor.kinds import KINDS
+from latency.predictor.operators import OperatorPredictor, device_in, peak_described, timed_on
+from latency.predictor.published import PREDICTORS
+from latency.predictor.regressor import RatioRegressor
+from latency.predictor.rows import OperatorRows, read_rows
+from latency.predictor.transfer import Timed, Transfer
+from latency.profiler import profile
+from profiles.descriptions import description_names, load_description
+from profiles.profile import Choices, Profile
+from profiles.store import load_profile, profile_path, save_profile
+
+RESULTS = Path(__file__).parent / "results"
+DEVICES = ("mi100", "mi210", "a100", "v100", "t4", "p100", "p4")
+CONV_DEVICES = ("a100", "v100", "t4", "p100", "p4")
+LEFT_OUT = ("mi100", "t4")
+OWN = (0, 10, 50, 100)
+DRAWS = 3
+MODELS = ("deit_tiny_patch16_224", "mobilenetv2_100", "resnet34", "convnext_tiny")
+FITTED_BATCHES, ASKED_BATCHES = (1, 4), (2, 8)
+SHIPPED_TREES, SHIPPED_LEAVES = 25, 150  # small enough to come with the package
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    rows = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    return "\n".join([*rows, *(f"| {' | '.join(map(str, line))} |" for line in lines)]) + "\n"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f}%"
+
+
+def folds(rows: OperatorRows) -> str:
+    lines = []
+    for device in DEVICES:
+        for kind, timed in sorted(timed_on(rows, device).items()):
+            started = time.monotonic()
+            shapes = KINDS[kind].shapes(timed.dims)
+            interval = cross_validated(partial(RatioRegressor, kind, timed.peak), timed.dims, timed.took_ms, shapes)
+            found = Judgement.of(interval, timed.took_ms)
+            roofline = np.abs(KINDS[kind].roofline_ms(timed.dims, timed.peak) / timed.took_ms - 1).mean()
+            shares = (found.error, found.within_10_percent, found.covered, found.width, float(roofline))
+            lines.append((device, kind, found.rows, *map(percent, shares)))
+            print(*lines[-1], f"{time.monotonic() - started:.0f} s", flush=True)
+    head = ("device", "operator", "rows", "MAPE", "within 10 %", "in the 90 % interval", "its width", "roofline's MAPE")
+    return table(head, lines) + "\nFive folds; no shape is in two of them.\n"
+
+
+def left(rows: OperatorRows) -> str:
+    """What is left to explain of convolutions: how errors go with size, and how those of two devices go together."""
+    errors: dict[str, dict[tuple[float, ...], float]] = {}
+    lines = []
+    for device in CONV_DEVICES:
+        timed = timed_on(rows, device)["conv"]
+        shapes = KINDS["conv"].shapes(timed.dims)
+        said = cross_validated(partial(RatioRegressor, "conv", timed.peak), timed.dims, timed.took_ms, shapes)[1]
+        log = np.log(timed.took_ms / said)
+        errors[device] = dict(zip(map(tuple, timed.dims.tolist()), log.tolist(), strict=True))
+        work = KINDS["conv"].flops(timed.dims)
+        quarters = np.searchsorted(np.quantile(work, [0.25, 0.5, 0.75]), work)
+        shares = [float(np.abs(np.expm1(-log[quarters == quarter])).mean()) for quarter in range(4)]
+        lines.append((device, len(log), *map(percent, shares)))
+        print(*lines[-1], flush=True)
+    everywhere = sorted(set.intersection(*(set(known) for known in errors.values())))
+    together = np.corrcoef([[errors[device][shape] for shape in everywhere] for device in CONV_DEVICES])
+    pairs = together[np.triu_indices(len(CONV_DEVICES), 1)]
+    head = ("device", "rows", "MAPE, smallest quarter", "second", "third", "largest quarter")
+    note = (
+        "Convolutions by their operations, five folds. The errors of two devices on the same shape correlate by "
+        f"{pairs.min():.2f} to {pairs.max():.2f} ({len(everywhere)} shapes): what is left belongs to the row and "
+        "not to the device, and none of the row's columns tells of it."
+    )
+    return table(head, lines) + f"\n{note}\n"
+
+
+def beyond(rows: OperatorRows) -> str:
+    lines = []
+    for device in DEVICES:
+        for kind, timed in sorted(timed_on(rows, device).items()):
+            work = KINDS[kind].flops(timed.dims)
+            small = work <= np.median(work)
+            regression = RatioRegressor(kind, timed.peak).fit(timed.dims[small], timed.took_ms[small])
+            asked = timed.dims[~small]
+            found = Judgement.of(regression.predict_interval(asked), timed.took_ms[~small])
+            outside = float((~regression.in_range(asked)).mean())
+            shares = (found.error, found.within_10_percent, found.covered, found.width, outside)
+            lines.append((device, kind, found.rows, *map(percent, shares)))
+            print(*lines[-1], flush=True)
+    head = (
+        "device",
+        "operator",
+        "rows asked",
+        "MAPE",
+        "within 10 %",
+        "in the 90 % interval",
+        "its width",
+        "told apart",
+    )
+    note = "Fitted on the rows up to the median of operations, asked about those above; told apart: `in_range` false."
+    return table(head, lines) + f"\n{note}\n"
+
+
+def alone_ms(kind: str, own: Timed, dims: np.ndarray, seed: int) -> np.ndarray:
+    """What a forest says that has the device's own measurements and nothing else."""
+    described = KINDS[kind]
+    targets = np.log(own.took_ms / described.roofline_ms(own.dims, own.peak))
+    forest = Forest.grown(described.features(own.dims, own.peak), targets, trees=100, fewest=1, seed=seed)
+    return described.roofline_ms(dims, own.peak) * np.exp(forest(described.features(dims, own.peak))[0])
+
+
+def transfer(rows: OperatorRows) -> str:
+    timed = {device: timed_on(rows, device) for device in DEVICES}
+    lines = []
+    for device in LEFT_OUT:
+        for kind, target in sorted(timed[device].items()):
+            sources = [kinds[kind] for name, kinds in timed.items() if name != device and kind in kinds]
+            cells = []
+            # No shape that is asked about was seen, on any device: the shapes of one fold of five are kept apart.
+            every = np.vstack([target.dims, *(source.dims for source in sources)])
+            shapes = KINDS[kind].shapes(every)
+            fitted, _ = next(GroupKFold(5, shuffle=True, random_state=0).split(every, groups=shapes))
+            kept = np.isin(np.arange(len(every)), fitted)
+            ours, theirs = kept[: len(target.dims)], kept[len(target.dims) :]
+            thinned, at = [], 0
+            for source in sources:
+                part = theirs[at : at + len(source.dims)]
+                thinned.append(Timed(source.peak, source.dims[part], source.took_ms[part]))
+                at += len(source.dims)
+            known = Transfer(kind, thinned)
+            asked, took = target.dims[~ours], target.took_ms[~ours]
+            for count in OWN:
+                errors, alone = [], []
+                for draw in range(DRAWS if count else 1):
+                    chosen = np.random.default_rng(draw).choice(np.flatnonzero(ours), count, replace=False)
+                    own = Timed(target.peak, target.dims[chosen], target.took_ms[chosen]) if count else None
+                    errors.append(np.abs(known.predicted_ms(target.peak, own, asked) / took - 1).mean())
+                    if own is not None:
+                        alone.append(np.abs(alone_ms(kind, own, asked, draw) / took - 1).mean())
+                cells.append(
+                    percent(float(np.mean(errors))) + (f" ({percent(float(np.mean(alone)))})" if alone else "")
+                )
+            lines.append((device, kind, len(asked), *cells))
+            print(*lines[-1], flush=True)
+    head = ("left out", "operator", "rows asked", *(f"k = {count}" for count in OWN))
+    note = (
+        f"MAPE by the other devices and k measurements of its own, mean of {DRAWS} draws; in brackets a forest "
+        "that has the k measurements and nothing else. The shapes that are asked about were seen on no device."
+    )
+    return table(head, lines) + f"\n{note}\n"
+
+
+def measured(folder: Path, seconds: float) -> list[Profile]:
+    """The tables of ort-cpu, one thread; those that lie in the folder already are not measured again."""
+    found = []
+    for batch_size in (*FITTED_BATCHES, *ASKED_BATCHES):
+        for model in MODELS:
+            device = open_device("ort-cpu")
+            path = profile_path(folder, model, device.setting(batch_size))
+            if not path.exists():
+                torch.manual_seed(0)
+                limit = seconds + 4 * batch_size
+                save_profile(profile(df.load_model(model), device, batch_size=batch_size, max_seconds=limit), path)
+            found.append(load_profile(path))
+            print(model, batch_size, f"{found[-1].baseline_ms:.2f} ms, {found[-1].conditions.noise}", flush=True)  # type: ignore[union-attr]
+    return found
+
+
+def pieces(folder: Path, seconds: float) -> str:
+    tables = measured(folder, seconds)
+    of_table = {(t.model, t.setting.batch_size): timed_pieces(t, df.load_model(t.model)) for t in tables}
+    lines = []
+    for model in MODELS:
+        others = [name for name in MODELS if name != model]
+        unseen = [p for name in others for batch in FITTED_BATCHES for p in of_table[name, batch]]
+        known = [p for name in MODELS for batch in FITTED_BATCHES for p in of_table[name, batch]]
+        for title, fitted, batches in (
+            ("another family", unseen, FITTED_BATCHES),
+            ("other batches", known, ASKED_BATCHES),
+            ("another family, other batches", unseen, ASKED_BATCHES),
+        ):
+            for batch in batches:
+                lines.append((model, title, batch, *asked_of(tables, of_table, fitted, model, batch)))
+                print(*lines[-1], flush=True)
+    head = ("network", "asked about", "batch", "pieces", "within 10 %", "MAPE", "within 10 % of alone",
+            "in the 90 % interval", "whole networks, mean error", "worst", "uncut")  # fmt: skip
+    note = (
+        "Fitted on the tables of batch 1 and 4: of the three other families, or of all four. Whole networks are those "
+        "that were measured for the network's own table; their error is the sum of predicted pieces against them.\n\n"
+        f"ort-cpu, one thread, {hardware.processor()}."
+    )
+    return table(head, lines) + f"\n{note}\n"
+
+
+def asked_of(
+    tables: Sequence[Profile],
+    of_table: dict[tuple[str, int], list[TimedPiece]],
+    fitted: Sequence[TimedPiece],
+    model: str,
+    batch: int,
+) -> tuple[object, ...]:
+    judges = of_table[model, batch]
+    low, said, high = PiecePredictor.fitted(fitted).bounds([piece.operators for piece in judges], batch)
+    found = next(t for t in tables if (t.model, t.setting.batch_size) == (model, batch))
+    took = np.array([row.in_context_ms for row in found.rows if row.in_context_ms > 0])
+    alone = np.array([piece.in_context_ms for piece in judges])
+    relative = np.abs(said / took - 1)
+    relative_alone = np.abs(said / alone - 1)
+    predicted = predicted_profile(df.load_model(model), found.setting, fitted)
+    whole = [predicted.latency_ms(Choices(a.choices)) / a.measured.latency_ms - 1 for a in found.anchors]
+    uncut = next(error for error, a in zip(whole, found.anchors, strict=True) if not a.choices)
+    errors = (float(np.mean(np.abs(whole))), float(np.max(np.abs(whole))))
+    covered = float(((low <= took) & (took <= high)).mean())
+    shares = (float((relative <= 0.1).mean()), float(relative.mean()), float((relative_alone <= 0.1).mean()), covered)
+    return (len(judges), *map(percent, (*shares, *errors)), f"{uncut:+.1%}")
+
+
+def cost(rows: OperatorRows) -> str:
+    lines = []
+    for device in ("mi100", "t4"):
+        started = time.monotonic()
+        predictor = OperatorPredictor.fitted(rows, device)
+        fit_seconds = time.monotonic() - started
+        names, _ = device_in(rows, device)
+        own = rows.of(names)
+        repeats = -(-100_000 // len(own))
+        asked = OperatorRows(own.columns, (list(own.cells) * repeats)[:100_000], own.origin)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "predictor.json"
+            predictor.save(path)
+            size = path.stat().st_size
+            started = time.monotonic()
+            known = OperatorPredictor.load(path)
+            load_seconds = time.monotonic() - started
+        _ = asked.by_kind
+        started = time.monotonic()
+        known.predict(asked)
+        seconds = time.monotonic() - started
+        lines.append(
+            (device, len(own), f"{fit_seconds:.0f}", f"{size / 1e6:.1f}", f"{load_seconds:.1f}", f"{seconds:.1f}")
+        )
+        print(*lines[-1], flush=True)
+    head = ("device", "rows", "fit, s", "file, MB", "load, s", "predict 100,000 rows, s")
+    return table(head, lines) + f"\nAll kinds of operator; {hardware.processor()}, {torch.get_num_threads()} threads.\n"
+
+
+def ship(rows: OperatorRows) -> None:
+    """A predictor for every device that is described: by its own timings where there are any of a kind, else by those
+    of all others."""
+    timed = {device: timed_on(rows, device) for device in DEVICES}
+    PREDICTORS.mkdir(exist_ok=True)
+    for device in description_names():
+        description = load_description(device)
+        peak = peak_described(description)
+        regressors = {}
+        for kind in KINDS:
+            own = timed.get(device, {}).get(kind)
+            if own is not None:
+                regressor = RatioRegressor(kind, peak, SHIPPED_TREES, max(2, len(own.dims) // SHIPPED_LEAVES))
+                regressors[kind] = regressor.fit(own.dims, own.took_ms, KINDS[kind].shapes(own.dims))
+            else:
+                sources = [kinds[kind] for kinds in timed.values() if kind in kinds]
+                regressors[kind] = Transfer(kind, sources).regressor(peak, None, trees=SHIPPED_TREES, fewest=20)
+        predictor = OperatorPredictor(device, (description.title,), peak, regressors)
+        predictor.save(PREDICTORS / f"{device}.json")
+        judged = {kind: dataclasses.asdict(regressor.judged_) for kind, regressor in regressors.items()}
+        print(device, (PREDICTORS / f"{device}.json").stat().st_size, json.dumps(judged), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument(
+        "--only", choices=("folds", "left", "beyond", "transfer", "pieces", "cost"), nargs="+", default=None
+    )
+    parser.add_argument("--ship", action="store_true", help="fit the small predictors that come with the package")
+    parser.add_argument("--profiles", type=Path, default=Path("predictor-profiles"), help="measured tables, or to be")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each measured table, and four for each image")
+    asked = parser.parse_args()
+    rows = read_rows(asked.rows)
+    if asked.ship:
+        ship(rows)
+        return
+    parts: dict[str, Callable[[], str]] = {
+        "folds": partial(folds, rows),
+        "left": partial(left, rows),
+        "beyond": partial(beyond, rows),
+        "transfer": partial(transfer, rows),
+        "pieces": partial(pieces, asked.profiles, asked.seconds),
+        "cost": partial(cost, rows),
+    }
+    for name, part in parts.items():
+        if asked.only is None or name in asked.only:
+            text = part()
+            (RESULTS / f"predictor_{name}.md").write_text(text)
+            print(text)
+
+
+if __name__ == "__main__":
+    main()

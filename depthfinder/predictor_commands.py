@@ -1,0 +1,153 @@
+"""The commands of the predictor: fit it to timings of operators, ask it, judge it."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from depthfinder.console import Watch, log_to
+
+if TYPE_CHECKING:
+    from latency.predictor.judging import Judgement
+    from latency.predictor.operators import Predictions
+    from latency.predictor.rows import OperatorRows
+
+EPILOG_PREDICTOR: Final = "Example: depthfinder predictor fit --rows rows.csv --device mi100 --out predictor.json"
+
+_RowsOption = Annotated[
+    Path, typer.Option(help="Operators, one a row: op, its dimensions, and latency_ms where it is known (CSV).")
+]
+_DeviceOption = Annotated[
+    str | None, typer.Option(help="Whose rows to take: a described device's name, or a device as the rows name it.")
+]
+_PredictorOption = Annotated[Path | None, typer.Option(help="A predictor's .json file, as `fit` wrote it.")]
+_SeedOption = Annotated[int, typer.Option(help="Decides everything that is drawn at random.", min=0)]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def fit_command(
+    rows: _RowsOption,
+    device: Annotated[
+        str, typer.Option(help="Whose rows to take: a described device's name, or a device as the rows name it.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write the predictor (.json).")],
+    transfer: Annotated[
+        bool,
+        typer.Option("--transfer", help="Learn from other devices' rows: for one with few rows of its own, or none."),
+    ] = False,
+    seed: _SeedOption = 0,
+    as_json: _JsonOption = False,
+) -> None:
+    """Fits a predictor to timings of operators on one device, and judges it on shapes that it was not fitted on.
+
+    With --transfer it is judged by predicting other devices from the rest in the same way.
+    """
+    from depthfinder.tables import predictor_table, show
+    from latency.predictor.operators import OperatorPredictor
+    from latency.predictor.rows import read_rows
+
+    log_to(None)
+    watch = Watch()
+    with watch.signals(), watch.stage("fit"):
+        fit = OperatorPredictor.transferred if transfer else OperatorPredictor.fitted
+        found = fit(read_rows(rows), device, seed=seed, progress=watch)
+        found.save(out)
+    judged = {kind: regressor.judged_ for kind, regressor in found.regressors.items()}
+    if as_json:
+        record = {"device": found.device, "names": found.names, "predictor": str(out)}
+        print(json.dumps(record | {"kinds": {k: dataclasses.asdict(j) for k, j in judged.items()}}, indent=1))
+        return
+    show(predictor_table(found.device, judged))
+    print(f"predictor: {out}")
+    print(f"next: depthfinder predictor predict --predictor {out} --rows FILE.csv --out predicted.csv")
+
+
+def predict_command(
+    predictor: Annotated[Path, typer.Option(help="A predictor's .json file, as `fit` wrote it.")],
+    rows: _RowsOption,
+    out: Annotated[Path, typer.Option(help="Where to write the rows with their predictions behind (.csv).")],
+    as_json: _JsonOption = False,
+) -> None:
+    """Predicts what operators take, each with a 90 % interval and whether it lies in the range of what was fitted."""
+    from latency.predictor.operators import OperatorPredictor
+    from latency.predictor.rows import PREDICTED, read_rows, write_rows
+
+    known = OperatorPredictor.load(predictor)
+    asked = read_rows(rows)
+    found = known.predict(asked)
+    write_rows(out, asked, dict(zip(PREDICTED, _cells(found), strict=True)))
+    without = len(asked) - _known(found)
+    record = {
+        "rows": len(asked),
+        "predicted": _known(found),
+        "in_range": int(found.in_range.sum()),
+        "out": str(out),
+    }
+    if without:
+        kinds = ", ".join(known.regressors)
+        print(
+            f"{without} of {len(asked)} rows have no prediction: they are of another device than {known.device}, or of "
+            f"a kind it was not fitted on (it knows {kinds})",
+            file=sys.stderr,
+        )
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    print(f"{record['predicted']} rows predicted, {record['in_range']} of them in range: {out}")
+
+
+def evaluate_command(
+    rows: _RowsOption,
+    device: _DeviceOption = None,
+    predictor: _PredictorOption = None,
+    seed: _SeedOption = 0,
+    as_json: _JsonOption = False,
+) -> None:
+    """Judges a predictor: a fitted one on rows that are timed, or with --device by five folds of the rows themselves,
+    no shape on both sides."""
+    from depthfinder.tables import judgements_table, show
+    from latency.predictor.rows import read_rows
+
+    log_to(None)
+    if (device is None) == (predictor is None):
+        raise typer.BadParameter("give --predictor to judge one that is fitted, or --device to judge by five folds")
+    table = read_rows(rows)
+    if predictor is not None:
+        name, found = _judged(predictor, table)
+    else:
+        assert device is not None, "one of the two was given"
+        name, found = device, _five_folds(table, device, seed)
+    if as_json:
+        kinds = {kind: dataclasses.asdict(judgement) for kind, judgement in found.items()}
+        print(json.dumps({"device": name, "kinds": kinds}, indent=1))
+        return
+    show(judgements_table(name, found))
+
+
+def _judged(path: Path, table: "OperatorRows") -> "tuple[str, dict[str, Judgement]]":
+    from latency.predictor.judging import judged
+    from latency.predictor.operators import OperatorPredictor
+
+    known = OperatorPredictor.load(path)
+    return known.device, judged(known, table)
+
+
+def _five_folds(table: "OperatorRows", device: str, seed: int) -> "dict[str, Judgement]":
+    from latency.predictor.judging import five_folds
+
+    watch = Watch()
+    with watch.signals(), watch.stage("evaluate"):
+        return five_folds(table, device, seed=seed, progress=watch)
+
+
+def _cells(found: "Predictions") -> list[list[str]]:
+    figures: list[Any] = [found.predicted_ms, found.low_ms, found.high_ms]
+    cells = [["" if value != value else f"{value:.6g}" for value in column.tolist()] for column in figures]
+    return [*cells, ["true" if inside else "false" for inside in found.in_range.tolist()]]
+
+
+def _known(found: "Predictions") -> int:
+    return int((found.predicted_ms == found.predicted_ms).sum())

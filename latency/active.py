@@ -1,0 +1,98 @@
+"""Active profiling: predict the whole table, and measure only what the prediction is least sure of."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from torch import nn
+
+from latency.device import Device
+from latency.modelled import anchored, predicted_profile
+from latency.predictor.blocks import TimedPiece
+from latency.predictor.listen import operators_of
+from latency.study import What, key_of
+from latency.timing import time_interleaved
+from latency.workbench import Workbench
+from profiles.profile import Profile, Row
+from pruner.plan import KEEP, Plan
+from pruner.progress import Progress, silent
+
+_UNCUT: Final = "uncut"
+
+
+def active_profile(
+    model: nn.Module,
+    device: Device[Any],
+    pieces: Sequence[TimedPiece],
+    count: int,
+    *,
+    batch_size: int = 1,
+    max_seconds: float = 60.0,
+    seed: int = 0,
+    model_kwargs: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Profile:
+    """The table of `model` as predicted from `pieces` that were measured on this device, after measuring the `count`
+    rows whose intervals, times the places they stand in, are the widest; and the uncut network, which the table is
+    scaled to. What was measured stands in the table as measured, and is learned from for the rest.
+
+    Raises `ProfileError` when the pieces are too few to judge a prediction by.
+    """
+    started = time.monotonic()
+    setting, kwargs = device.setting(batch_size), dict(model_kwargs or {})
+    first = predicted_profile(model, setting, pieces, seed=seed, model_kwargs=kwargs, progress=progress)
+    bench = Workbench(model, device, batch_size)
+    uncut = bench.network_keys(bench.chain.plan({}))
+    chosen = sorted(first.rows, key=_doubt_ms, reverse=True)[:count]
+    programs = {_UNCUT: bench.network(uncut)}
+    for row in chosen:
+        for plan in _plans_with(bench, row):
+            bench.network_keys(plan)
+        programs[_key(row)] = bench.alone(_key(row))
+    timings = time_interleaved(programs, seconds=max_seconds, seed=seed, progress=progress)
+    alone = {_what(row): timings.measurement(_key(row)) for row in chosen}
+    measured = [
+        TimedPiece(
+            operators_of(bench.module(_key(row)), bench.example(_key(row))),
+            batch_size,
+            alone[_what(row)].latency_ms,
+            bench.chain.model,
+            "measured now",
+        )
+        for row in chosen
+    ]
+    second = predicted_profile(model, setting, [*pieces, *measured], seed=seed, model_kwargs=kwargs, progress=progress)
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            in_context_ms=alone[_what(row)].latency_ms,
+            low_ms=alone[_what(row)].low_ms,
+            high_ms=alone[_what(row)].high_ms,
+            alone=alone[_what(row)],
+            origin="measured",
+        )
+        if _what(row) in alone
+        else row
+        for row in second.rows
+    )
+    found = anchored(dataclasses.replace(second, rows=rows), timings.measurement(_UNCUT))
+    return dataclasses.replace(found, seconds=time.monotonic() - started)
+
+
+def _doubt_ms(row: Row) -> float:
+    return (row.high_ms - row.low_ms) * row.blocks
+
+
+def _what(row: Row) -> What:
+    return row.signature, row.choice
+
+
+def _key(row: Row) -> str:
+    return key_of([_what(row)])
+
+
+def _plans_with(bench: Workbench, row: Row) -> list[Plan]:
+    """A plan whose network runs through that piece; none for what stands outside the blocks, which is in every one."""
+    places = [block.name for block in bench.chain.blocks if block.signature == row.signature]
+    return [bench.chain.plan({places[0]: row.choice})] if places and row.choice != KEEP else []

@@ -1,0 +1,1 @@
+"""Latencies that were never measured: regressions of measured / roofline over operators, and over blocks of them."""

@@ -1,0 +1,181 @@
+"""The kinds of operator that a predictor knows: their dimensions, their work, and what a regression is told of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from latency.roofline import BEYOND_BELIEF, Peak
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+FLOAT_BYTES: Final = 4
+_TILES: Final = (16, 32, 64, 128, 256)
+_ROW_TILES: Final = (32, 64, 128, 256, 512, 1024, 2048)
+_MOST_TWOS: Final = 14  # a stride of 2^14 floats is as bad for a cache or a memory channel as it gets
+
+
+@dataclass(frozen=True)
+class OperatorKind:
+    """A kind of operator. `dims` are the columns that describe one; `flops`, `traffic_bytes` (fp32) and `tiling` take
+    rows of them (N, D), the first two to (N,), the last to (N, F)."""
+
+    name: str
+    dims: tuple[str, ...]
+    flops: Callable[[Array], Array]
+    traffic_bytes: Callable[[Array], Array]
+    tiling: Callable[[Array], Array]
+    # How many times the roofline it takes at the least: algorithms that multiply less than the textbook's take less.
+    least: float = 1.0
+    own_shape: int | None = None  # how many of the dimensions, the first ones, make the shape; all if None
+
+    def shapes(self, dims: Array) -> Array:
+        """(N, D) -> (N,): a number for each distinct shape."""
+        numbers = np.unique(dims[:, : self.own_shape], axis=0, return_inverse=True)[1]
+        return numbers.ravel().astype(np.float64)
+
+    def roofline_ms(self, dims: Array, peak: Peak) -> Array:
+        """(N, D) -> (N,): max(operations / peak, bytes / bandwidth)"""
+        floor_ms: Array = np.maximum(self.flops(dims) / peak.flops_per_ms, self.traffic_bytes(dims) / peak.bytes_per_ms)
+        return floor_ms
+
+    def reach(self, dims: Array) -> Array:
+        """(N, D) -> (N, R): the logarithms of what says how far from the rows it was fitted on a regression is asked:
+        the work, then each dimension."""
+        return np.log2(1 + np.column_stack([self.flops(dims), self.traffic_bytes(dims), dims]))
+
+    def features(self, dims: Array, peak: Peak) -> Array:
+        """(N, D) -> (N, F): dimensions, work and arithmetic intensity on logarithmic scales, and how the dimensions
+        fall on tiles and powers of two."""
+        flops, traffic = self.flops(dims), self.traffic_bytes(dims)
+        return np.column_stack([
+            dims,
+            np.log2(np.maximum(dims, 0.5)),
+            np.log2(flops),
+            np.log2(traffic),
+            np.log2(flops / traffic),
+            np.log2(self.roofline_ms(dims, peak)),
+            self.tiling(dims),
+        ])  # fmt: skip
+
+
+def twos(dim: Array) -> Array:
+    """How often each number (N,) can be halved."""
+    whole = np.rint(dim).astype(np.int64)
+    halves: Array = ((whole[:, None] % (1 << np.arange(1, _MOST_TWOS + 1))) == 0).sum(axis=1).astype(np.float64)
+    return halves
+
+
+def fill(dim: Array, tile: int) -> Array:
+    """The share of its tiles that a dimension (N,) fills: 1 where it is a multiple of the tile (tile quantization)."""
+    filled: Array = dim / (np.ceil(dim / tile) * tile)
+    return filled
+
+
+def _product_flops(dims: Array) -> Array:
+    flops: Array = 2 * dims.prod(axis=1)
+    return flops
+
+
+def _product_tiling(dims: Array) -> Array:
+    """Libraries choose their code by the sizes of the matrices, by which dimension is the smallest, and by the nearest
+    of the shapes that they were tuned on: in doublings, or in plain numbers."""
+    b, m, n, k = dims.T
+    logs = np.log2(dims)
+    matrices = [logs[:, i] + logs[:, j] for i, j in ((0, 1), (1, 2), (1, 3), (2, 3))]
+    matrices += [logs[:, 0] + logs[:, 1] + logs[:, j] for j in (2, 3)]
+    ratios = [logs[:, i] - logs[:, j] for i, j in ((1, 2), (1, 3), (2, 3))]
+    ordered = np.sort(logs[:, 1:], axis=1)
+    distances = [m + n, m - n, m + k, m - k, n + k, n - k, m + n + k, m + n - k, m - n + k, n + k - m]
+    fills = [fill(dim, tile) for dim in (m, n, k) for tile in _TILES]
+    return np.column_stack([*matrices, *ratios, ordered, *distances, *(twos(dim) for dim in (b, m, n, k)), *fills])
+
+
+def _conv_pixels(dims: Array) -> Array:
+    """(N, D) -> (N,): output pixels of one image."""
+    _, _, _, kernel, size, stride, padding, _ = dims.T
+    pixels: Array = (np.floor((size + 2 * padding - kernel) / stride) + 1) ** 2
+    return pixels
+
+
+def _conv_flops(dims: Array) -> Array:
+    b, c_in, c_out, kernel, _, _, _, groups = dims.T
+    flops: Array = 2 * b * _conv_pixels(dims) * c_out * (c_in / groups) * kernel**2
+    return flops
+
+
+def _conv_bytes(dims: Array) -> Array:
+    b, c_in, c_out, kernel, size, _, _, groups = dims.T
+    numbers: Array = b * c_in * size**2 + b * c_out * _conv_pixels(dims) + c_out * (c_in / groups) * kernel**2
+    return FLOAT_BYTES * numbers
+
+
+def _conv_tiling(dims: Array) -> Array:
+    b, c_in, c_out, _, size, _, _, groups = dims.T
+    pixels = b * _conv_pixels(dims)
+    logs = [pixels, c_in * c_out / groups, pixels * c_in, pixels * c_out, c_in / c_out, groups]
+    fills = [fill(dim, tile) for dim in (c_in, c_out) for tile in (8, *_TILES[:-1])]
+    fills += [fill(size, tile) for tile in (2, 4, 6, 8, 14, 16, 32)] + [fill(pixels, tile) for tile in (64, 128, 256)]
+    return np.column_stack([*map(np.log2, logs), *(twos(dim) for dim in (b, c_in, c_out, size)), *fills])
+
+
+def _rows_tiling(dims: Array) -> Array:
+    b, h = dims[:, 0], dims[:, 1]
+    return np.column_stack([np.log2(b * h), twos(b), twos(h), twos(b * h), *(fill(h, tile) for tile in _ROW_TILES)])
+
+
+def _rows_kind(name: str, flops_each: int) -> OperatorKind:
+    return OperatorKind(
+        name,
+        ("b", "h"),
+        flops=lambda dims: flops_each * dims[:, 0] * dims[:, 1],
+        traffic_bytes=lambda dims: 2.0 * FLOAT_BYTES * dims[:, 0] * dims[:, 1],
+        tiling=_rows_tiling,
+    )
+
+
+KINDS: Final[Mapping[str, OperatorKind]] = {
+    kind.name: kind
+    for kind in (
+        OperatorKind(
+            "linear",
+            ("b", "m", "n", "k"),
+            _product_flops,
+            # [b, m, k] x [k, n]: one matrix of weights for the whole batch
+            lambda dims: FLOAT_BYTES * (dims[:, 0] * dims[:, 1] * (dims[:, 2] + dims[:, 3]) + dims[:, 2] * dims[:, 3]),
+            _product_tiling,
+        ),
+        OperatorKind(
+            "bmm",
+            ("b", "m", "n", "k"),
+            _product_flops,
+            lambda dims: (
+                FLOAT_BYTES * dims[:, 0] * (dims[:, 1] * dims[:, 3] + dims[:, 3] * dims[:, 2] + dims[:, 1] * dims[:, 2])
+            ),
+            _product_tiling,
+        ),
+        OperatorKind(
+            "conv",
+            ("b", "c_in", "c_out", "kernel", "size", "stride", "padding", "groups"),
+            _conv_flops,
+            _conv_bytes,
+            _conv_tiling,
+            least=1 / BEYOND_BELIEF,
+        ),
+        _rows_kind("softmax", 5),
+        _rows_kind("ln", 8),
+        OperatorKind(
+            "elementwise",
+            # over [b, h]; how many tensors are read and written, and whether each number takes more than an addition
+            ("b", "h", "tensors", "costly"),
+            lambda dims: dims[:, 0] * dims[:, 1] * (1 + 7 * dims[:, 3]),
+            lambda dims: FLOAT_BYTES * dims[:, 0] * dims[:, 1] * dims[:, 2],
+            _rows_tiling,
+            own_shape=2,
+        ),
+    )
+}
+
+ELEMENTWISE: Final[Mapping[str, Sequence[int]]] = {"add": (3, 0), "mul": (3, 0), "relu": (2, 0), "gelu": (2, 1)}
+"""Operators of the kind `elementwise`: the tensors that each reads and writes, and whether it is costly."""

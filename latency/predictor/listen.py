@@ -1,0 +1,84 @@
+"""The operators that a module runs, as a predictor wants them: listened to while it runs once, whatever its code."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# Views and bookkeeping: no number is computed or moved.
+_NO_WORK: Final = {
+    "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "select", "slice", "split",
+    "unbind", "detach", "alias", "as_strided", "empty", "chunk", "split_with_sizes",
+}  # fmt: skip
+_COSTLY: Final = {"gelu", "exp", "tanh", "sigmoid", "silu", "erf", "hardswish", "mish", "softplus", "elu"}
+_ROW_BY_ROW: Final = {"native_layer_norm", "native_group_norm", "native_batch_norm", "mean"}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: its kind, and the dimensions that the kind has (`latency.predictor.kinds`)."""
+
+    kind: str
+    dims: tuple[float, ...]
+
+
+def operators_of(module: nn.Module, example: Tensor) -> tuple[Operator, ...]:
+    """The operators that `module` runs on an input like `example`: attention as products and a softmax."""
+    plain = copy.deepcopy(module).eval()
+    for part in plain.modules():
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = False  # type: ignore[assignment]
+    with _Listener() as listener, torch.no_grad():
+        plain(example)
+    return tuple(listener.operators)
+
+
+class _Listener(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: list[Operator] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name not in _NO_WORK:
+            self.operators.append(_operator(name, args, result))
+        return result
+
+
+def _operator(name: str, args: tuple[Any, ...], result: Any) -> Operator:
+    if name in ("addmm", "mm"):
+        left, right = args[1:3] if name == "addmm" else args[:2]
+        return Operator("linear", (1.0, left.shape[0], right.shape[1], left.shape[1]))
+    if name in ("bmm", "baddbmm"):
+        left, right = args[:2] if name == "bmm" else args[1:3]
+        return Operator("bmm", (left.shape[0], left.shape[1], right.shape[2], left.shape[2]))
+    if name == "convolution":
+        return _convolution(*args[:5], groups=args[8])
+    if name == "_softmax":
+        return Operator("softmax", (args[0].numel() / args[0].shape[args[1]], args[0].shape[args[1]]))
+    output = result[0] if isinstance(result, (tuple, list)) else result
+    if name in _ROW_BY_ROW:
+        width = math.prod(args[1]) if name == "native_layer_norm" else args[0].shape[-1]
+        return Operator("ln", (args[0].numel() / width, width))
+    whole = [one for one in (*args, output) if isinstance(one, Tensor) and one.numel() == output.numel()]
+    width = output.shape[-1] if output.dim() else 1
+    costly = float(name.rstrip("_") in _COSTLY)
+    return Operator("elementwise", (output.numel() / width, width, max(2.0, len(whole)), costly))
+
+
+def _convolution(
+    image: Tensor, weight: Tensor, _bias: Tensor | None, stride: Sequence[int], padding: Sequence[int], *, groups: int
+) -> Operator:
+    """Of what is not square the square of equal area."""
+    kernel = math.sqrt(math.prod(weight.shape[2:]))
+    size = math.sqrt(math.prod(image.shape[2:]))
+    sides = (kernel, size, float(stride[0]), float(padding[0]))
+    return Operator("conv", (image.shape[0], image.shape[1], weight.shape[0], *sides, groups))

@@ -1,0 +1,18 @@
+"""Gaussian processes, as scikit-learn fits them."""
+
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Kernel
+
+from latency.predictor.kinds import Array
+
+
+def process(kernel: Kernel, examples: Array, targets: Array, seed: int) -> GaussianProcessRegressor:
+    """Of examples (N, F) and targets (N,), with the kernel's parameters of the greatest marginal likelihood within
+    their bounds (Rasmussen and Williams, 2006, chapter 5)."""
+    with warnings.catch_warnings():
+        # A parameter may well end at its bound: a length scale does for a feature that tells nothing.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianProcessRegressor(kernel, random_state=seed).fit(examples, targets)

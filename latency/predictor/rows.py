@@ -1,0 +1,129 @@
+"""Operators and their timings as a table on disk: one row each, in the columns that published timings come in."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from latency.predictor.kinds import ELEMENTWISE, KINDS, Array
+from profiles.files import write_whole
+
+LATENCY: Final = "latency_ms"
+PREDICTED: Final = ("predicted_ms", "low_ms", "high_ms", "in_range")
+_ABSENT: Final = {"b": 1.0, "kernel": 3.0, "stride": 1.0, "padding": 1.0, "groups": 1.0}
+_MAY_BE_ZERO: Final = {"padding"}
+
+
+class RowsError(ValueError):
+    """A table of operators that cannot be read."""
+
+
+@dataclass(frozen=True)
+class OperatorRows:
+    """Rows of operators, as they stood in the file: each a mapping from column to text."""
+
+    columns: tuple[str, ...]
+    cells: Sequence[Mapping[str, str]]
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """Of each row, the device's name as it was given; empty where there is none."""
+        return tuple(row.get("device") or "" for row in self.cells)
+
+    @cached_property
+    def by_kind(self) -> dict[str, tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Array]]:
+        """Kind -> the numbers of its rows (N,) and their dimensions (N, D).
+
+        Raises `RowsError` for an operator that is not known and for a dimension that is none.
+        """
+        found: dict[str, tuple[list[int], list[list[float]]]] = {}
+        for number, row in enumerate(self.cells):
+            operator = row.get("op") or ""
+            kind = "elementwise" if operator in ELEMENTWISE else operator
+            if kind not in KINDS or (kind == "elementwise") != (operator in ELEMENTWISE):
+                known = sorted({*KINDS, *ELEMENTWISE} - {"elementwise"})
+                raise RowsError(f"{self._place(number)}: no operator {operator!r}; there are: {', '.join(known)}")
+            given = dict(zip(("tensors", "costly"), ELEMENTWISE.get(operator, ()), strict=False))
+            numbers, dims = found.setdefault(kind, ([], []))
+            numbers.append(number)
+            dims.append([float(given[d]) if d in given else self._dimension(number, d) for d in KINDS[kind].dims])
+        return {kind: (np.array(numbers), np.array(dims)) for kind, (numbers, dims) in found.items()}
+
+    @cached_property
+    def latency_ms(self) -> Array:
+        """(N,). Raises `RowsError` for a row without a latency, and for one that is none."""
+        return np.array([self._latency(number) for number in range(len(self))])
+
+    def of(self, device: Sequence[str]) -> "OperatorRows":
+        """The rows of a device, by any of its names."""
+        chosen = [row for row, name in zip(self.cells, self.devices, strict=True) if name in device]
+        return OperatorRows(self.columns, chosen, self.origin)
+
+    def _place(self, number: int) -> str:
+        return f"{self.origin}, row {number + 1}"
+
+    def _dimension(self, number: int, name: str) -> float:
+        text = self.cells[number].get(name) or ""
+        if not text and name in _ABSENT:
+            return _ABSENT[name]
+        value = _number(text)
+        if value is None or value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+            operator = self.cells[number]["op"]
+            raise RowsError(f"{self._place(number)}: {name} of a {operator} is {text!r}, which is no dimension")
+        return value
+
+    def _latency(self, number: int) -> float:
+        text = self.cells[number].get(LATENCY) or ""
+        value = _number(text)
+        if value is None or value <= 0:
+            raise RowsError(f"{self._place(number)}: {LATENCY} is {text!r}, which is no latency")
+        return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_rows(path: Path) -> OperatorRows:
+    """The rows of a CSV file. Raises `RowsError` for what is no table of operators, `FileNotFoundError` for no file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        cells = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RowsError(f"{path} is no CSV file ({error})") from error
+    columns = tuple(reader.fieldnames or ())
+    if "op" not in columns:
+        raise RowsError(f"{path} has no column op: it takes columns like device,op,latency_ms,b,h,m,n,k")
+    if not cells:
+        raise RowsError(f"{path} holds no row")
+    ragged = next((number for number, row in enumerate(cells) if None in row or None in row.values()), None)
+    if ragged is not None:
+        raise RowsError(f"{path}, row {ragged + 1} has not as many cells as the header")
+    return OperatorRows(columns, cells, str(path))
+
+
+def write_rows(path: Path, rows: OperatorRows, more: Mapping[str, Sequence[str]]) -> None:
+    """The rows as they were, with more columns behind."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    kept = [column for column in rows.columns if column not in more]
+    writer.writerow([*kept, *more])
+    for number, row in enumerate(rows.cells):
+        writer.writerow([*(row[column] for column in kept), *(cells[number] for cells in more.values())])
+    write_whole(path, text.getvalue())

@@ -1,0 +1,139 @@
+"""A predictor for a device of which little or nothing was measured, from timings of others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.linear_model import BayesianRidge
+
+from latency.predictor.forest import Forest
+from latency.predictor.kinds import KINDS, Array
+from latency.predictor.process import process
+from latency.predictor.regressor import Expected, RatioRegressor
+from latency.roofline import Peak
+
+_MOST_ROWS: Final = 1_500  # of each device: more teach little about another
+_MOST_SHAPES: Final = 3_000
+_TREES, _OWN_TREES = 60, 30
+_LEAF, _OWN_LEAF = 3, 2
+_JUDGES: Final = 3
+_JUDGED_ROWS: Final = 500
+FEWEST_OWN: Final = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """Operators of one kind on one device: its peak rates, dimensions (N, D) and ms (N,)."""
+
+    peak: Peak
+    dims: Array
+    took_ms: Array
+
+    def drawn(self, count: int, seed: int) -> "Timed":
+        """As many of the rows, or all, drawn at random."""
+        chosen = np.random.default_rng(seed).permutation(len(self.dims))[:count]
+        return Timed(self.peak, self.dims[chosen], self.took_ms[chosen])
+
+
+class Transfer:
+    """What devices have in common in how they run one kind of operator, and how one of them differs.
+
+    A forest learns log(measured / expected) of all devices together, each seen relative to its own peak rates, so that
+    another device needs only its description. Where there are measurements of its own, the device is taken for that
+    and a mixture of the others, each with a forest of its own, by Bayesian ridge regression (MacKay, 1992); what is
+    left goes to a Gaussian process over the dimensions (Rasmussen and Williams, 2006).
+    """
+
+    def __init__(self, kind: str, sources: Sequence[Timed], seed: int = 0) -> None:
+        self._kind = KINDS[kind]
+        self._seed = seed
+        self._sources = sources
+        thinned = [source.drawn(_MOST_ROWS, seed) for source in sources]
+        examples = [self._kind.features(source.dims, source.peak) for source in thinned]
+        self._each = [
+            Expected.fitted(self._floor_ms(source.peak, source.dims), source.took_ms, self._kind.least)
+            for source in thinned
+        ]
+        self._usual = Expected(
+            float(np.median([expected.overhead_ms for expected in self._each])),
+            float(np.median([expected.times for expected in self._each])),
+        )
+        targets = [
+            np.log(source.took_ms / expected(self._floor_ms(source.peak, source.dims)))
+            for source, expected in zip(thinned, self._each, strict=True)
+        ]
+        self._together = Forest.grown(
+            np.vstack(examples), np.concatenate(targets), trees=_TREES, fewest=_LEAF, seed=seed
+        )
+        self._forests = [
+            Forest.grown(example, target, trees=_OWN_TREES, fewest=_OWN_LEAF, seed=seed)
+            for example, target in zip(examples, targets, strict=True)
+        ]
+
+    def predicted_ms(self, peak: Peak, own: Timed | None, dims: Array) -> Array:
+        """(N, D) -> (N,) ms on a device of these peak rates, by its `own` measurements if there are any."""
+        centre, apart = self._views(peak, dims)
+        if own is not None:
+            own_centre, own_apart = self._views(peak, own.dims)
+            errors = np.log(own.took_ms) - own_centre
+            mixture = BayesianRidge().fit(own_apart, errors)
+            rest = process(
+                ConstantKernel(0.05, (1e-3, 1.0)) * Matern(np.full(dims.shape[1] + 1, 4.0), (0.5, 100.0), nu=1.5)
+                + ConstantKernel(0.1, (1e-3, 1.0))
+                + WhiteKernel(0.01, (1e-4, 0.3)),
+                self._place(own.dims),
+                errors - mixture.predict(own_apart),
+                self._seed,
+            )
+            centre = centre + mixture.predict(apart) + rest.predict(self._place(dims))
+        said_ms: Array = np.exp(centre)
+        return said_ms
+
+    def regressor(
+        self, peak: Peak, own: Timed | None, *, trees: int = 100, fewest: int | None = None
+    ) -> RatioRegressor:
+        """The same as a regression that can be stored, fitted on what is predicted for the shapes that the others have.
+
+        Its interval is as wide as the errors that come of predicting some of the others by the rest in the same way.
+        """
+        shapes = np.unique(np.vstack([source.dims for source in self._sources]), axis=0)
+        dims = np.random.default_rng(self._seed).permutation(shapes)[:_MOST_SHAPES]
+        said_ms = self.predicted_ms(peak, own, dims)
+        if own is not None:
+            dims, said_ms = np.vstack([dims, own.dims]), np.concatenate([said_ms, own.took_ms])
+        regressor = RatioRegressor(self._kind.name, peak, trees, fewest, self._seed).fit(dims, said_ms)
+        regressor.judge_by(self._errors(0 if own is None else len(own.dims)))
+        return regressor
+
+    def _errors(self, count: int) -> Array:
+        """log(measured / predicted) of some of the sources, each by the others and so many of its own rows."""
+        found = []
+        order = np.random.default_rng(self._seed).permutation(len(self._sources))
+        for left_out in order[:_JUDGES] if len(order) > 1 else ():
+            target = self._sources[left_out].drawn(count + _JUDGED_ROWS, self._seed)
+            others = [source for number, source in enumerate(self._sources) if number != left_out]
+            own = Timed(target.peak, target.dims[:count], target.took_ms[:count]) if count else None
+            said_ms = Transfer(self._kind.name, others, self._seed).predicted_ms(target.peak, own, target.dims[count:])
+            found.append(np.log(target.took_ms[count:] / said_ms))
+        if not found:
+            raise ValueError(f"{self._kind.name} was timed on one other device alone: nothing judges a transfer")
+        return np.concatenate(found)
+
+    def _views(self, peak: Peak, dims: Array) -> tuple[Array, Array]:
+        """(N, D) -> log ms as all sources together see it (N,), and how far off each source alone sees it (N, S)."""
+        examples, floor_ms = self._kind.features(dims, peak), self._floor_ms(peak, dims)
+        centre = self._together(examples)[0] + np.log(self._usual(floor_ms))
+        each = [
+            forest(examples)[0] + np.log(expected(floor_ms))
+            for forest, expected in zip(self._forests, self._each, strict=True)
+        ]
+        return centre, np.column_stack(each) - centre[:, None]
+
+    def _floor_ms(self, peak: Peak, dims: Array) -> Array:
+        return self._kind.roofline_ms(dims, peak)
+
+    def _place(self, dims: Array) -> Array:
+        """(N, D) -> (N, D + 1): where a shape lies, in doublings."""
+        return np.column_stack([np.log2(np.maximum(dims, 0.5)), np.log2(self._kind.flops(dims))])
