@@ -69,7 +69,7 @@ def _summary(profile: Profile) -> str:
         counted = sum(row.origin != "modelled" for row in profile.rows)
         return (
             f"{profile.model}: {baseline.latency_ms:.3f} ms measured, {outside}; {counted} of {len(profile.rows)} rows "
-            f"measured, the others modelled to {profile.relative_error:.0%}, in {profile.seconds:.0f} s"
+            f"measured, the others modelled (within {profile.relative_error:.0%}), in {profile.seconds:.0f} s"
         )
     places = sum(row.blocks for row in profile.rows)
     return (

@@ -35,7 +35,6 @@ def profile(
     *,
     batch_size: int = 1,
     max_seconds: float = 60.0,
-    held_out: int = _HELD_OUT_NETWORKS,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
@@ -51,7 +50,7 @@ def profile(
     watch = _Stopwatch(max_seconds)
     progress(0, 1, "compiling")
     bench = Workbench(model, device, batch_size)
-    designed = designed_plans(bench.chain, _FITTED_NETWORKS, held_out, seed)
+    designed = designed_plans(bench.chain, _FITTED_NETWORKS, _HELD_OUT_NETWORKS, seed)
     compile_pieces(bench, designed)
     alone = time_alone(bench, seconds=_SHARE_ALONE * watch.left, seed=seed, progress=progress)
     affordable = _affordable(bench, designed, alone, watch.left)

@@ -14,6 +14,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from latency.predictor.kinds import Array
 
 _LEAF: Final = 255
+_MOST_BYTES: Final = 1 << 28  # of one array, unpacked
 _STRIDE: Final = 4  # steps between two looks at who has arrived
 
 
@@ -121,10 +122,14 @@ class Forest:
         """Raises `ValueError` for what is no forest."""
         split = np.frombuffer(_unpacked(record["split"]), dtype=np.uint8)
         number = np.frombuffer(_unpacked(record["number"]), dtype="<f4").astype(np.float32)
-        leaves = int((split == _LEAF).sum())
-        if len(split) != len(number) or not np.isfinite(number).all() or not 0 < leaves < len(split) + 1:
+        if len(split) != len(number) or not np.isfinite(number).all() or not _ends_with_a_tree(split):
             raise ValueError("its trees are not whole")
         return cls(split, number)
+
+    @property
+    def features(self) -> int:
+        """How many features an example needs to have at the least."""
+        return int(self._feature.max()) + 1
 
 
 def _numbers(tree: Any) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -140,12 +145,23 @@ def _numbers(tree: Any) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return numbers
 
 
+def _ends_with_a_tree(split: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> bool:
+    """Whether the last node is the last of its tree: an inner node opens a place more than it fills, a leaf one less,
+    and every tree that ends takes the balance to where it never was."""
+    balance = np.cumsum(np.where(split == _LEAF, -1, 1))
+    return len(balance) > 0 and bool(balance[-1] < min(0, balance[:-1].min(initial=0)))
+
+
 def _packed(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(zlib.compress(array.tobytes(), 6)).decode()
 
 
 def _unpacked(text: str) -> bytes:
+    unpacker = zlib.decompressobj()
     try:
-        return zlib.decompress(base64.b64decode(text, validate=True))
+        unpacked = unpacker.decompress(base64.b64decode(text, validate=True), _MOST_BYTES)
     except zlib.error as error:
         raise ValueError(f"its trees are damaged ({error})") from error
+    if not unpacker.eof:
+        raise ValueError(f"its trees are cut short, or larger than {_MOST_BYTES} bytes")
+    return unpacked

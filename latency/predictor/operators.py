@@ -93,7 +93,7 @@ class OperatorPredictor:
         Raises `PredictorError` for a device that is not described and when fewer than two others were timed,
         `RowsError` for rows that cannot be read.
         """
-        found = next((d for d in _described() if device in (d.name, d.title)), None)
+        found = _description_of(device)
         if found is None:
             raise PredictorError(f"{device} is not described; there are: {', '.join(description_names())}")
         peak = peak_described(found)
@@ -144,7 +144,7 @@ class OperatorPredictor:
         if not path.is_file():
             raise FileNotFoundError(f"there is no predictor {path}")
         try:
-            record = json.loads(path.read_text(encoding="utf-8-sig"))
+            record = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
         except ValueError as error:
             raise PredictorError(f"{path} is not a whole predictor ({error}); fit it again") from error
         if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
@@ -171,8 +171,11 @@ class OperatorPredictor:
         return cls(body["device"], tuple(body["names"]), peak, regressors, body["created"])
 
 
-def _described() -> list[Description]:
-    return [load_description(name) for name in description_names()]
+def _description_of(device: str) -> Description | None:
+    """By its own name, or by one that it fits: mi100, MI100, AMD Instinct MI100."""
+    described = [load_description(name) for name in description_names()]
+    named = (d for d in described if device in (d.name, d.title))
+    return next(named, None) or next((d for d in described if fits(d, device)), None)
 
 
 def _together(peak: Peak, parts: Sequence[Timed]) -> Timed | None:
@@ -196,13 +199,11 @@ def device_in(rows: OperatorRows, device: str) -> tuple[tuple[str, ...], Peak]:
     rows that name no device at all, it is all. Raises `PredictorError` when none are.
     """
     there = sorted(set(rows.devices))
-    described = _described()
-    found = next((d for d in described if device in (d.name, d.title)), None)
+    found = _description_of(device)
     if there == [""]:
         names = [""]
     elif device in there:
         names = [device]
-        found = found or next((d for d in described if fits(d, device)), None)
     else:
         names = [name for name in there if found is not None and fits(found, name)]
     if not names:
@@ -232,6 +233,10 @@ def peak_seen(rows: OperatorRows) -> Peak:
         rates = np.vstack([rates, (work / rows.latency_ms[numbers, None]).max(axis=0)])
     flops_per_ms, bytes_per_ms = rates.max(axis=0)
     return Peak(float(flops_per_ms), float(bytes_per_ms))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no figure")
 
 
 def _digest(body: Mapping[str, Any]) -> str:

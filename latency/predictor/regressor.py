@@ -232,6 +232,8 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         found.growth_ = float(record["growth"])
         found.nearest_, found.farthest_ = np.array(record["nearest"]), np.array(record["farthest"])
         found.forest_ = Forest.from_record(record["forest"])
+        if found.forest_.features > KINDS[kind].features(np.ones((1, found.n_features_in_)), peak).shape[1]:
+            raise ValueError(f"its trees ask about features that a {kind} does not have")
         return found
 
 

@@ -139,6 +139,42 @@ def test_a_forest_is_scikit_learns_to_the_last_bit(seed: int, fewest: int, featu
     assert (read(asked)[1] == spread).all()
 
 
+def packed(split: list[int], numbers: list[float]) -> dict[str, str]:
+    return Forest(np.array(split, dtype=np.uint8), np.array(numbers, dtype=np.float32)).to_record()
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        (packed([], []), "not whole"),
+        (packed([0], [1.0]), "not whole"),
+        (packed([0, 255], [1.0, 2.0]), "not whole"),
+        (packed([255, 0], [1.0, 2.0]), "not whole"),
+        (packed([255, 255, 3, 255], [1.0, 2.0, 0.5, 1.0]), "not whole"),
+        (packed([255], [np.nan]), "not whole"),
+        (packed([255], [1.0, 2.0]), "not whole"),
+        ({"split": "AAAA", "number": "AAAA"}, "damaged"),
+        ({"split": packed([255], [1.0])["split"][:8], "number": ""}, "cut short"),
+        ({"split": "?", "number": ""}, "base64|Only"),
+    ],
+)
+def test_trees_that_are_not_whole_are_refused(record: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Forest.from_record(record)
+
+
+def test_what_unpacks_to_more_than_a_forest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latency.predictor.forest._MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="larger than 1000 bytes"):
+        Forest.from_record(packed([255] * 100_000, [1.0] * 100_000))
+
+
+def test_trees_that_ask_about_what_an_operator_has_not_are_refused(fitted: RatioRegressor) -> None:
+    record = fitted.to_record() | {"forest": packed([200, 255, 255], [0.5, 1.0, 2.0])}
+    with pytest.raises(ValueError, match="features that a linear does not have"):
+        RatioRegressor.from_record("linear", PEAK, record)
+
+
 def test_a_predictor_read_elsewhere_says_the_same_without_scikit_learns_trees(tmp_path: Path) -> None:
     dims = products(120, 6)
     predictor = OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", trees=20)
@@ -184,7 +220,7 @@ def test_a_device_goes_by_its_name_its_title_or_what_the_rows_call_it() -> None:
     a100 = Peak(19.5e9, 1555e6)
     assert device_in(both, "a100")[0] == ("NVIDIA A100-PCIE-40GB",)
     assert device_in(both, "a100")[1].flops_per_ms == a100.flops_per_ms
-    assert device_in(both, "NVIDIA A100-PCIE-40GB") == device_in(both, "a100")
+    assert device_in(both, "NVIDIA A100-PCIE-40GB") == device_in(both, "A100") == device_in(both, "a100")
     names, seen = device_in(both, "Home-made")
     assert names == ("Home-made",)
     assert seen.flops_per_ms == pytest.approx((KINDS["linear"].flops(dims) / took_ms(dims)).max())
@@ -199,6 +235,7 @@ def test_a_device_goes_by_its_name_its_title_or_what_the_rows_call_it() -> None:
         (lambda text: text.replace('"version": 1', '"version": 2'), "is of version 2; this program reads version 1"),
         (lambda text: text.replace('"trees": 10', '"trees": 11'), "was altered after it was made"),
         (lambda text: "[]", "is not a predictor"),
+        (lambda text: text.replace('"trees": 10', '"trees": NaN'), "NaN is no figure"),
         (lambda text: "", "is not a whole predictor"),
     ],
 )
