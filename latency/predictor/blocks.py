@@ -155,11 +155,13 @@ def _costs(counts: Array, took_ms: Array) -> Array:
 @dataclass(frozen=True, eq=False)
 class PiecePredictor:
     """A regression with intervals: nine in ten of the pieces of networks that it did not see, and of the same networks
-    in other settings, lay within `low` and `high` times its spread."""
+    in other settings, lay within `low` and `high` times its spread; and nine in ten of the sums of a network's pieces
+    within `whole` times the sum's."""
 
     regressor: PieceRegressor
     low: float
     high: float
+    whole: float
     error: float
     pieces: int
 
@@ -168,7 +170,7 @@ class PiecePredictor:
         """Raises `ValueError` for fewer than 4 pieces, and for those of less than two groups, which cannot judge."""
         examples = np.array([terms(piece.operators, piece.batch_size) for piece in pieces])
         took_ms = np.array([piece.in_context_ms for piece in pieces])
-        scores, errors = [], []
+        scores, errors, sums = [], [], []
         for name in ("network", "group"):
             labels = np.array([getattr(piece, name) for piece in pieces])
             for label in Counter(labels.tolist()) if len(set(labels)) > 1 else ():
@@ -177,6 +179,7 @@ class PiecePredictor:
                 said_ms, spread = fitted.predict_spread(examples[judges])
                 scores.append(np.log(took_ms[judges] / said_ms) / spread)
                 errors.append(np.abs(said_ms / took_ms[judges] - 1))
+                sums.append(np.log(took_ms[judges].sum() / said_ms.sum()) / fitted.spread_of_sum(examples[judges]))
         if not scores:
             raise ValueError(
                 f"it takes tables of two networks, or of one at two sizes, to judge a prediction, and there are "
@@ -184,9 +187,10 @@ class PiecePredictor:
             )
         tail = (1 - COVERAGE) / 2
         low, high = np.quantile(np.concatenate(scores), [tail, 1 - tail])
+        whole = float(np.quantile(np.abs(sums), COVERAGE, method="higher"))
         error = float(np.mean(np.concatenate(errors)))
         regressor = PieceRegressor().fit(examples, took_ms)
-        return cls(regressor, min(float(low), -_TINY), max(float(high), _TINY), error, len(pieces))
+        return cls(regressor, min(float(low), -_TINY), max(float(high), _TINY), whole, error, len(pieces))
 
     def bounds(self, operators: Sequence[Sequence[Operator]], batch_size: int) -> tuple[Array, Array, Array]:
         """The lower bounds, predictions and upper bounds of pieces in ms, (N,) each; a piece without operators takes
@@ -201,4 +205,4 @@ class PiecePredictor:
         """What nine in ten networks of these pieces stay within: pieces that are alike err together, others do not."""
         examples = np.array([terms(each, batch_size) for each in operators if each])
         spread = self.regressor.spread_of_sum(examples)
-        return float(np.expm1(max(-self.low, self.high) * spread))
+        return float(np.expm1(self.whole * spread))
