@@ -1,6 +1,7 @@
 """Tables of networks at sizes at which they were not measured: from other sizes, other networks, other devices."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -63,6 +64,16 @@ def test_other_batches_are_predicted_from_those_that_were_measured(measured: lis
     plan = Plan(found.model, {"blocks.0.mlp": "merge", "blocks.1.attn": "drop"})
     low_ms, high_ms = found.interval_ms(plan)
     assert low_ms < found.latency_ms(plan) < high_ms
+
+
+def test_the_interval_of_a_whole_network_holds_and_is_narrower_than_its_pieces(measured: list[TimedPiece]) -> None:
+    model = made("deit", 0)
+    found = predicted_profile(model, dataclasses.replace(SETTING, batch_size=2), measured)
+    places = Counter(segment.signature for segment in found.segments)
+    kept = [(row, p) for row, p in zip(found.rows, pieces_of(model, "deit", 2), strict=True) if row.choice == "keep"]
+    true = sum(places[row.signature] * piece.in_context_ms for row, piece in kept)
+    assert found.baseline_ms / (1 + found.relative_error) <= true <= found.baseline_ms * (1 + found.relative_error)
+    assert 0 < found.relative_error < max(row.high_ms / row.in_context_ms - 1 for row, _ in kept)
 
 
 def test_a_network_that_was_never_measured_is_predicted_from_others(measured: list[TimedPiece]) -> None:
