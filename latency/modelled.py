@@ -18,8 +18,9 @@ from latency.design import designed_plans
 from latency.mode import Mode
 from latency.pieces import Pieces, all_choices
 from latency.predictor.blocks import PiecePredictor, TimedPiece
+from latency.predictor.kinds import FLOAT_BYTES
 from latency.predictor.listen import Operator, operators_of
-from latency.predictor.published import PublishedCosts
+from latency.predictor.published import Bounds, PublishedCosts
 from latency.profiler import compile_pieces, study_of
 from latency.roofline import Peak
 from latency.study import Kind, What, key_of
@@ -31,10 +32,6 @@ from pruner.progress import Progress, silent
 
 RUNTIME: Final = "operators 2"
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
-_FLOAT_BYTES: Final = 4
-
-Bounds = tuple[float, float, float]
-"""A lower bound, a cost and an upper bound, in ms."""
 
 
 class Costs(Protocol):
@@ -67,7 +64,7 @@ def modelled_profile(
     if tflops is None:
         raise ProfileError(f"{description.title} has no published rate for {mode.dtype}")
     # Half as many bytes for each number are twice as many numbers in a millisecond.
-    peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * _FLOAT_BYTES / _BYTES[mode.dtype])
+    peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * FLOAT_BYTES / _BYTES[mode.dtype])
     setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads)
     costs = PublishedCosts(device, peak)
     return _table(model, setting, costs, peak, seed=seed, model_kwargs=model_kwargs or {}, progress=progress)

@@ -162,15 +162,13 @@ class PiecePredictor:
     low: float
     high: float
     whole: float
-    error: float
-    pieces: int
 
     @classmethod
     def fitted(cls, pieces: Sequence[TimedPiece]) -> "PiecePredictor":
         """Raises `ValueError` for fewer than 4 pieces, and for those of less than two groups, which cannot judge."""
         examples = np.array([terms(piece.operators, piece.batch_size) for piece in pieces])
         took_ms = np.array([piece.in_context_ms for piece in pieces])
-        scores, errors, sums = [], [], []
+        scores, sums = [], []
         for name in ("network", "group"):
             labels = np.array([getattr(piece, name) for piece in pieces])
             for label in Counter(labels.tolist()) if len(set(labels)) > 1 else ():
@@ -178,7 +176,6 @@ class PiecePredictor:
                 fitted = PieceRegressor().fit(examples[~judges], took_ms[~judges])
                 said_ms, spread = fitted.predict_spread(examples[judges])
                 scores.append(np.log(took_ms[judges] / said_ms) / spread)
-                errors.append(np.abs(said_ms / took_ms[judges] - 1))
                 sums.append(np.log(took_ms[judges].sum() / said_ms.sum()) / fitted.spread_of_sum(examples[judges]))
         if not scores:
             raise ValueError(
@@ -188,9 +185,8 @@ class PiecePredictor:
         tail = (1 - COVERAGE) / 2
         low, high = np.quantile(np.concatenate(scores), [tail, 1 - tail])
         whole = float(np.quantile(np.abs(sums), COVERAGE, method="higher"))
-        error = float(np.mean(np.concatenate(errors)))
         regressor = PieceRegressor().fit(examples, took_ms)
-        return cls(regressor, min(float(low), -_TINY), max(float(high), _TINY), whole, error, len(pieces))
+        return cls(regressor, min(float(low), -_TINY), max(float(high), _TINY), whole)
 
     def bounds(self, operators: Sequence[Sequence[Operator]], batch_size: int) -> tuple[Array, Array, Array]:
         """The lower bounds, predictions and upper bounds of pieces in ms, (N,) each; a piece without operators takes

@@ -15,6 +15,7 @@ from latency.roofline import Peak
 
 PREDICTORS: Final = Path(profiles.__file__).parent / "predictors"
 Bounds = tuple[float, float, float]
+"""A lower bound, a cost and an upper bound, in ms."""
 
 
 class PublishedCosts:
