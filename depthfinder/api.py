@@ -1,6 +1,6 @@
 """The functions of the public door that take names and paths where the packages behind them take objects."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,26 @@ from latency.export import Parity, export_onnx
 from latency.mode import Dtype
 from latency.profiler import profile as _profile
 from latency.timing import time_interleaved
+from profiles.errors import ProfileError
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.chain import Chain
 from pruner.models import load_model, load_weights
 from pruner.plan import Plan
+from pruner.score import Score
 from pruner.surgery import apply, input_size, merge
 from search.budget import Budget
 from search.candidate import SearchResult
-from search.search import Evaluate
+from search.ledger import Ledger, in_memory
+from search.limits import LatencyLimit
+from search.samplers import known_sampler
+from search.search import Stop
 from search.search import search as _search
+from search.space import Space
+from search.storage import open_storage
+
+Evaluate = Callable[[Sequence[Plan]], Sequence[Score | float]]
+"""Scores of plans, higher is better."""
 
 
 def profile(
@@ -54,15 +64,51 @@ def search(
     budget_ms: float,
     evaluate: Evaluate,
     storage: str | None = None,
+    study_name: str = "depthfinder",
+    sampler: str = "auto",
+    keep: Sequence[str] = (),
+    choices: Sequence[str] | None = None,
+    max_pruned: int | None = None,
+    keep_one_per_stage: bool = False,
     n_trials: int = 64,
+    gap: float = 0.0,
+    timeout: float | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """The best plans whose latency by the table is at most `budget_ms`; `evaluate(plans)` gives their scores.
 
-    Raises `BudgetUnreachableError` when no plan fits, and `ValueError` for a budget that is no positive number.
+    With a `storage` the same call goes on from the plans that it finds there; it is taken to be nobody else's. The
+    search ends after `n_trials` plans or `timeout` seconds, or when no plan is held to be better by more than `gap`.
+
+    Raises `BudgetUnreachableError` when no plan fits, `ProfileError` when the table is another chain's, `PlanError` for
+    constraints that name what there is not, and `ValueError` for a budget that is no positive number.
     """
-    budget = Budget(budget_ms)
-    return _search(chain, profile, budget=budget, evaluate=evaluate, storage=storage, n_trials=n_trials, seed=seed)
+    if profile.fingerprint != chain.fingerprint:
+        raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
+    space = Space.of(
+        chain,
+        [LatencyLimit(profile, Budget(budget_ms).latency_ms)],
+        keep=keep,
+        only=choices,
+        max_pruned=max_pruned,
+        keep_one_per_stage=keep_one_per_stage,
+    )
+    identity = {
+        "network": f"{chain.model} {chain.fingerprint}",
+        "limits": ", ".join(limit.text for limit in space.limits),
+        "search": f"{sampler}, seed {seed}",
+    }
+    where = in_memory() if storage is None else open_storage(storage)
+    return _search(
+        space,
+        evaluate=lambda plans, _bar: [
+            score if isinstance(score, Score) else Score(float(score)) for score in evaluate(plans)
+        ],
+        ledger=Ledger(where, study_name, identity, patience_s=0),
+        sampler=known_sampler(sampler),
+        stop=Stop(n_trials, gap, timeout),
+        seed=seed,
+    )
 
 
 def load_merged(folder: str | Path) -> nn.Module:

@@ -1,15 +1,19 @@
 """What a run was asked for: written to `args.yaml`, from which it can be typed again."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
+
+# What decides how fast a search goes and when it is cut off, but not what it finds.
+_MAY_CHANGE: Final = ("workers", "timeout")
 
 
 class DifferentRunError(Exception):
@@ -29,7 +33,7 @@ class RunArguments:
     device: str
     threads: int
     batch_size: int
-    budget_ms: float | None
+    budget_ms: str | None
     budget_ratio: float | None
     max_seconds: float
     n_trials: int
@@ -42,6 +46,19 @@ class RunArguments:
     channels_last: bool = False
     compiled: bool = False
     profile: str | None = None
+    keep: Sequence[str] = ()
+    choices: str | None = None
+    max_pruned: int | None = None
+    keep_one_per_stage: bool = False
+    max_parameters: float | None = None
+    max_memory_mb: float | None = None
+    sampler: str = "auto"
+    gap: float = 0.0
+    timeout: float | None = None
+    bn_estimation: bool = False
+    workers: int = 1
+    storage: str | None = None
+    study_name: str | None = None
 
     @property
     def mode(self) -> Mode:
@@ -49,18 +66,56 @@ class RunArguments:
         return Mode(self.threads, self.dtype, self.channels_last, self.compiled)
 
     @property
+    def budgets_ms(self) -> dict[str, float]:
+        """Device -> what the network may take there, as they were named; empty for a share of the baseline."""
+        return {} if self.budget_ms is None else parse_budgets(self.budget_ms, self.device)
+
+    @property
     def default_experiment(self) -> str:
         """A folder name that tells runs of different budgets apart."""
-        budget = f"{self.budget_ms:g}ms" if self.budget_ms is not None else f"x{self.budget_ratio:g}"
+        budgets = self.budgets_ms
+        if self.budget_ratio is not None:
+            budget = f"x{self.budget_ratio:g}"
+        elif len(budgets) == 1:
+            budget = f"{budgets[self.device]:g}ms"
+        else:
+            budget = "-".join(f"{device}-{ms:g}ms" for device, ms in budgets.items()) or "front"
         return f"{self.model}-{self.device}-{budget}-s{self.seed}"
 
     @classmethod
     def load(cls, path: Path) -> "RunArguments":
         """Raises `FileNotFoundError` when there is no such file."""
-        return cls(**yaml.safe_load(path.read_text()))
+        values = yaml.safe_load(path.read_text())
+        return cls(**values | {"keep": tuple(values.get("keep", ()))})
 
     def save(self, path: Path) -> None:
         write_whole(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False))
+
+
+def parse_budgets(text: str, device: str) -> dict[str, float]:
+    """'25' -> {device: 25.0}; 'ort-cpu=20,mi100=3.2' -> {'ort-cpu': 20.0, 'mi100': 3.2}.
+
+    Raises `ValueError` for what is no positive number of milliseconds.
+    """
+    if "=" not in text:
+        return {device: _milliseconds(text)}
+    budgets: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, figure = part.partition("=")
+        if not name.strip() or name.strip() in budgets:
+            raise ValueError(f"{text!r} does not name every device once: write ort-cpu=20,mi100=3.2")
+        budgets[name.strip()] = _milliseconds(figure)
+    return budgets
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        figure = float(text)
+    except ValueError:
+        figure = math.nan
+    if not (math.isfinite(figure) and figure > 0):
+        raise ValueError(f"{text!r} is not a positive number of milliseconds: write 3.2")
+    return figure
 
 
 def claim(path: Path, arguments: RunArguments) -> None:
@@ -71,7 +126,9 @@ def claim(path: Path, arguments: RunArguments) -> None:
         return
     before, now = dataclasses.asdict(RunArguments.load(path)), dataclasses.asdict(arguments)
     differences = [
-        f"{name}: {before.get(name)!r} then, {now[name]!r} now" for name in now if before.get(name) != now[name]
+        f"{name}: {before.get(name)!r} then, {now[name]!r} now"
+        for name in now
+        if name not in _MAY_CHANGE and before.get(name) != now[name]
     ]
     if differences:
         raise DifferentRunError(

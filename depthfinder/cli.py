@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depthfinder.console import Stopped, Watch, log_to
+from depthfinder.dashboard_command import EPILOG_DASHBOARD, dashboard_command
 from depthfinder.latency_commands import (
     DEFAULT_DEVICE,
     EPILOG_DEVICES,
@@ -38,6 +39,7 @@ from depthfinder.options import (
     takes,
 )
 from depthfinder.predictor_commands import EPILOG_PREDICTOR, evaluate_command, fit_command, predict_command
+from depthfinder.search_commands import worker_command
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -49,6 +51,7 @@ _EPILOG_RUN = (
 )
 _EPILOG_DESCRIBE = "Example: depthfinder describe --model resnet18 --img-size 160"
 _EPILOG_SEARCH = "Example: depthfinder search --budget-ms 25 --data-dir images"
+_EPILOG_PARETO = "Example: depthfinder pareto --model deit_tiny_patch16_224 --checkpoint deit.pt --data-dir images"
 _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.7-s0"
 
 # snake_case is taken for kebab-case: `--budget_ms` is `--budget-ms`.
@@ -77,6 +80,7 @@ app.command("profile", epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_comm
 profile_app.command(epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
 app.command("measure", epilog=EPILOG_MEASURE)(takes(MeasureOptions)(measure_command))
 app.command("devices", epilog=EPILOG_DEVICES)(takes(PrintOptions)(devices_command))
+app.command("dashboard", epilog=EPILOG_DASHBOARD)(dashboard_command)
 app.add_typer(profiles_app, name="profiles", epilog="Example: depthfinder profiles list")
 _PROFILES: tuple[tuple[str, Callable[..., None]], ...] = (
     ("list", list_command),
@@ -161,6 +165,32 @@ def describe_command(asked: ModelOptions) -> None:
         print(line)
 
 
+@app.command("pareto", epilog=_EPILOG_PARETO)
+@takes(RunOptions)
+def pareto_command(asked: RunOptions) -> None:
+    """The whole front of accuracy against latency in one study: which plans no faster one equals.
+
+    A budget bounds it from above, else the uncut network does. `search` with a budget finds more at that budget.
+    """
+    from depthfinder.run_folder import FRONT_STAGES
+    from depthfinder.tables import front_table, show
+
+    arguments = _arguments(with_newest_profile(asked.output, asked))
+    folder = _run_folder(asked, arguments)
+    finished = _carry_out(asked, arguments, folder, FRONT_STAGES)
+    if asked.as_json:
+        print(folder["front.json"].read_text(), end="")
+        return
+    if finished:
+        print(f"this front is finished already: {folder.path}")
+    show(front_table(json.loads(folder["front.json"].read_text())))
+    print(f"picture:   {folder['front.svg']}")
+    print(f"the study: depthfinder dashboard {folder.path}")
+
+
+app.command("worker", hidden=True)(worker_command)
+
+
 @app.command("report", epilog=_EPILOG_REPORT)
 def report_command(
     run_folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
@@ -190,12 +220,14 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
         claim(folder["args.yaml"], arguments)
         return True
     from depthfinder.run import Run
-    from depthfinder.run_folder import SEARCH_STAGES
+    from depthfinder.run_folder import ALL_STAGES
+    from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out
 
-    run = Run(arguments, folder, asked.output / "profiles", Watch())
-    check = run.check_for_search if stages == SEARCH_STAGES else run.check
+    run = Run(arguments, folder, asked.output / "profiles", Watch(), storage=_with_password(asked.storage))
+    check = run.check if stages == ALL_STAGES else run.check_for_search
     check()
+    check_search(run)
     folder.path.mkdir(parents=True, exist_ok=True)
     claim(folder["args.yaml"], arguments)
     log_to(folder["log.txt"])
@@ -205,16 +237,29 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
 
 
 def _with_demo(asked: RunOptions) -> "RunArguments":
-    """What was asked for, with the demo's model, images and budget where it names none."""
-    from depthfinder.arguments import RunArguments
+    """What was asked for, with the demo's budget where it names none."""
+    if asked.budget_ms is not None and asked.budget_ratio is not None:
+        raise typer.BadParameter("give --budget-ms or --budget-ratio, not both")
+    if asked.budget_ms is not None or asked.budget_ratio is not None:
+        return _arguments(asked)
+    if (asked.model or _DEMO_MODEL) != _DEMO_MODEL or asked.data_dir is not None:
+        raise typer.BadParameter("give a budget: --budget-ms 25, or --budget-ratio 0.7")
+    return _arguments(dataclasses.replace(asked, budget_ratio=_DEMO_BUDGET_RATIO))
+
+
+def _arguments(asked: RunOptions) -> "RunArguments":
+    """What was asked for, with the demo's model and images where it names none."""
+    from depthfinder.arguments import RunArguments, parse_budgets
+    from search.storage_url import redacted
 
     model = asked.model or _DEMO_MODEL
     is_demo = model == _DEMO_MODEL and asked.data_dir is None
-    if asked.budget_ms is not None and asked.budget_ratio is not None:
-        raise typer.BadParameter("give --budget-ms or --budget-ratio, not both")
-    if asked.budget_ms is None and asked.budget_ratio is None and not is_demo:
-        raise typer.BadParameter("give a budget: --budget-ms 25, or --budget-ratio 0.7")
-    ratio = _DEMO_BUDGET_RATIO if asked.budget_ms is None and asked.budget_ratio is None else asked.budget_ratio
+    device = asked.device or DEFAULT_DEVICE
+    if asked.budget_ms is not None:
+        budgets = _parsed(parse_budgets, asked.budget_ms, device)
+        if asked.device is not None and device not in budgets:
+            raise typer.BadParameter(f"--device {device} has no budget among {', '.join(budgets)}")
+        device = device if device in budgets else next(iter(budgets))
     return RunArguments(
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
@@ -222,11 +267,24 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         dataset=asked.dataset or ("digits" if is_demo else "folder"),
         data_dir=asked.data_dir,
-        device=asked.device or DEFAULT_DEVICE,
+        device=device,
         threads=asked.threads or 1,
         batch_size=asked.batch_size or 1,
         budget_ms=asked.budget_ms,
-        budget_ratio=ratio,
+        budget_ratio=asked.budget_ratio,
+        keep=tuple(asked.keep or ()),
+        choices=asked.choices,
+        max_pruned=asked.max_pruned,
+        keep_one_per_stage=asked.keep_one_per_stage,
+        max_parameters=asked.max_parameters,
+        max_memory_mb=asked.max_memory_mb,
+        sampler=asked.sampler,
+        gap=asked.gap,
+        timeout=asked.timeout,
+        bn_estimation=asked.bn_estimation,
+        workers=asked.workers,
+        storage=None if asked.storage is None else redacted(asked.storage),
+        study_name=asked.study_name,
         max_seconds=asked.max_seconds,
         n_trials=asked.n_trials,
         supernet_epochs=asked.supernet_epochs,
@@ -241,6 +299,18 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
     )
 
 
+def _parsed(parse: Callable[[str, str], dict[str, float]], text: str, device: str) -> dict[str, float]:
+    try:
+        return parse(text, device)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--budget-ms'") from error
+
+
+def _with_password(storage: str | None) -> str | None:
+    """A storage read back from `args.yaml` has stars for its password: PGPASSWORD or .pgpass has the real one."""
+    return None if storage is None else storage.replace(":***@", "@")
+
+
 def _show_result(folder: Path) -> None:
     from depthfinder.result import RunResult
     from depthfinder.tables import result_table, show
@@ -249,7 +319,7 @@ def _show_result(folder: Path) -> None:
     print(f"report:    {folder / 'report.html'}")
     print(f"network:   {folder / 'merged.onnx'}")
     print(f"again:     depthfinder report {folder}")
-    print(f"the study: optuna-dashboard sqlite:///{folder / 'study.db'}")
+    print(f"the study: depthfinder dashboard {folder}")
 
 
 def main() -> None:

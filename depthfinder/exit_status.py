@@ -11,22 +11,36 @@ from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
 from pruner.training import TrainingError
 from search.budget import BudgetUnreachableError
+from search.ledger import StudyMismatchError
+from search.review import DashboardMissingError
+from search.review_server import PortTakenError
+from search.reviewed import ReviewError
+from search.sampler import UnknownSamplerError
+from search.samplers.by_order import TooManyPlansError
+from search.storage_url import StorageError
 
 _STATUS: dict[type[Exception], int] = {
     NothingToPruneError: 0,
     ExportError: 1,
     KitError: 1,
     PlanError: 1,
+    PortTakenError: 1,
     PredictorError: 1,
     ProfileError: 1,
+    ReviewError: 1,
     RowsError: 1,
     TrainingError: 1,
     DifferentRunError: 2,
+    StudyMismatchError: 2,
+    TooManyPlansError: 2,
+    UnknownSamplerError: 2,
     UnsupportedModeError: 2,
     CheckpointError: 3,
+    DashboardMissingError: 3,
     DataError: 3,
     DeviceMissingError: 3,
     FileNotFoundError: 3,
+    StorageError: 3,
     UnknownDeviceError: 3,
     UnknownModelError: 3,
     BudgetUnreachableError: 4,

@@ -172,9 +172,43 @@ class RunOptions(TableOptions):
     data_dir: Annotated[
         str | None, _option("An ImageFolder: FOLDER/train/CLASS/..., FOLDER/val/CLASS/..., or FOLDER/CLASS/...")
     ] = None
-    budget_ms: Annotated[float | None, _option("The latency the network may have, in ms.", callback=_positive)] = None
+    budget_ms: Annotated[
+        str | None, _option("The latency the network may have, in ms: 25, or for several devices ort-cpu=20,mi100=3.2.")
+    ] = None
     budget_ratio: Annotated[float | None, _option("The same as a share of the baseline's.", callback=_positive)] = None
-    n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 48
+    keep: Annotated[
+        list[str] | None, _option("A block to leave alone, or a path that blocks lie under; may be given again.")
+    ] = None
+    choices: Annotated[str | None, _option("The only ways blocks may be cut in, such as merge,drop.")] = None
+    max_pruned: Annotated[int | None, _option("The most blocks that may be cut.", min=1)] = None
+    keep_one_per_stage: Annotated[
+        bool, _option("Leave at least one block of every stage as it is.", "--keep-one-per-stage")
+    ] = False
+    max_parameters: Annotated[
+        float | None, _option("The most parameters the network may have.", callback=_positive)
+    ] = None
+    max_memory_mb: Annotated[
+        float | None, _option("The most memory its weights may take, in MB of 10^6 bytes.", callback=_positive)
+    ] = None
+    sampler: Annotated[str, _option("What proposes plans: auto, tpe, gp, nsga2, random or exhaustive.")] = "auto"
+    n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 128
+    gap: Annotated[
+        float, _option("Stop when no plan is held to be better by more than this share of the best score.", min=0)
+    ] = 0.0
+    timeout: Annotated[
+        float | None, _option("Seconds after which no more plans are evaluated.", callback=_positive)
+    ] = None
+    bn_estimation: Annotated[
+        bool, _option("Take BatchNorm statistics anew for every plan that is evaluated.", "--bn-estimation")
+    ] = False
+    workers: Annotated[int, _option("Processes that evaluate plans on this machine.", min=1)] = 1
+    storage: Annotated[
+        str | None,
+        _option(
+            "Where the study is kept: sqlite:///FILE, journal:///FILE or, for many machines, postgresql://USER@HOST/DB."
+        ),
+    ] = None
+    study_name: Annotated[str | None, _option("Name of the study; by default that of the run's folder.")] = None
     supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
     progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
     train_batch_size: Annotated[int, _option("Images that a training step takes.", min=2)] = 64

@@ -1,5 +1,6 @@
 """One run: what was asked for, and what every stage needs of it."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from pruner.errors import DataError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import describe
-from pruner.training import TrainSettings
+from pruner.training import TrainSettings, load_network
 from search.budget import Budget
 
 DATASETS: Final = ("digits", "folder")
@@ -39,6 +40,10 @@ class Run:
     folder: RunFolder
     profiles_root: Path
     watch: Watch
+    storage: str | None = None
+    """The study's storage as it was typed, with its password if it has one; the arguments have none."""
+    table: str = "profile.json"
+    """The file in the folder that holds the latency table."""
 
     @cached_property
     def device(self) -> Device[Any]:
@@ -58,7 +63,7 @@ class Run:
 
     @cached_property
     def profile(self) -> Profile:
-        return load_profile(self.folder["profile.json"])
+        return load_profile(self.folder[self.table])
 
     @cached_property
     def plan(self) -> Plan:
@@ -68,8 +73,23 @@ class Run:
     def budget(self) -> Budget:
         if self.arguments.budget_ratio is not None:
             return Budget.relative(self.arguments.budget_ratio, self.profile)
-        assert self.arguments.budget_ms is not None, "a run has a budget"
-        return Budget(self.arguments.budget_ms)
+        budgets = self.arguments.budgets_ms
+        assert budgets, "a run has a budget"
+        return Budget(budgets[self.arguments.device])
+
+    @cached_property
+    def others(self) -> tuple["Run", ...]:
+        """The same run as the other devices see it that have a budget too."""
+        asked = self.arguments
+        others = [(device, ms) for device, ms in asked.budgets_ms.items() if device != asked.device]
+        return tuple(
+            dataclasses.replace(
+                self,
+                arguments=dataclasses.replace(asked, device=device, budget_ms=repr(ms), profile=None),
+                table=f"profile-{device}.json",
+            )
+            for device, ms in others
+        )
 
     @property
     def device_is_here(self) -> bool:
@@ -111,12 +131,19 @@ class Run:
     def check(self) -> None:
         """Finds out before any work whether device, model and data are here; raises the error of what is not."""
         _ = self.device, self.chain, self.data, self.named_table
+        self._check_others()
 
     def check_for_search(self) -> None:
         """The same, but a table made elsewhere will do for a device."""
         if self.device_is_here or (self.named_table or self.table_from_elsewhere) is None:
             _ = self.device
         _ = self.data, self.named_table
+        self._check_others()
+
+    def _check_others(self) -> None:
+        for other in self.others:
+            if other.device_is_here or other.table_from_elsewhere is None:
+                _ = other.device
 
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
@@ -156,3 +183,11 @@ def build_data(arguments: RunArguments, model: nn.Module, chain: Chain) -> Image
     if digits.input_size != chain.input_size:
         raise DataError(f"digits are images of {digits.input_size}, {arguments.model} takes {chain.input_size}")
     return digits
+
+
+def load_trained(network: nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:
+    """Puts the weights into `network` that a stage's training ended with."""
+    checkpoint = run.checkpoint(stage, settings).load()
+    assert checkpoint is not None, "a training stage that is done leaves a checkpoint"
+    load_network(network, checkpoint)
+    network.eval()

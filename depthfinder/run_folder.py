@@ -8,6 +8,7 @@ from typing import Final
 from profiles.files import write_whole
 
 SEARCH_STAGES: Final = ("profile", "supernet", "search")
+FRONT_STAGES: Final = ("profile", "supernet", "front")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 
@@ -23,9 +24,10 @@ class RunFolder:
     def checkpoint(self, stage: str) -> Path:
         return self.path / "checkpoints" / f"{stage}.safetensors"
 
-    @property
-    def storage(self) -> str:
-        """The Optuna storage of the run's study."""
+    def storage(self, workers: int) -> str:
+        """The storage of the run's study, where none was named: a database for one process, a journal for more."""
+        if workers > 1 or self["study.journal"].exists():
+            return f"journal:///{self.path / 'study.journal'}"
         return f"sqlite:///{self.path / 'study.db'}"
 
     def seconds(self) -> dict[str, float]:

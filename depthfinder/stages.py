@@ -3,42 +3,35 @@
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from depthfinder.console import log
+from depthfinder.front_stage import front_stage
 from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
-from depthfinder.run import Run, Stage
+from depthfinder.run import Run, Stage, load_trained
+from depthfinder.search_stage import latency_limits, search_stage, space_of
 from depthfinder.unseen_sizes import predicted_from_other_sizes
 from latency.export import export_onnx, export_safetensors
 from latency.profiler import profile
-from latency.timing import Timings, time_interleaved
-from latency.workbench import Workbench
+from latency.timing import time_interleaved
 from profiles.files import write_whole
+from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
 from pruner.data.images import ImageData
 from pruner.plan import MERGE, Plan
 from pruner.progressive import ProgressiveLoss, begin, close
 from pruner.supernet import SupernetLoss
 from pruner.surgery import Cut, apply, merge, supernet
-from pruner.training import TrainSettings, accuracy, fit, load_network
-from search.candidate import SearchResult
+from pruner.training import accuracy, fit
 from search.feasible import check_reachable
-from search.finalists import measure_finalists
-from search.search import search
 
 _EVALUATION_BATCH: Final = 128
-_FINALIST_SECONDS: Final = 10.0
-_BY_THE_TABLE: Final = 4
 _VERDICT_SECONDS: Final = 12.0
-# The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
-# weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
-# and measured, half as far.
-_SESSION_SPREAD: Final = 0.03
 _PARITY_IMAGES: Final = 1_000
 
 
@@ -47,19 +40,30 @@ class NothingToPruneError(Exception):
 
 
 def profile_stage(run: Run) -> None:
-    """The latency table: the one that was named; else the newest that was measured in this very setting, or a new one;
-    for a device that is not here, the newest that was made elsewhere."""
+    """The latency table of every device that has a budget."""
+    for one in (run, *run.others):
+        found = _table(one)
+        save_profile(found, run.folder[one.table])
+        log.info(
+            "baseline on %s: %.3f ms; the table is within %.1f %%",
+            one.arguments.device,
+            found.baseline_ms,
+            100 * found.relative_error,
+        )
+
+
+def _table(run: Run) -> Profile:
+    """The table that was named; else the newest that was measured in this very setting, or a new one; for a device that
+    is not here, the newest that was made elsewhere."""
     arguments = run.arguments
     if run.named_table is not None:
         log.info("going by the profile %s, %s %s", arguments.profile, run.named_table.origin, run.named_table.created)
-        save_profile(run.named_table, run.folder["profile.json"])
-        return
+        return run.named_table
     if not run.device_is_here:
         assert run.table_from_elsewhere is not None, "a search without its device was checked to have a table"
         path, found = run.table_from_elsewhere
         log.info("%s is not here: going by the %s table %s of %s", arguments.device, found.origin, path, found.created)
-        save_profile(found, run.folder["profile.json"])
-        return
+        return found
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
     predicted = None if known is not None else predicted_from_other_sizes(run)
@@ -83,93 +87,18 @@ def profile_stage(run: Run) -> None:
         if found.conditions is not None and found.conditions.noise is not None:
             log.info("the machine was not steady: %s", found.conditions.noise)
         save_profile(found, profile_path(run.profiles_root, run.chain.model, setting))
-    save_profile(found, run.folder["profile.json"])
-    log.info("baseline: %.3f ms; the table is within %.1f %%", found.baseline_ms, 100 * found.relative_error)
+    return found
 
 
 def supernet_stage(run: Run) -> None:
     """The weight-sharing network that scores plans."""
-    _check_budget(run)
+    if run.arguments.budget_ms is not None or run.arguments.budget_ratio is not None:
+        _check_budget(run)
     settings = run.train_settings(run.arguments.supernet_epochs)
     network = supernet(run.model)
     everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
     begin(network, everywhere, run.data, settings)
     fit(network, SupernetLoss(network), run.data, settings, run.checkpoint("supernet", settings), run.watch)
-
-
-def search_stage(run: Run) -> None:
-    """The plan: the best by supernet accuracy whose network, measured, fits the budget."""
-    aim = run.budget.tightened(_SESSION_SPREAD)
-    network = supernet(run.model)
-    _load_trained(network, run, "supernet", run.train_settings(run.arguments.supernet_epochs))
-    batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
-
-    def evaluate(plans: Sequence[Plan]) -> list[float]:
-        scores = []
-        for plan in plans:
-            network.select(plan)
-            scores.append(accuracy(network, batches))
-        return scores
-
-    result = search(
-        run.chain,
-        run.profile,
-        budget=aim,
-        evaluate=evaluate,
-        storage=run.folder.storage,
-        n_trials=run.arguments.n_trials,
-        seed=run.arguments.seed,
-        progress=run.watch,
-    )
-    finalists = _measured(run, result) if run.device_is_here else _by_the_table(run, result)
-    record = {
-        "budget_ms": run.budget.latency_ms,
-        "evaluated": [
-            {"choices": dict(c.plan.choices), "score": c.score, "latency_ms": c.latency_ms} for c in result.candidates
-        ],
-        "finalists": finalists,
-    }
-    write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")
-    winner = Plan(run.chain.model, finalists[0]["choices"])
-    write_whole(run.folder["plan.json"], winner.to_json())
-
-
-def _measured(run: Run, result: SearchResult) -> list[dict[str, Any]]:
-    """The finalists, measured beside the baseline, the winner first."""
-    bench = Workbench(run.model, run.device, run.arguments.batch_size)
-
-    def time_plans(plans: Mapping[str, Plan]) -> Timings:
-        programs = {name: bench.program_of(plan) for name, plan in plans.items()}
-        return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
-
-    finalists = measure_finalists(result, run.budget, time_plans, margin=_SESSION_SPREAD / 2)
-    return [
-        {
-            "choices": dict(finalist.candidate.plan.choices),
-            "score": finalist.candidate.score,
-            "predicted_ms": finalist.candidate.latency_ms,
-            "measured": dataclasses.asdict(finalist.measured),
-            "ratio": finalist.ratio,
-            "fits": finalist.fits,
-        }
-        for finalist in finalists
-    ]
-
-
-def _by_the_table(run: Run, result: SearchResult) -> list[dict[str, Any]]:
-    """The best candidates by a table that was made elsewhere: none of them is measured, and the record says so."""
-    log.info("nothing was measured: `depthfinder measure` a plan's network on %s to be sure", run.arguments.device)
-    return [
-        {
-            "choices": dict(candidate.plan.choices),
-            "score": candidate.score,
-            "predicted_ms": candidate.latency_ms,
-            "measured": None,
-            "ratio": candidate.latency_ms / run.profile.baseline_ms,
-            "fits": None,
-        }
-        for candidate in result.candidates[:_BY_THE_TABLE]
-    ]
 
 
 def train_stage(run: Run) -> None:
@@ -248,6 +177,7 @@ STAGES: Final[dict[str, Stage]] = {
     "profile": profile_stage,
     "supernet": supernet_stage,
     "search": search_stage,
+    "front": front_stage,
     "train": train_stage,
     "merge": merge_stage,
     "measure": measure_stage,
@@ -271,30 +201,24 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
 
 
 def _check_budget(run: Run) -> None:
-    """Before any training: whether the budget asks for something, and for something that can be had."""
-    budget = run.budget
-    if budget.latency_ms >= run.profile.baseline_ms:
+    """Before any training: whether the budgets ask for something, and for something that can be had."""
+    budget, sizes = run.budget, (run.arguments.max_parameters, run.arguments.max_memory_mb)
+    within = [one.budget.latency_ms >= one.profile.baseline_ms for one in (run, *run.others)]
+    if all(within) and not any(sizes):
         raise NothingToPruneError(
             f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
             f"{budget.latency_ms:.3f} ms: nothing need be pruned"
         )
-    check_reachable(run.chain, run.profile, budget.tightened(_SESSION_SPREAD))
+    check_reachable(space_of(run, latency_limits(run, [1.0 for _ in (run, *run.others)])))
 
 
 def _trained(run: Run) -> Cut:
     """The cut network as its training left it, closed; the same each time it is asked for."""
     settings = run.train_settings(run.arguments.progressive_epochs)
     cut = apply(run.model, run.plan)
-    _load_trained(cut, run, "progressive", settings)
+    load_trained(cut, run, "progressive", settings)
     close(cut, run.data, settings)
     return cut
-
-
-def _load_trained(network: torch.nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:
-    checkpoint = run.checkpoint(stage, settings).load()
-    assert checkpoint is not None, "a training stage that is done leaves a checkpoint"
-    load_network(network, checkpoint)
-    network.eval()
 
 
 def _test_accuracy(network: torch.nn.Module, data: ImageData) -> float:

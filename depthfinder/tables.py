@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +20,9 @@ from pruner.chain import Block, Chain
 from pruner.plan import Plan
 
 _NARROWEST = 140  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
+
+
+_FITS: Final = {True: "yes", False: "no", None: "by the table"}
 
 
 def show(table: Table) -> None:
@@ -177,7 +180,23 @@ def finalists_table(search: Mapping[str, Any]) -> Table:
             f"{finalist['predicted_ms']:.3f}",
             f"{finalist['measured']['latency_ms']:.3f}" if measured else "",
             f"{finalist['ratio']:.3f}",
-            {True: "yes", False: "no", None: "by the table"}[finalist["fits"]],
+            "within the noise" if finalist.get("straddles") else _FITS[finalist["fits"]],
+        )
+    return table
+
+
+def front_table(record: Mapping[str, Any]) -> Table:
+    """The plans that no faster one equals, fastest first."""
+    title = f"the front of {len(record['evaluated'])} plans that were evaluated"
+    table = Table("blocks cut", "accuracy", "predicted, ms", "measured, ms", "of the baseline", title=title)
+    for plan in record["front"]:
+        measured = plan["measured"]
+        table.add_row(
+            str(len(plan["choices"])),
+            f"{plan['accuracy']:.2%}",
+            f"{plan['latency_ms']:.3f}",
+            f"{measured['latency_ms']:.3f}" if measured else "",
+            f"{measured['ratio']:.3f}" if measured else "",
         )
     return table
 

@@ -161,6 +161,10 @@ class Profile:
 
     def latency_ms(self, plan: CutPlan) -> float:
         """What the plan's network is predicted to take. Raises `KeyError` for a block or choice without a row."""
+        return math.fsum(self.costs_ms(plan))
+
+    def costs_ms(self, plan: CutPlan) -> list[float]:
+        """What the latency is the sum of: each thing that the network runs through, and each pair that is joined."""
         costs, before = [], None
         for segment in self.segments:
             choice = plan.choice_of(segment.name) if segment.is_block else KEPT
@@ -170,7 +174,7 @@ class Profile:
             here = (segment.signature, choice)
             costs.append(self._pairs.get((before, here), 0.0))
             before = here
-        return math.fsum(costs)
+        return costs
 
     def block_ms(self, segment: str, choice: str) -> float:
         """The share of one block, or of what stands between blocks, in the network's latency as `choice`."""

@@ -29,7 +29,7 @@ def calibrate(network: OpenNetwork, batches: Iterable[Tensor]) -> None:
         )
         for switch, seen in zip(switches, moments, strict=True)
     ]
-    with _only_training(network, [switch.batch_norm for switch in switches]):
+    with only_training(network, [switch.batch_norm for switch in switches]):
         for images in batches:
             network(images)
     for hook in hooks:
@@ -41,20 +41,30 @@ def calibrate(network: OpenNetwork, batches: Iterable[Tensor]) -> None:
 @torch.no_grad()
 def estimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Sets the running statistics of every BatchNorm to the plain mean over `batches` of images, in place."""
+    with estimating_batch_norm(network):
+        for images in batches:
+            network(images)
+
+
+@contextmanager
+def estimating_batch_norm(network: nn.Module) -> Iterator[None]:
+    """While this lasts, what runs through `network` sets its running statistics to the plain mean over the batches; the
+    network is in evaluation otherwise."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorms)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean in place of a moving one
-    with _only_training(network, norms):
-        for images in batches:
-            network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        with only_training(network, norms):
+            yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @contextmanager
-def _only_training(network: nn.Module, norms: Sequence[nn.Module]) -> Iterator[None]:
+def only_training(network: nn.Module, norms: Sequence[nn.Module]) -> Iterator[None]:
     """The network in evaluation but for `norms`."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

@@ -3,22 +3,38 @@
 from dataclasses import dataclass
 
 from pruner.plan import Plan
+from pruner.score import Score
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan that was evaluated: its score (higher is better) and its latency by the table."""
+    """A plan that was evaluated: its score (higher is better), and its latency by the table.
+
+    `fits` says whether it is within the limits, `number` in which place it was proposed, and `how` by which search.
+    """
 
     plan: Plan
     score: float
     latency_ms: float
+    fits: bool = True
+    number: int = 0
+    how: str = ""
+    details: Score | None = None
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Every plan that was evaluated, best first: by score, and among equal scores the faster."""
+    """Every plan that was evaluated. `candidates` are those within the limits, best first: by score, and among equal
+    scores the faster; `others` are those that are not, since a table was corrected.
+
+    `gap` is how much better, as a share of the best score, a plan may be by what was learned; 0 when every plan was
+    evaluated, None when there is no telling. `stopped` says why the search ended.
+    """
 
     candidates: tuple[Candidate, ...]
+    others: tuple[Candidate, ...] = ()
+    gap: float | None = None
+    stopped: str = ""
 
     @property
     def best(self) -> Candidate:
@@ -26,4 +42,13 @@ class SearchResult:
 
     @property
     def num_evaluations(self) -> int:
-        return len(self.candidates)
+        return len(self.candidates) + len(self.others)
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """The candidates that no faster one equals or betters, fastest first (the Pareto front)."""
+        front: list[Candidate] = []
+        for candidate in sorted(self.candidates, key=lambda c: (c.latency_ms, -c.score)):
+            if not front or candidate.score > front[-1].score:
+                front.append(candidate)
+        return tuple(front)

@@ -1,48 +1,82 @@
-"""Turning any wish into a plan that fits the budget and wastes none of it."""
+"""From any wish to a plan that every limit admits."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from random import Random
+from typing import Final
 
-from profiles.profile import Profile
-from pruner.chain import Block, Chain
+import numpy as np
+
 from pruner.plan import Plan
-from search.budget import Budget, BudgetUnreachableError
+from search.budget import BudgetUnreachableError
+from search.solver import MOST_PAIRS, solve
+from search.space import Array, Space
+
+_TIGHTENINGS: Final = 4
 
 
-def fastest_plan(chain: Chain, profile: Profile) -> Plan:
-    """The plan that the table says takes least time."""
-    return chain.plan({block.name: _fastest_choice(profile, block) for block in chain.blocks})
+def fastest_plan(space: Space) -> Plan | None:
+    """The plan that saves most of what the first limit is about, within the others; None when none is."""
+    found = solve(space.within(space.limits[1:]), space.savings[0])
+    return None if found is None else space.plan(found)
 
 
-def _fastest_choice(profile: Profile, block: Block) -> str:
-    return min(block.choices, key=lambda choice: profile.block_ms(block.name, choice))
+def check_reachable(space: Space) -> None:
+    """Raises `BudgetUnreachableError`, which says what the fastest plan takes, when no plan is within the limits."""
+    fastest = fastest_plan(space)
+    if fastest is not None and space.admits(fastest):
+        return
+    if solved_plan(space, np.zeros(len(space.cuts))) is not None:
+        return
+    asked = ", ".join(limit.text for limit in space.limits)
+    if fastest is None:
+        raise BudgetUnreachableError(f"no plan of {space.chain.model} has {asked}")
+    raise BudgetUnreachableError(
+        f"no plan of {space.chain.model} has {asked}: the fastest, which cuts {len(fastest.choices)} of "
+        f"{len(space.chain.blocks)} blocks, takes {space.limits[0].amount(fastest):.3f} ms"
+    )
 
 
-def check_reachable(chain: Chain, profile: Profile, budget: Budget) -> None:
-    """Raises `BudgetUnreachableError` with the fastest plan's latency when not even that fits."""
-    fastest = fastest_plan(chain, profile)
-    if not budget.admits(profile, fastest):
-        raise BudgetUnreachableError(
-            f"no plan of {chain.model} fits {budget.latency_ms:.3f} ms: the fastest, which cuts {len(fastest.choices)} "
-            f"of {len(chain.blocks)} blocks, takes {profile.latency_ms(fastest):.3f} ms"
-        )
+def solved_plan(space: Space, gains: Array, pairs: Array | None = None, most_pairs: int = MOST_PAIRS) -> Plan | None:
+    """The plan that `solve` finds and the limits admit; None when there is none.
 
-
-def feasible_plan(chain: Chain, profile: Profile, budget: Budget, wished: Mapping[str, str], random: Random) -> Plan:
-    """The plan nearest to `wished` that fits: blocks are cut further, in an order drawn at random, until it does; then
-    every cut that the budget turns out not to need is taken back, in another such order."""
-    choices = dict(wished)
-    blocks = list(chain.blocks)
-    random.shuffle(blocks)
-    for block in blocks:
-        if budget.admits(profile, chain.plan(choices)):
+    Layers that become one make amounts that do not quite add up: where a plan turns out to exceed a limit, the solver
+    is asked again with that limit lower by as much.
+    """
+    lower = space
+    for _ in range(_TIGHTENINGS):
+        found = solve(lower, gains, pairs, most_pairs)
+        if found is None:
             break
-        choices[block.name] = _fastest_choice(profile, block)
-    random.shuffle(blocks)
-    for block in blocks:
-        # `choices` lists what keeps most of the block first.
-        for choice in block.choices[: block.choices.index(choices.get(block.name, block.choices[0]))]:
-            if budget.admits(profile, chain.plan(choices | {block.name: choice})):
-                choices[block.name] = choice
-                break
-    return chain.plan(choices)
+        plan = space.plan(found)
+        if space.admits(plan):
+            return plan
+        excess = [max(0.0, limit.amount(plan) - limit.bound) for limit in space.limits]
+        tightened = [limit.lowered(by) for limit, by in zip(lower.limits, excess, strict=True)]
+        lower = lower.within(tightened)
+    fastest = fastest_plan(space)
+    return fastest if fastest is not None and space.admits(fastest) else None
+
+
+def feasible_plan(space: Space, wished: Mapping[str, str], random: Random) -> Plan | None:
+    """A plan as near to `wished` as the limits allow, the blocks weighed at random, without a cut that they do not
+    need; None when no plan is within the limits."""
+    plan: Plan | None = space.chain.plan(dict(wished))
+    assert plan is not None
+    if not space.admits(plan):
+        weights = np.array([random.uniform(0.5, 1.5) for _ in space.cuts])
+        plan = solved_plan(space, (2 * space.vector(plan) - 1) * weights)
+    return None if plan is None else space.thinned(plan, random)
+
+
+def random_wish(space: Space, random: Random) -> dict[str, str]:
+    """A choice for every block, each drawn evenly from those it may become."""
+    return {block: random.choice(choices) for block, choices in space.choices.items()}
+
+
+def every_plan(space: Space) -> Iterator[Plan]:
+    """All plans within the limits, those that begin alike one after another."""
+    for ways in itertools.product(*space.choices.values()):
+        plan = space.chain.plan(dict(zip(space.choices, ways, strict=True)))
+        if all(limit.admits(plan) for limit in space.limits):
+            yield plan

@@ -1,126 +1,205 @@
-"""The search for the best plan under a latency budget: Optuna proposes, the table keeps proposals within bounds."""
+"""The search for the best plan within the limits: samplers propose, a ledger sees that each plan is evaluated once.
 
+Plans are proposed in rounds. What a round proposes follows from the seed and the scores of the rounds before it alone:
+one worker or eight, stopped and taken up again or not, evaluate the same plans and find the same winner.
+"""
+
+import math
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from random import Random
+from dataclasses import dataclass
 from typing import Final
 
-import optuna
-
-from profiles.errors import ProfileError
-from profiles.profile import Profile
-from pruner.chain import Chain
 from pruner.plan import Plan
 from pruner.progress import Progress, silent
-from search.budget import Budget
+from pruner.score import Score
 from search.candidate import Candidate, SearchResult
-from search.feasible import check_reachable, feasible_plan
+from search.feasible import check_reachable
+from search.ledger import Entry, Ledger
+from search.sampler import Proposals, Sampler
+from search.space import Space
 
-Evaluate = Callable[[Sequence[Plan]], Sequence[float]]
-"""Scores of plans, higher is better."""
+Evaluate = Callable[[Sequence[Plan], float], Sequence[Score]]
+"""(plans, bar) -> their scores; a plan that cannot reach the bar need not be evaluated to the end."""
 
-# TPE returns to where it has been as its study fills up; chance then finds what is left of a small space.
-_TPE_ATTEMPTS: Final = 4
-_RANDOM_ATTEMPTS: Final = 400
-_PLAN: Final = "plan"
-_LATENCY: Final = "latency_ms"
-
-
-@contextmanager
-def _warnings_alone() -> Iterator[None]:
-    """Keeps Optuna from announcing every study that proposals are drawn from."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+_FINALISTS: Final = 8
+"""A plan that cannot come among so many of the best is not evaluated to the end."""
+_BEAT_SHARE: Final = 1 / 6
+PAUSE_S: Final = 0.1
 
 
-@_warnings_alone()
+@dataclass(frozen=True)
+class Stop:
+    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed."""
+
+    n_trials: int
+    gap: float = 0.0
+    timeout_s: float | None = None
+
+
 def search(
-    chain: Chain,
-    profile: Profile,
+    space: Space,
     *,
-    budget: Budget,
     evaluate: Evaluate,
-    storage: str | None = None,
-    study_name: str = "depthfinder",
-    n_trials: int = 64,
+    ledger: Ledger,
+    sampler: Sampler,
+    stop: Stop,
+    first: int = 0,
+    peers: int = 1,
     seed: int = 0,
     progress: Progress = silent,
 ) -> SearchResult:
-    """Evaluates up to `n_trials` different plans, each of which the table says fits `budget`.
+    """Evaluates plans in the slots of `ledger` from `first` up to `stop.n_trials`, with whoever else does; what stands
+    in the slots before is learned from.
 
-    TPE (Bergstra et al., NeurIPS 2011) proposes a choice for every block; the proposal is repaired to a plan that fits
-    and leaves none of the budget unused. The study holds exactly the plans that were evaluated; with a `storage` the
-    same call goes on from those it finds there, and proposes what it would have proposed undisturbed.
+    Of each round a process claims its share among `peers`. The first of the space's limits has to be on latency.
 
-    Raises `BudgetUnreachableError` when no plan fits, and `ProfileError` when the table is another chain's.
+    Raises `BudgetUnreachableError` when no plan is within the limits.
     """
-    if profile.fingerprint != chain.fingerprint:
-        raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
-    check_reachable(chain, profile, budget)
-    study = optuna.create_study(study_name=study_name, storage=storage, direction="maximize", load_if_exists=True)
-    trials = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-    done = [Plan.from_json(trial.user_attrs[_PLAN]) for trial in trials]
-    while len(done) < n_trials:
-        plan = _propose(chain, profile, budget, trials, set(done), seed)
-        if plan is None:
-            break  # there is hardly a plan left that fits and wastes nothing
-        (score,) = evaluate([plan])
-        trial = _trial(chain, plan, score, profile.latency_ms(plan), budget)
-        study.add_trial(trial)
-        trials.append(trial)
-        done.append(plan)
-        progress(len(done), n_trials, f"best {max(t.value for t in trials if t.value is not None):.4f}")
-    candidates = [Candidate(p, _score(t), profile.latency_ms(p)) for p, t in zip(done, trials, strict=True)]
-    return SearchResult(tuple(sorted(candidates, key=lambda c: (-c.score, c.latency_ms, c.plan.to_json()))))
+    check_reachable(space)
+    deadline = math.inf if stop.timeout_s is None else time.monotonic() + stop.timeout_s
+    worker = _Worker(space, evaluate, ledger, peers, deadline, stop.n_trials, progress)
+    why = f"{stop.n_trials} plans were evaluated"
+    for number, slots in enumerate(_rounds(space, sampler, first, stop.n_trials), start=first):
+        before = _scored(ledger, slots.start)
+        planned = _scored(ledger, slots.stop)[len(before) :]
+        if len(planned) == len(slots):
+            continue
+        found = sampler.propose(space, before, len(slots), stop.n_trials, seed)
+        gap = _gap(space, before, found)
+        if gap is not None and found.proposals and gap <= stop.gap:
+            why = f"no plan left is held to be better by more than {gap:.2%}"
+            break
+        bar = _bar(space, before) if sampler.seeks_one else -math.inf
+        entries = [
+            Entry(slot, number, proposal, space.limits[0].amount(proposal.plan), bar)
+            for slot, proposal in zip(slots, found.proposals, strict=False)
+        ]
+        if not worker.carry_out(entries):
+            ledger.withdraw()
+            why = f"{stop.timeout_s:.0f} s have passed"
+            break
+        if len(entries) < len(slots):
+            why = "hardly a plan is left that was not evaluated"
+            break
+    entries = _scored(ledger, stop.n_trials)
+    gap = None
+    if sampler.has_opinion:
+        gap = _gap(space, entries, sampler.propose(space, entries, 1, stop.n_trials, seed))
+    return _result(space, entries, gap, why)
 
 
-def _propose(
-    chain: Chain,
-    profile: Profile,
-    budget: Budget,
-    trials: Sequence[optuna.trial.FrozenTrial],
-    done: set[Plan],
-    seed: int,
-) -> Plan | None:
-    """The next plan, a function of the seed and of what was evaluated so far: nothing else is remembered."""
-    random = Random(f"{seed} {len(done)}")
-    for attempt in range(_TPE_ATTEMPTS + _RANDOM_ATTEMPTS):
-        if attempt < _TPE_ATTEMPTS:
-            wished = _tpe_wish(chain, trials, random.getrandbits(32))
-        else:
-            wished = {block.name: random.choice(block.choices) for block in chain.blocks}
-        plan = feasible_plan(chain, profile, budget, wished, random)
-        if plan not in done:
-            return plan
-    return None
+def evaluate_a_share(ledger: Ledger, evaluate: Evaluate, peers: int) -> bool:
+    """Evaluates a share of what waits in the ledger; False when nothing does."""
+    claimed = ledger.claim(peers)
+    try:
+        with _alive(ledger):
+            scores = evaluate([entry.plan for entry in claimed], claimed[0].bar) if claimed else []
+        for entry, score in zip(claimed, scores, strict=True):
+            ledger.complete(entry, score)
+    finally:
+        ledger.release()
+    return bool(claimed)
 
 
-def _tpe_wish(chain: Chain, trials: Sequence[optuna.trial.FrozenTrial], seed: int) -> dict[str, str]:
-    """What TPE would try next, whether or not it fits the budget: asked of a study that is thrown away, so that the
-    stored one holds nothing but plans that were evaluated."""
-    proposer = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    proposer.add_trials(trials)
-    return proposer.ask(_distributions(chain)).params
+@dataclass(frozen=True)
+class _Worker:
+    """Works through a round with whoever else does."""
+
+    space: Space
+    evaluate: Evaluate
+    ledger: Ledger
+    peers: int
+    deadline: float
+    total: int
+    progress: Progress
+
+    def carry_out(self, entries: Sequence[Entry]) -> bool:
+        """Evaluates what nobody else does, and waits for the others, until all `entries` have scores; False if time is
+        up before that."""
+        slots = {entry.slot for entry in entries}
+        while True:
+            there = {entry.slot: entry for entry in self.ledger.entries() if entry.slot in slots}
+            if len(there) == len(slots) and all(entry.score for entry in there.values()):
+                return True
+            if time.monotonic() > self.deadline:
+                return False
+            self.ledger.plan(self.space, [entry for entry in entries if entry.slot not in there])
+            if not evaluate_a_share(self.ledger, self.evaluate, self.peers):
+                self.ledger.recover()
+                time.sleep(PAUSE_S)
+            self._tell()
+
+    def _tell(self) -> None:
+        scored = _scored(self.ledger, self.total)
+        best = max((e.score.value for e in scored if e.score and self.space.admits(e.plan)), default=None)
+        self.progress(len(scored), self.total, "learning" if best is None else f"best {best:.4f}")
 
 
-def _distributions(chain: Chain) -> dict[str, optuna.distributions.BaseDistribution]:
-    return {block.name: optuna.distributions.CategoricalDistribution(block.choices) for block in chain.blocks}
+def _rounds(space: Space, sampler: Sampler, first: int, stop: int) -> Iterator[range]:
+    """The slots of each round."""
+    while first < stop:
+        size = sampler.opening(space, stop) if first == 0 else sampler.round_size
+        yield range(first, min(first + size, stop))
+        first += size
 
 
-def _trial(chain: Chain, plan: Plan, score: float, latency_ms: float, budget: Budget) -> optuna.trial.FrozenTrial:
-    return optuna.create_trial(
-        params={block.name: plan.choice_of(block.name) for block in chain.blocks},
-        distributions=_distributions(chain),
-        value=score,
-        constraints={_LATENCY: latency_ms - budget.latency_ms},
-        user_attrs={_PLAN: plan.to_json(), _LATENCY: latency_ms},
-    )
+def _scored(ledger: Ledger, stop: int) -> list[Entry]:
+    """What was evaluated in the slots before `stop`, in their order."""
+    return [entry for entry in ledger.entries() if entry.slot < stop and entry.score is not None]
 
 
-def _score(trial: optuna.trial.FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+def _bar(space: Space, entries: Sequence[Entry]) -> float:
+    """The score that a plan has to reach to be among the best."""
+    scores = sorted((e.score.value for e in entries if e.score and space.admits(e.plan)), reverse=True)
+    return scores[_FINALISTS - 1] if len(scores) >= _FINALISTS else -math.inf
+
+
+def _gap(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:
+    """How much better than the best, as a share of it, a plan may be; None when there is no telling."""
+    scores = [entry.score.value for entry in entries if entry.score and space.admits(entry.plan)]
+    if not scores or not max(scores):
+        return None
+    return None if found.attainable is None else max(0.0, (found.attainable - max(scores)) / abs(max(scores)))
+
+
+def _result(space: Space, entries: Sequence[Entry], gap: float | None, why: str) -> SearchResult:
+    found = [
+        Candidate(
+            entry.plan,
+            entry.score.value,
+            space.limits[0].amount(entry.plan),
+            space.admits(entry.plan),
+            entry.slot,
+            entry.proposal.how,
+            entry.score,
+        )
+        for entry in entries
+        if entry.score
+    ]
+    best_first = sorted(found, key=lambda c: (-c.score, c.latency_ms, c.plan.to_json()))
+    within, others = (tuple(c for c in best_first if c.fits is fits) for fits in (True, False))
+    return SearchResult(within, others, gap, why)
+
+
+@contextmanager
+def _alive(ledger: Ledger) -> Iterator[None]:
+    """Gives signs of life while plans are evaluated."""
+    if ledger.patience_s == 0:
+        yield  # nobody else looks
+        return
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(ledger.patience_s * _BEAT_SHARE):
+            ledger.beat()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,7 +1,7 @@
-"""What many tests start from: a small vision transformer, and the command line as a user types it."""
+"""What many tests start from: a small vision transformer, the command line as a user types it, a database server."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from torch import nn
 
 from depthfinder.cli import main
 from networks import made
+from postgres import Postgres, running_postgres
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -35,3 +36,9 @@ def depthfinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
         return subprocess.CompletedProcess(words, status, output.out, output.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server

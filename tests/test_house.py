@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,25 +25,44 @@ FENCES = {
     "jsonschema": {"profiles/store.py"},
     "matplotlib": {"depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
     "onnxruntime": {"latency/devices/ort.py", "latency/kit/onnx_runner.py"},
-    "optuna": {"search/search.py"},
-    "scipy": {"latency/fit.py"},
+    "optuna": {
+        "search/journal.py",
+        "search/ledger.py",
+        "search/quietly.py",
+        "search/review.py",
+        "search/review_server.py",
+        "search/samplers/by_optuna.py",
+        "search/storage.py",
+    },
+    "optuna_dashboard": {"search/review.py", "search/review_server.py"},
+    "scipy": {"latency/fit.py", "search/solver.py"},
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
+    "sqlalchemy": {"search/storage.py"},
     "timm": {"pruner/_timm.py"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "optuna_dashboard": "optuna-dashboard",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
     """The first part of every absolute import of a file, those inside functions too."""
+    return imports_of(ast.parse(path.read_text()).body)
+
+
+def imports_of(statements: Sequence[ast.stmt]) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in (node for statement in statements for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
+            assert node.level == 0, f"a relative import of {node.module}"
             found.add((node.module or "").partition(".")[0])
     return found
 
@@ -72,25 +92,38 @@ def test_a_file_is_one_idea_and_says_which(path: Path) -> None:
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "a file begins by saying what it is for"
 
 
-def declared_dependencies() -> dict[str, str]:
-    """Distribution -> the file that pyproject names as its user."""
-    lines = (ROOT / "pyproject.toml").read_text().partition("dependencies = [")[2].partition("\n]")[0].splitlines()
-    matches = [re.match(r'\s*"([\w-]+)[^"]*",\s*# .+: (\S+)$', line) for line in lines if line.strip()]
+def declared_dependencies(lists: str) -> dict[str, str]:
+    """Distribution -> the file that pyproject names as its user, of the list that is called so."""
+    text = (ROOT / "pyproject.toml").read_text().partition(f"\n{lists} = [\n")[2].partition("\n]")[0]
+    matches = [re.match(r'\s*"([\w-]+)[^"]*",\s*# .+: (\S+)$', line) for line in text.splitlines() if line.strip()]
+    assert matches
     assert all(matches), "each dependency comes with its reason and the file that uses it"
     return {match[1]: match[2] for match in matches if match}
 
 
+REQUIRED = declared_dependencies("dependencies")
+OPTIONAL = declared_dependencies("dashboard")
+
+
 def test_every_dependency_is_used_where_pyproject_says() -> None:
-    for distribution, user in declared_dependencies().items():
+    for distribution, user in (REQUIRED | OPTIONAL).items():
         paths = [ROOT / user] if user.endswith(".py") else sorted((ROOT / user).rglob("*.py"))
         used = {DISTRIBUTIONS.get(module, module) for path in paths for module in imports(path)}
         assert distribution in used, f"{user} does not use {distribution}"
 
 
 def test_every_import_is_declared() -> None:
-    known = set(declared_dependencies()) | set(PACKAGES) | set(sys.stdlib_module_names)
+    known = set(REQUIRED) | set(OPTIONAL) | set(PACKAGES) | set(sys.stdlib_module_names)
     used = {DISTRIBUTIONS.get(module, module) for path in FILES for module in imports(path)}
     assert used <= known
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_what_may_be_missing_is_imported_where_it_is_needed(path: Path) -> None:
+    """Within functions: a file whose import needs an optional library breaks whoever lacks it."""
+    nodes = [node for node in ast.parse(path.read_text()).body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    at_import = imports_of(nodes)
+    assert not {DISTRIBUTIONS.get(module, module) for module in at_import} & set(OPTIONAL)
 
 
 def test_the_door_is_honest() -> None:

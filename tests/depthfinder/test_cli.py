@@ -13,7 +13,10 @@ from PIL import Image
 
 import depthfinder as df
 
-COMMANDS = ("run", "search", "describe", "profile", "measure", "devices", "profiles", "predictor", "report")
+COMMANDS = (
+    *("run", "search", "describe", "profile", "measure", "devices", "profiles", "predictor", "report"),
+    "dashboard",
+)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -44,9 +47,9 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
     [
         ("run --budget-ms 3,2", 2, "Invalid value for '--budget-ms'"),
         ("run --budget-ms 3.2ms", 2, "Invalid value for '--budget-ms'"),
-        ("run --budget-ms 0", 2, "0.0 is not a positive number"),
-        ("run --budget-ms -1", 2, "-1.0 is not a positive number"),
-        ("run --budget-ms nan", 2, "nan is not a positive number"),
+        ("run --budget-ms 0", 2, "'0' is not a positive number"),
+        ("run --budget-ms -1", 2, "'-1' is not a positive number"),
+        ("run --budget-ms nan", 2, "'nan' is not a positive number"),
         ("run --budget-ms 3 --budget-ratio 0.5", 2, "not both"),
         ("run --model test_vit", 2, "give a budget"),
         ("run --model-kwargs depth", 2, "not of the form name=value"),
@@ -69,6 +72,17 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("run --dataset imagenet", 3, "there are: digits, folder"),
         ("run --model test_vit --dataset digits --device null --budget-ms 0.1", 3, "digits are images of (3, 32, 32)"),
         ("run --checkpoint none.pth", 3, "there is no file none.pth"),
+        ("search --budget-ms 3.2ms", 2, "'3.2ms' is not a positive number of milliseconds"),
+        ("search --budget-ms ort-cpu=3,ort-cpu=4", 2, "does not name every device once"),
+        ("search --device cpu --budget-ms ort-cpu=3", 2, "--device cpu has no budget among ort-cpu"),
+        ("search --budget-ms ort-cpu=3,abacus=4", 3, "no device is called 'abacus'"),
+        ("search --sampler best", 2, "no sampler is called 'best'; nearest: exhaustive"),
+        ("search --keep blocks.99", 1, "has no block 'blocks.99' to keep"),
+        ("search --choices shrink", 1, "no block of deit_digits offers 'shrink'; there are: drop, keep, merge"),
+        ("search --storage nosuch://x", 3, "a storage is sqlite:///FILE.db"),
+        ("search --storage postgresql://me:pa55word@127.0.0.1:1/none", 3, "nothing answers at this host and port"),
+        ("search --storage sqlite:///study.db --workers 2", 3, "is for one process: share the study among 2 workers"),
+        ("dashboard nowhere", 3, "holds no finished search"),
         ("report nowhere", 3, "holds no finished run"),
     ],
 )

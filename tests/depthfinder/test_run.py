@@ -74,7 +74,7 @@ def test_a_run_leaves_what_a_person_looks_for(finished: tuple[Path, str]) -> Non
     assert not list(folder.rglob("*.writing"))
     for words in ("accuracy, held-out images", "blocks kept / merged / dropped", "0.7 of the baseline: met"):
         assert words in output
-    assert "optuna-dashboard sqlite:///" in output
+    assert "the study: depthfinder dashboard " in output
     assert yaml.safe_load((folder / "args.yaml").read_text())["budget_ratio"] == 0.7
     assert set(json.loads((folder / "state.json").read_text())) == set(STAGES)
 

@@ -1,35 +1,43 @@
 """The search on a table that is known exactly and a score that is a formula: every claim can be checked by counting."""
 
+import dataclasses
 import itertools
+import json
 import math
+import time
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from optuna.storages import BaseStorage
 
 from latency.devices.null import Null
 from latency.profiler import profile
-from latency.rounds import Reading
-from latency.timing import Timings
 from networks import made
-from profiles.errors import ProfileError
-from pruner.chain import Chain
+from profiles.profile import Profile
 from pruner.plan import Plan
+from pruner.score import Score
 from pruner.surgery import describe
-from search.budget import Budget, BudgetUnreachableError
-from search.candidate import Candidate, SearchResult
-from search.feasible import fastest_plan, feasible_plan
-from search.finalists import measure_finalists
-from search.search import search
+from search.budget import BudgetUnreachableError
+from search.candidate import SearchResult
+from search.ledger import Ledger, in_memory
+from search.limits import LatencyLimit
+from search.samplers import known_sampler
+from search.search import Evaluate, Stop, search
+from search.space import Space
+from search.storage import open_storage
 
-MODEL = made("deit", 0)
+MODEL = made("digits", 0)
 CHAIN = describe(MODEL)
 TABLE = profile(MODEL, Null(), max_seconds=0.1)
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
-FASTEST_MS = TABLE.latency_ms(fastest_plan(CHAIN, TABLE))
+PLANS = [
+    CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))
+    for way in itertools.product(*(block.choices for block in CHAIN.blocks))
+]
+NO_GAP = -1.0
 
 
 def score(plan: Plan) -> float:
@@ -39,167 +47,305 @@ def score(plan: Plan) -> float:
         (1 + index % 3) * (0.6 if plan.choice_of(b.name) == "merge" else 1) * c
         for index, (b, c) in enumerate(zip(CHAIN.blocks, cut, strict=True))
     )
-    return 1 - 0.05 * worth - 0.04 * sum(a and b for a, b in itertools.pairwise(cut))
+    return 1 - 0.03 * worth - 0.02 * sum(a and b for a, b in itertools.pairwise(cut))
 
 
 class Recorder:
+    """Scores plans and remembers them; raises when it is asked for more than `stop_after`."""
+
     def __init__(self, stop_after: float = math.inf) -> None:
         self.plans: list[Plan] = []
+        self.bars: list[float] = []
         self.stop_after = stop_after
 
-    def __call__(self, plans: Sequence[Plan]) -> list[float]:
-        if len(self.plans) >= self.stop_after:
+    def __call__(self, plans: Sequence[Plan], bar: float) -> list[Score]:
+        if len(self.plans) + len(plans) > self.stop_after:
             raise InterruptedError
         self.plans += plans
-        return [score(plan) for plan in plans]
+        self.bars += [bar] * len(plans)
+        return [Score(score(plan), accuracy=score(plan) / 3) for plan in plans]
 
 
-def every_plan(chain: Chain) -> list[Plan]:
-    names = [block.name for block in chain.blocks]
-    ways = itertools.product(*(block.choices for block in chain.blocks))
-    return [chain.plan(dict(zip(names, way, strict=True))) for way in ways]
+def within(share: float) -> Space:
+    return Space.of(CHAIN, [LatencyLimit(TABLE, share * BASELINE_MS)])
 
 
-@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7, 0.9])
-def test_only_plans_that_fit_are_evaluated_and_none_twice(ratio: float) -> None:
+def searched(
+    space: Space,
+    evaluate: Evaluate,
+    n_trials: int,
+    *,
+    sampler: str = "auto",
+    storage: BaseStorage | None = None,
+    gap: float = NO_GAP,
+    timeout_s: float | None = None,
+    first: int = 0,
+    seed: int = 0,
+) -> SearchResult:
+    return search(
+        space,
+        evaluate=evaluate,
+        ledger=Ledger(storage or in_memory(), "study", {}, patience_s=0),
+        sampler=known_sampler(sampler),
+        stop=Stop(n_trials, gap, timeout_s),
+        first=first,
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize("sampler", ["auto", "random", "tpe"])
+@pytest.mark.parametrize("share", [0.6])
+def test_as_many_plans_are_evaluated_as_were_asked_for_and_none_twice(share: float, sampler: str) -> None:
     recorder = Recorder()
-    budget = Budget(ratio * BASELINE_MS)
-    result = search(CHAIN, TABLE, budget=budget, evaluate=recorder, n_trials=40)
-    assert all(TABLE.latency_ms(plan) <= budget.latency_ms for plan in recorder.plans)
-    assert len(set(recorder.plans)) == len(recorder.plans) == result.num_evaluations
-    assert result.best.score == max(score(plan) for plan in recorder.plans)
-    assert [c.score for c in result.candidates] == sorted((c.score for c in result.candidates), reverse=True)
+    space = within(share)
+    result = searched(space, recorder, 15, sampler=sampler)
+    assert result.num_evaluations == len(recorder.plans) == 15
+    assert len(set(recorder.plans)) == 15
+    assert all(space.admits(plan) for plan in recorder.plans)
+    assert {candidate.plan for candidate in result.candidates} == set(recorder.plans)
+    assert result.stopped == "15 plans were evaluated"
 
 
-def test_a_small_space_is_searched_to_the_optimum() -> None:
-    budget = Budget(0.6 * BASELINE_MS)
-    optimum = max(score(plan) for plan in every_plan(CHAIN) if budget.admits(TABLE, plan))
-    result = search(CHAIN, TABLE, budget=budget, evaluate=Recorder(), n_trials=CHAIN.num_plans)
-    assert result.best.score == pytest.approx(optimum)
-    assert result.num_evaluations < CHAIN.num_plans, "plans that waste some of the budget need no evaluation"
+def test_candidates_come_best_first_with_all_that_is_known_of_them() -> None:
+    recorder = Recorder()
+    result = searched(within(0.6), recorder, 20)
+    assert [(-c.score, c.latency_ms) for c in result.candidates] == sorted(
+        (-score(plan), TABLE.latency_ms(plan)) for plan in recorder.plans
+    )
+    for candidate in result.candidates:
+        assert recorder.plans[candidate.number] == candidate.plan
+        assert candidate.details == Score(score(candidate.plan), accuracy=score(candidate.plan) / 3)
+        assert candidate.how in {"random", "solver", "draw", "flip"}
+    assert result.best is result.candidates[0]
 
 
-@pytest.mark.parametrize("stop_after", [1, 7, 19])
+def test_the_front_is_what_no_faster_plan_equals() -> None:
+    result = searched(within(0.8), Recorder(), 30)
+    for candidate in result.candidates:
+        beaten = any(
+            other.latency_ms <= candidate.latency_ms and other.score >= candidate.score and other is not candidate
+            for other in result.candidates
+        )
+        assert (candidate in result.front) == (not beaten) or candidate.score in {c.score for c in result.front}
+    scores = [candidate.score for candidate in result.front]
+    assert scores == sorted(set(scores))
+    assert result.best.score == scores[-1]
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_a_small_space_is_searched_to_the_optimum(share: float) -> None:
+    space = within(share)
+    optimum = max(score(plan) for plan in PLANS if space.admits(plan))
+    assert searched(space, Recorder(), 40).best.score == pytest.approx(optimum)
+
+
+def crooked(seed: int) -> Profile:
+    """A table whose costs have no short binary fraction."""
+    random = Random(seed)
+    rows = tuple(dataclasses.replace(row, in_context_ms=random.uniform(0.1, 10) / 3) for row in TABLE.rows)
+    return dataclasses.replace(TABLE, rows=rows)
+
+
+def test_no_winner_exceeds_its_budget_by_however_little() -> None:
+    """Budgets at random, and such as are a plan's own latency to the last bit, or one float below it."""
+    random = Random(0)
+    found = 0
+    for number in range(200):
+        table = crooked(number)
+        latency_ms = table.latency_ms(random.choice(PLANS))
+        budget_ms = random.choice([latency_ms, math.nextafter(latency_ms, 0), latency_ms * random.uniform(1, 1.2)])
+        space = Space.of(CHAIN, [LatencyLimit(table, budget_ms)])
+        try:
+            result = searched(space, Recorder(), 2, sampler="random", seed=number)
+        except BudgetUnreachableError:
+            assert not any(space.admits(plan) for plan in PLANS)
+            continue
+        for candidate in result.candidates:
+            assert sum(map(Fraction, table.costs_ms(candidate.plan))) <= Fraction(budget_ms)
+        assert not result.others
+        found += bool(result.candidates)
+    assert found > 150
+
+
+@pytest.mark.parametrize("stop_after", [0, 4, 12])
 def test_a_search_that_was_interrupted_finds_what_it_would_have_found(tmp_path: Path, stop_after: int) -> None:
-    chain, table = describe(made("digits", 0)), profile(made("digits", 0), Null(), max_seconds=0.1)
-    budget = Budget(0.6 * table.latency_ms(Plan(chain.model)))
     whole, first, second = Recorder(), Recorder(stop_after), Recorder()
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
-    expected = search(chain, table, budget=budget, evaluate=whole, n_trials=24, seed=5)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    expected = searched(within(0.6), whole, 16, seed=5)
     with pytest.raises(InterruptedError):
-        search(chain, table, budget=budget, evaluate=first, n_trials=24, seed=5, storage=storage)
-    result = search(chain, table, budget=budget, evaluate=second, n_trials=24, seed=5, storage=storage)
-    assert expected.num_evaluations == 24
+        searched(within(0.6), first, 16, seed=5, storage=open_storage(url))
+    result = searched(within(0.6), second, 16, seed=5, storage=open_storage(url))
+    assert expected.num_evaluations == 16
     assert first.plans + second.plans == whole.plans
+    assert first.bars + second.bars == whole.bars
     assert result == expected
 
 
+def test_a_search_that_is_over_is_not_done_again() -> None:
+    storage, again = in_memory(), Recorder()
+    expected = searched(within(0.6), Recorder(), 20, storage=storage)
+    assert searched(within(0.6), again, 20, storage=storage) == expected
+    assert again.plans == []
+
+
+def test_more_trials_go_on_where_fewer_ended() -> None:
+    storage, whole, more = in_memory(), Recorder(), Recorder()
+    searched(within(0.6), whole, 30, sampler="random")  # whose rounds do not depend on how many there will be
+    fewer = searched(within(0.6), Recorder(), 18, sampler="random", storage=storage)
+    searched(within(0.6), more, 30, sampler="random", storage=storage)
+    assert [candidate.plan for candidate in sorted(fewer.candidates, key=lambda c: c.number)] == whole.plans[:18]
+    assert more.plans == whole.plans[18:]
+
+
+def test_a_second_search_learns_from_the_first_and_repeats_nothing() -> None:
+    storage, before, after = in_memory(), Recorder(), Recorder()
+    searched(within(0.6), before, 20, storage=storage)
+    result = searched(within(0.5), after, 26, first=20, storage=storage)
+    assert len(after.plans) == 6
+    assert not set(before.plans) & set(after.plans)
+    assert all(within(0.5).admits(plan) for plan in after.plans)
+    assert result.num_evaluations == 26
+    assert all(candidate.fits == within(0.5).admits(candidate.plan) for candidate in result.candidates + result.others)
+
+
 def test_seeds_lead_to_different_searches() -> None:
-    first, second = Recorder(), Recorder()
-    for seed, recorder in enumerate((first, second)):
-        search(CHAIN, TABLE, budget=Budget(0.6 * BASELINE_MS), evaluate=recorder, n_trials=5, seed=seed)
+    first, second, third = Recorder(), Recorder(), Recorder()
+    for seed, recorder in ((0, first), (1, second), (0, third)):
+        searched(within(0.6), recorder, 9, seed=seed)
     assert first.plans != second.plans
+    assert first.plans == third.plans
 
 
 def test_a_budget_below_the_fastest_plan_is_refused_before_anything_is_run() -> None:
     recorder = Recorder()
-    with pytest.raises(BudgetUnreachableError, match=f"takes {FASTEST_MS:.3f} ms"):
-        search(CHAIN, TABLE, budget=Budget(0.99 * FASTEST_MS), evaluate=recorder)
+    fastest_ms = min(TABLE.latency_ms(plan) for plan in PLANS)
+    with pytest.raises(BudgetUnreachableError, match=f"takes {fastest_ms:.3f} ms"):
+        searched(within(0.99 * fastest_ms / BASELINE_MS), recorder, 10)
     assert recorder.plans == []
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.floats(min_value=FASTEST_MS, max_value=1.2 * BASELINE_MS), st.integers(0, 10**6))
-def test_any_wish_becomes_a_plan_that_fits_and_wastes_nothing(budget_ms: float, seed: int) -> None:
-    random = Random(seed)
-    wished = {block.name: random.choice(block.choices) for block in CHAIN.blocks}
-    budget = Budget(budget_ms)
-    plan = feasible_plan(CHAIN, TABLE, budget, wished, random)
-    assert TABLE.latency_ms(plan) <= budget_ms
-    for block in plan.choices:
-        kept = CHAIN.plan({**plan.choices, block: "keep"})
-        assert TABLE.latency_ms(kept) > budget_ms, "a cut that the budget does not need"
+class Racer(Recorder):
+    """Drops a plan that is below the bar when it has seen enough: its score is then one that is below the bar too."""
+
+    def __call__(self, plans: Sequence[Plan], bar: float) -> list[Score]:
+        whole = super().__call__(plans, bar)
+        return [one if one.value >= bar else Score(min(one.value, bar - 0.05), images=1) for one in whole]
 
 
-@pytest.mark.parametrize("figure", [0.0, -1.0, math.nan, math.inf])
-def test_a_budget_is_a_positive_number(figure: float) -> None:
-    with pytest.raises(ValueError, match="positive number"):
-        Budget(figure)
+@pytest.mark.parametrize("sampler", ["auto", "random"])
+def test_what_is_dropped_could_not_have_won(sampler: str) -> None:
+    racer = Racer()
+    result = searched(within(0.6), racer, 40, sampler=sampler)
+    dropped = [plan for plan, bar in zip(racer.plans, racer.bars, strict=True) if score(plan) < bar]
+    assert len(dropped) > 5
+    best = sorted(map(score, racer.plans), reverse=True)[:8]
+    assert [candidate.score for candidate in result.candidates[:8]] == pytest.approx(best)
+    assert not {candidate.plan for candidate in result.candidates[:8]} & set(dropped)
 
 
-def ranked(*latencies_ms: float) -> SearchResult:
-    """Candidates in falling score, told apart by how many blocks they cut."""
-    names = [block.name for block in CHAIN.blocks]
-    plans = [CHAIN.plan(dict.fromkeys(names[: index + 1], "drop")) for index in range(len(latencies_ms))]
-    return SearchResult(
-        tuple(Candidate(p, 1 - 0.1 * i, ms) for i, (p, ms) in enumerate(zip(plans, latencies_ms, strict=True)))
+def test_the_bar_is_the_eighth_best_so_far_and_never_falls() -> None:
+    recorder = Recorder()
+    space = within(0.6)
+    searched(space, recorder, 40)
+    assert recorder.bars == sorted(recorder.bars)
+    for index, bar in enumerate(recorder.bars):
+        scores = sorted((score(plan) for plan in recorder.plans[:index] if space.admits(plan)), reverse=True)
+        assert bar == -math.inf or bar <= scores[7]
+    assert recorder.bars[0] == -math.inf
+    assert recorder.bars[-1] > -math.inf
+
+
+def test_time_ends_a_search_with_what_it_has() -> None:
+    recorder = Recorder()
+
+    def slow(plans: Sequence[Plan], bar: float) -> list[Score]:
+        time.sleep(0.2)
+        return recorder(plans, bar)
+
+    result = searched(within(0.6), slow, 100, sampler="random", timeout_s=1.0)
+    assert 1 <= result.num_evaluations < 100
+    assert result.num_evaluations == len(recorder.plans)
+    assert result.stopped == "1 s have passed"
+
+
+def test_a_search_that_ran_out_of_time_can_be_taken_up_again() -> None:
+    storage, first, second, whole = in_memory(), Recorder(), Recorder(), Recorder()
+    expected = searched(within(0.6), whole, 28)
+    searched(within(0.6), first, 28, storage=storage, timeout_s=0.0)
+    assert first.plans == []
+    assert searched(within(0.6), second, 28, storage=storage) == expected
+    assert first.plans + second.plans == whole.plans
+
+
+def test_what_was_left_when_time_was_up_is_not_evaluated_a_second_time() -> None:
+    """A search of several that is cut short leaves plans that wait; the one that goes on from there finds them."""
+    storage, recorder = in_memory(), Recorder()
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.7 * BASELINE_MS)], keep=["blocks.0", "blocks.1"])
+
+    def slow(plans: Sequence[Plan], bar: float) -> list[Score]:
+        time.sleep(0.1)
+        return recorder(plans, bar)
+
+    ledger, asked = Ledger(storage, "study", {}, patience_s=0), known_sampler("exhaustive")
+    search(space, evaluate=slow, ledger=ledger, sampler=asked, stop=Stop(4, NO_GAP, 0.05), peers=4)
+    assert 1 <= len(recorder.plans) < 4
+    searched(space, recorder, 20, sampler="exhaustive", storage=storage, first=4)
+    assert len(set(recorder.plans)) == len(recorder.plans)
+
+
+def test_a_search_ends_when_nothing_much_better_is_held_possible() -> None:
+    recorder = Recorder()
+    result = searched(within(0.6), recorder, 100, gap=0.02)
+    optimum = max(score(plan) for plan in PLANS if within(0.6).admits(plan))
+    assert result.gap is not None
+    assert optimum / result.best.score - 1 <= result.gap <= 0.02
+    assert result.num_evaluations == len(recorder.plans) < 100
+    assert result.stopped == f"no plan left is held to be better by more than {result.gap:.2%}"
+
+
+def test_a_wider_gap_ends_a_search_earlier() -> None:
+    counts = [searched(within(0.6), Recorder(), 40, gap=gap).num_evaluations for gap in (0.5, 0.02, NO_GAP)]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 40
+
+
+def test_a_space_that_was_gone_through_leaves_no_gap() -> None:
+    recorder = Recorder()
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.7 * BASELINE_MS)], keep=["blocks.0", "blocks.1"])
+    result = searched(space, recorder, 100, sampler="exhaustive")
+    assert len(set(recorder.plans)) == len(recorder.plans) > 10
+    assert set(recorder.plans) == {plan for plan in PLANS if space.admits(plan)}
+    assert result.gap == 0.0
+    assert result.stopped == "hardly a plan is left that was not evaluated"
+
+
+def test_scores_below_nought_are_scores_like_others() -> None:
+    recorder = Recorder()
+
+    def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
+        return [Score(one.value - 2) for one in recorder(plans, bar + 2)]
+
+    optimum = max(score(plan) for plan in PLANS if within(0.6).admits(plan))
+    assert searched(within(0.6), evaluate, 60, gap=0.001).best.score == pytest.approx(optimum - 2)
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[int, int, str]] = []
+    search(
+        within(0.6),
+        evaluate=Recorder(),
+        ledger=Ledger(in_memory(), "study", {}, patience_s=0),
+        sampler=known_sampler("auto"),
+        stop=Stop(45, NO_GAP),
+        progress=lambda done, total, words: told.append((done, total, words)),
     )
+    assert [total for _, total, _ in told] == [45] * len(told)
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    assert told[-1][0] == 45
+    assert told[-1][2].startswith("best 0.")
 
 
-class Machine:
-    """Times plans by how many blocks they cut, with a spread."""
-
-    def __init__(self, baseline_ms: float, ms: dict[int, float], spread: float = 0.0) -> None:
-        self.ms, self.spread, self.groups = {0: baseline_ms, **ms}, spread, 0
-
-    def __call__(self, plans: dict[str, Plan]) -> Timings:
-        self.groups += 1
-        random = Random(0)
-        return Timings(
-            {
-                name: [
-                    [Reading(self.ms[len(plan.choices)] * (1 + self.spread * random.uniform(-1, 1)), 0.0)]
-                    for _ in range(30)
-                ]
-                for name, plan in plans.items()
-            }
-        )
-
-
-def test_the_best_candidate_that_measures_within_the_budget_wins() -> None:
-    machine = Machine(10.0, {1: 7.3, 2: 6.9, 3: 5.0})
-    finalists = measure_finalists(ranked(7.0, 6.9, 5.0), Budget(7.0), machine)
-    assert len(finalists[0].candidate.plan.choices) == 2
-    assert [finalist.fits for finalist in finalists] == [True, True, False]
-    assert machine.groups == 1
-
-
-def test_a_ratio_is_judged_beside_the_baseline_as_it_is_now() -> None:
-    slow = Machine(20.0, {1: 13.9})
-    assert measure_finalists(ranked(7.0), Budget(7.0, ratio=0.7), slow)[0].fits
-    with pytest.raises(BudgetUnreachableError, match=r"the fastest took 13\.900 ms, 0\.695 of the baseline"):
-        measure_finalists(ranked(7.0), Budget(7.0), slow)
-
-
-def test_noise_that_straddles_the_budget_leaves_the_plan_to_a_safer_one() -> None:
-    machine = Machine(10.0, {1: 7.6, 2: 6.0}, spread=0.2)
-    finalists = measure_finalists(ranked(6.9, 6.0), Budget(7.0), machine)
-    assert len(finalists[0].candidate.plan.choices) == 2
-    assert not finalists[1].fits
-    assert finalists[1].measured.latency_ms < 7.0 < finalists[1].measured.high_ms
-
-
-def test_a_margin_is_kept_below_the_budget() -> None:
-    machine = Machine(10.0, {1: 6.95, 2: 6.7})
-    winner, passed_over = measure_finalists(ranked(6.9, 6.6), Budget(7.0), machine, margin=0.02)
-    assert [len(finalist.candidate.plan.choices) for finalist in (winner, passed_over)] == [2, 1]
-    assert measure_finalists(ranked(6.9, 6.6), Budget(7.0), machine)[0].candidate.score == 1.0
-
-
-def test_a_tightened_budget_is_less_in_both_its_figures() -> None:
-    assert Budget(8.0, ratio=0.5).tightened(0.25) == Budget(6.0, ratio=0.375)
-    assert Budget(8.0).tightened(0.25) == Budget(6.0)
-
-
-def test_later_candidates_are_measured_only_when_none_before_them_fits() -> None:
-    machine = Machine(10.0, {1: 8.0, 2: 8.0, 3: 8.0, 4: 8.0, 5: 6.0})
-    finalists = measure_finalists(
-        ranked(7.0, 7.0, 7.0, 7.0, 7.0, 7.0), Budget(7.0), Machine(10.0, machine.ms | {6: 5.0})
-    )
-    assert len(finalists[0].candidate.plan.choices) == 5
-    assert len(finalists) == 6
-
-
-def test_another_chains_profile_is_refused() -> None:
-    with pytest.raises(ProfileError, match="was measured for another network"):
-        search(describe(made("odd width", 0)), TABLE, budget=Budget(1.0), evaluate=Recorder())
+def test_a_result_is_plain_figures() -> None:
+    result = searched(within(0.6), Recorder(), 9)
+    records = [dataclasses.asdict(dataclasses.replace(one, plan=None)) for one in result.candidates]  # type: ignore[arg-type]
+    assert json.loads(json.dumps(records)) == records

@@ -1,0 +1,118 @@
+"""Whether the budget is a promise kept: twenty random budgets in milliseconds, searched for and measured here.
+
+    python benchmarks/budgets.py       # about a quarter of an hour; writes results/budgets.md
+
+One table and one weight-sharing network of `deit_digits` (calibrated, not trained: what it scores does not change what
+it takes) serve all budgets, which are drawn between 0.4 and 0.95 of the baseline as measured. Each is searched for and
+its winner measured as `depthfinder search` does it. Then the winner's network is made and loaded anew and measured once
+more beside the baseline: that figure, which no choice was made by, stands in the last columns.
+"""
+
+import argparse
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import depthfinder as df
+from depthfinder.search_stage import SESSION_SPREAD
+from latency.devices import open_device
+from latency.hardware import processor_name
+from latency.timing import Timings, time_interleaved
+from latency.workbench import Workbench
+from pruner.calibration import calibrate
+from pruner.data.digits import DigitScenes
+from pruner.evaluator import Evaluator
+from pruner.plan import MERGE, Plan
+from search.budget import Budget
+from search.candidate import SearchResult
+from search.finalists import Judge
+from search.ledger import Ledger, in_memory
+from search.limits import LatencyLimit
+from search.promise import keep_promise
+from search.samplers import known_sampler
+from search.search import Stop, search
+from search.space import Space
+
+RESULTS = Path(__file__).parent / "results"
+TRIALS = 60
+SECONDS = 8.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budgets", type=int, default=20)
+    parser.add_argument("--device", default="ort-cpu")
+    parser.add_argument("--output", type=Path, default=RESULTS / "budgets.md")
+    asked = parser.parse_args()
+
+    model = df.load_model("deit_digits", pretrained=True)
+    device, data = open_device(asked.device), DigitScenes(calibration_images=200)
+    table = df.profile(model, asked.device, max_seconds=60)
+    network = df.supernet(model)
+    chain = network.chain
+    network.select(chain.plan({block.name: MERGE for block in chain.blocks if MERGE in block.choices}))
+    calibrate(network, [images for images, _ in data.train_batches(epoch=0, batch_size=64, seed=0)][:4])
+    network.eval()
+    evaluate = Evaluator(network, list(data.calibration_batches(batch_size=100)))
+
+    def timed(plans: Mapping[str, Plan]) -> Timings:
+        bench = Workbench(model, device, 1)
+        programs = {name: bench.program_of(plan) for name, plan in plans.items()}
+        return time_interleaved(programs, seconds=SECONDS, seed=0)
+
+    draw = random.Random(0)
+    rows, kept, kept_again = [], 0, 0
+    for number in range(1, asked.budgets + 1):
+        budget = Budget(draw.uniform(0.4, 0.95) * table.baseline_ms)
+        ledger = Ledger(in_memory(), "study", {}, patience_s=0)
+        told: list[str] = []
+
+        def hunt(
+            corrections: Sequence[float], first: int, stop: int, budget: Budget = budget, ledger: Ledger = ledger
+        ) -> SearchResult:
+            limit = LatencyLimit(table, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
+            return search(
+                Space.of(chain, [limit]),
+                evaluate=lambda plans, bar: evaluate(plans, bar),
+                ledger=ledger,
+                sampler=known_sampler("thrifty"),
+                stop=Stop(stop),
+                first=first,
+            )
+
+        judges = [Judge(budget, table, timed)]
+        found = keep_promise(hunt, judges, TRIALS, margin=SESSION_SPREAD / 2, tell=told.append)
+        verdict = found.winner.verdicts[0]
+        assert verdict.measured is not None
+        again = timed({"baseline": chain.plan({}), "winner": found.winner.candidate.plan}).measurement("winner")
+        within, within_again = (figure.latency_ms <= budget.latency_ms for figure in (verdict.measured, again))
+        kept, kept_again = kept + within, kept_again + within_again
+        cells = (
+            str(number),
+            f"{budget.latency_ms:.3f}",
+            f"{verdict.predicted_ms:.3f}",
+            f"{verdict.measured.latency_ms:.3f} ({verdict.measured.low_ms:.3f} to {verdict.measured.high_ms:.3f})",
+            f"{again.latency_ms:.3f}",
+            "yes" if within_again else "no",
+            str(len(found.finalists)),
+            str(len(told)),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+        print(rows[-1], flush=True)
+    head = ("", "budget, ms", "by the table", "measured (95 %)", "once more", "within", "measured plans", "messages")
+    lines = [
+        f"{processor_name()}, {table.setting.runtime}, 1 thread; baseline {table.baseline_ms:.3f} ms; "
+        f"{TRIALS} plans each",
+        "",
+        f"| {' | '.join(head)} |",
+        f"| {' | '.join('---' for _ in head)} |",
+        *rows,
+        "",
+        f"Of {asked.budgets} winners {kept} measured within their budget in the search, and {kept_again} once more.",
+    ]
+    asked.output.write_text("\n".join(lines) + "\n")
+    print(lines[-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What a process needs to score plans for a run, whether it leads the search or helps: the evaluator and the ledger."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from depthfinder.run import Run, load_trained
+from profiles.profile import Profile
+from pruner.evaluator import Evaluator
+from pruner.plan import Plan
+from pruner.score import Score
+from pruner.surgery import supernet
+from search.ledger import Ledger
+from search.search import Evaluate
+from search.storage import open_storage
+
+_EVALUATION_BATCH: Final = 128
+_STATISTICS_BATCHES: Final = 8
+# A worker that gave no sign for so long is taken for dead.
+_PATIENCE_S: Final = 30.0
+
+
+def scorer(run: Run) -> Evaluate:
+    """Scores plans by the trained supernet on the calibration images."""
+    network = supernet(run.model)
+    settings = run.train_settings(run.arguments.supernet_epochs)
+    load_trained(network, run, "supernet", settings)
+    batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
+    statistics = None
+    if run.arguments.bn_estimation:
+        train = run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
+        statistics = [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
+    evaluator = Evaluator(network, batches, statistics=statistics)
+
+    def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
+        return evaluator(plans, bar)
+
+    return evaluate
+
+
+def storage_url(run: Run) -> str:
+    """Where the study is kept."""
+    return run.storage or run.folder.storage(run.arguments.workers)
+
+
+def open_ledger(run: Run, directions: Sequence[str] = ("maximize",)) -> Ledger:
+    """The run's study. One that lies in the run's own folder and has one worker is nobody else's."""
+    alone = run.storage is None and run.arguments.workers == 1
+    storage = open_storage(storage_url(run))
+    patience_s = 0.0 if alone else _PATIENCE_S
+    name = run.arguments.study_name or run.folder.path.name
+    return Ledger(storage, name, _identity(run), directions, patience_s=patience_s)
+
+
+def _identity(run: Run) -> Mapping[str, str]:
+    """What two processes must agree on to work on one study."""
+    asked = run.arguments
+    return {
+        "network": f"{run.chain.model} {run.chain.fingerprint}",
+        "weights": _digest(sorted((name, float(t.double().sum())) for name, t in run.model.state_dict().items())),
+        "images": run.data.name,
+        "tables": ", ".join(f"{one.arguments.device} {_table_digest(one.profile)}" for one in (run, *run.others)),
+        "budget": f"{asked.budget_ms or asked.budget_ratio}",
+        "choices": f"{asked.choices or 'all'}, keep {sorted(asked.keep)}, at most {asked.max_pruned} cut, "
+        f"{'one kept per stage' if asked.keep_one_per_stage else 'any stage'}",
+        "size": f"{asked.max_parameters} parameters, {asked.max_memory_mb} MB",
+        "search": f"{asked.sampler}, {asked.n_trials} plans, seed {asked.seed}, gap {asked.gap}, "
+        f"BatchNorm {'estimated' if asked.bn_estimation else 'shared'}",
+        "supernet": f"{asked.supernet_epochs} epochs",
+    }
+
+
+def _table_digest(profile: Profile) -> str:
+    return _digest((profile.segments, profile.rows, profile.pairs))
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]

@@ -1,0 +1,66 @@
+"""What proposes plans: the protocol, and the registry of those that are known."""
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from search.ledger import Entry, Proposal
+from search.space import Space
+
+
+class UnknownSamplerError(ValueError):
+    """No sampler goes by that name."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Plans to evaluate next, none of which was evaluated before; fewer than were asked for when there are no more.
+
+    `attainable` is the score that the sampler holds possible for a plan within the limits: None if it has no opinion,
+    minus infinity when every plan was evaluated.
+    """
+
+    proposals: tuple[Proposal, ...]
+    attainable: float | None = None
+
+
+class Sampler(ABC):
+    """Proposes plans, as a function of what it is asked alone: nothing is remembered from one call to the next."""
+
+    name: ClassVar[str]
+    round_size: ClassVar[int] = 1
+    """How many plans are best proposed at once."""
+    has_opinion: ClassVar[bool] = False
+    """Whether it says what is attainable."""
+    seeks_one: ClassVar[bool] = True
+    """Whether it is after the one best plan, so that those which cannot be it need not be evaluated to the end."""
+
+    def opening(self, space: Space, n_trials: int) -> int:
+        """How many plans it wants to see before it learns from any."""
+        return min(self.round_size, n_trials)
+
+    @abstractmethod
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Up to `count` plans after those of `history`, all of which have a score, of `n_trials` in all."""
+
+
+SAMPLERS: dict[str, Sampler] = {}
+
+
+def sampler(cls: type[Sampler]) -> type[Sampler]:
+    """Registers a sampler under its name. Raises `ValueError` when the name is taken."""
+    if cls.name in SAMPLERS:
+        raise ValueError(f"there is a sampler {cls.name!r} already")
+    SAMPLERS[cls.name] = cls()
+    return cls
+
+
+def known_sampler(name: str) -> Sampler:
+    """Raises `UnknownSamplerError` with the names there are."""
+    if name not in SAMPLERS:
+        near = difflib.get_close_matches(name, SAMPLERS, n=1, cutoff=0.0)
+        others = [other for other in SAMPLERS if other not in near]
+        raise UnknownSamplerError(f"no sampler is called {name!r}; nearest: {', '.join(near + others)}")
+    return SAMPLERS[name]

@@ -1,0 +1,9 @@
+"""The samplers that there are; importing this registers them."""
+
+from search.sampler import known_sampler
+from search.samplers.by_optuna import Gp, Nsga2, Tpe
+from search.samplers.by_order import Exhaustive, Random
+from search.samplers.front import Front
+from search.samplers.learned import Learned, Thrifty
+
+__all__ = ["Exhaustive", "Front", "Gp", "Learned", "Nsga2", "Random", "Thrifty", "Tpe", "known_sampler"]

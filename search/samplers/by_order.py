@@ -1,0 +1,58 @@
+"""Samplers that learn nothing: chance, and one plan after another."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from random import Random as Dice
+from typing import Final
+
+from search.feasible import every_plan, feasible_plan, random_wish
+from search.ledger import Entry, Proposal
+from search.sampler import Proposals, Sampler, sampler
+from search.space import Space
+
+_ATTEMPTS: Final = 100
+_MOST_PLANS: Final = 2**20
+
+
+class TooManyPlansError(ValueError):
+    """There are more plans than anybody could evaluate."""
+
+
+@sampler
+class Random(Sampler):
+    """Plans drawn at random that leave none of the budget unused."""
+
+    name = "random"
+
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        dice, known = Dice(f"{seed} {len(history)}"), {entry.plan for entry in history}
+        found: list[Proposal] = []
+        for _ in range(_ATTEMPTS * count):
+            if len(found) == count:
+                break
+            plan = feasible_plan(space, random_wish(space, dice), dice)
+            if plan is not None and plan not in known:
+                known.add(plan)
+                found.append(Proposal(plan, self.name))
+        return Proposals(tuple(found))
+
+
+@sampler
+class Exhaustive(Sampler):
+    """Every plan within the limits, for short chains: those that begin alike come together."""
+
+    name = "exhaustive"
+    round_size = 64
+    has_opinion = True
+
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        if space.num_plans > _MOST_PLANS:
+            raise TooManyPlansError(
+                f"{space.chain.model} has {space.num_plans:.3g} plans, too many to try all: allow fewer with --keep "
+                "or --choices, or take another --sampler"
+            )
+        known = {entry.plan for entry in history}
+        plans = itertools.islice((plan for plan in every_plan(space) if plan not in known), count)
+        proposals = tuple(Proposal(plan, self.name) for plan in plans)
+        return Proposals(proposals, None if proposals else -math.inf)

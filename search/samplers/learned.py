@@ -1,0 +1,180 @@
+"""The sampler that is used unless another is asked for: single-block scores and interactions, learned, solved exactly.
+
+It begins with plans drawn at random. Single-block scores are not measured one by one, each block cut alone: learned
+from plans within the limits they cost fewer evaluations, and hold where the search goes on. Every round then asks three
+sources: the exact solver, given the likeliest gains; climbing from plan to plan by gains drawn from what is still
+possible (Thompson sampling); and the one- and two-block neighbours of the best plans, by the improvement that is to be
+expected of them. Where plans are scored together, those that begin like another one of the round, or like the best so
+far, cost less, and may be preferred.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar, Final
+
+import numpy as np
+
+from pruner.plan import Plan
+from search.feasible import every_plan, feasible_plan, random_wish, solved_plan
+from search.ledger import Entry, Proposal
+from search.neighbours import Neighbourhood, climbed
+from search.sampler import Proposals, Sampler, sampler
+from search.samplers.worth import Paths, log_expected_improvement
+from search.space import Array, Space
+from search.surrogate import Gains, Surrogate
+
+_INCUMBENTS: Final = 3
+_RANDOM_STARTS: Final = 4
+_ATTEMPTS: Final = 100
+_SMALL: Final = 4096
+_CONFIDENCE: Final = 2.0
+_OPENING: Final = 16
+# Of evaluating a plan that shares all but its last block, next to running a whole network.
+_OVERHEAD: Final = 0.1
+
+
+@sampler
+class Learned(Sampler):
+    """Learned gains, the exact solver and local search together, for scores that each take as long as another."""
+
+    name = "auto"
+    round_size = 8
+    has_opinion = True
+    drawn: ClassVar[int] = 3
+    """How many of a round are drawn."""
+    thrift: ClassVar[float] = 0.0
+    """How much what a plan costs counts beside what it may bring."""
+
+    def opening(self, space: Space, n_trials: int) -> int:
+        return max(1, min(_OPENING, n_trials // 4))
+
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        chosen = Chosen({entry.plan for entry in history}, count)
+        random = Random(f"{seed} {len(history)}")
+        attainable = None
+        if len(history) > 1:
+            surrogate = learned_from(space, history)
+            attainable = propose_by(surrogate, space, history, chosen, random, self.drawn, self.thrift)
+        fill(space, chosen, random)
+        if not chosen.proposals and space.num_plans <= _SMALL:
+            attainable = -np.inf  # every plan was evaluated
+        return Proposals(tuple(chosen.proposals), attainable)
+
+
+@sampler
+class Thrifty(Learned):
+    """The same for an evaluator that runs what plans share but once: plans that begin like others come first."""
+
+    name = "thrifty"
+    round_size = 20
+    drawn = 2
+    thrift = 1.0
+
+
+class Chosen:
+    """The plans of a round, as they are chosen: each of them new."""
+
+    def __init__(self, known: set[Plan], count: int) -> None:
+        self.known, self.count = known, count
+        self.proposals: list[Proposal] = []
+
+    def add(self, plan: Plan, how: str) -> bool:
+        """Whether the plan is new, and there was a place for it."""
+        if self.is_full or plan in self.known:
+            return False
+        self.known.add(plan)
+        self.proposals.append(Proposal(plan, how))
+        return True
+
+    def count_of(self, how: str) -> int:
+        return sum(proposal.how == how for proposal in self.proposals)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.proposals) >= self.count
+
+
+def learned_from(space: Space, history: Sequence[Entry]) -> Surrogate:
+    """What a history teaches, whatever the limits."""
+    vectors = np.array([space.vector(entry.plan) for entry in history])
+    return Surrogate(space, vectors, np.array([entry.score.value for entry in history if entry.score is not None]))
+
+
+def propose_by(
+    surrogate: Surrogate,
+    space: Space,
+    history: Sequence[Entry],
+    chosen: Chosen,
+    random: Random,
+    drawn: int = 0,
+    thrift: float = 0.0,
+) -> float | None:
+    """Fills the round by what was learned, and says what score that holds possible; None where no plan is known to be
+    within the limits."""
+    mean = surrogate.mean()
+    within = [(entry.score.value, entry.plan) for entry in history if entry.score and space.admits(entry.plan)]
+    best = sorted(within, key=lambda scored: -scored[0])[:_INCUMBENTS]
+    incumbents = [space.vector(plan) for _, plan in best]
+    likeliest = solved_plan(space, mean.single, mean.pairs)
+    if likeliest is None:
+        return None
+    centres = [*incumbents, climbed(space, space.vector(likeliest), mean)]
+    for centre in reversed(centres):
+        if space.admits(space.plan(centre)):
+            chosen.add(space.plan(centre), "solver")
+            break
+    generator = np.random.default_rng(random.getrandbits(64))
+    for _ in range(2 * drawn):
+        if chosen.count_of("draw") == drawn:
+            break
+        plan = _climbed_from_anywhere(space, surrogate.draw(generator), incumbents, random)
+        if space.admits(plan):
+            chosen.add(plan, "draw")
+    around = [Neighbourhood(space, centre).all() for centre in centres]
+    # The centres too, so that there is always one to speak of.
+    pool = np.unique(np.vstack([*around, *(centre[None] for centre in centres)]), axis=0)
+    expected, deviation = mean.scores(pool), surrogate.deviation(pool)
+    best_expected = float(mean.scores(np.array(incumbents)).max()) if incumbents else -np.inf
+    paths = Paths(space, [plan for _, plan in best])
+    _add_neighbours(space, chosen, pool, log_expected_improvement(expected - best_expected, deviation), paths, thrift)
+    return surrogate.score_at(float(np.max(expected + _CONFIDENCE * deviation)))
+
+
+def _add_neighbours(space: Space, chosen: Chosen, pool: Array, worth: Array, paths: Paths, thrift: float) -> None:
+    """Fills the round from vectors of `pool` (plans, cuts) by what they are worth for what they cost (expected
+    improvement per second, Snoek, Larochelle and Adams, NeurIPS 2012)."""
+    for proposal in chosen.proposals:
+        paths.share(proposal.plan)
+    left = paths.left(pool)
+    while not chosen.is_full and np.isfinite(worth).any():
+        index = int(np.argmax(worth - thrift * np.log(_OVERHEAD + left)))
+        worth[index] = -np.inf
+        plan = space.plan(pool[index])
+        if plan not in chosen.known and space.admits(plan):
+            chosen.add(plan, "flip")
+            paths.share(plan)
+            left = np.minimum(left, paths.left_beside(plan, pool))
+
+
+def _climbed_from_anywhere(space: Space, gains: Gains, incumbents: Sequence[Array], random: Random) -> Plan:
+    """The best plan by these gains that climbing ends at, from the best plans so far and from plans drawn at random."""
+    starts = list(incumbents)
+    for _ in range(_RANDOM_STARTS):
+        plan = feasible_plan(space, random_wish(space, random), random)
+        if plan is not None:
+            starts.append(space.vector(plan))
+    ends = np.array([climbed(space, start, gains) for start in starts])
+    return space.plan(ends[int(gains.scores(ends).argmax())])
+
+
+def fill(space: Space, chosen: Chosen, random: Random) -> None:
+    """Fills what is left of the round at random; where chance finds nothing new, by going through a small space."""
+    for _ in range(_ATTEMPTS):
+        if chosen.is_full:
+            return
+        plan = feasible_plan(space, random_wish(space, random), random)
+        if plan is not None:
+            chosen.add(plan, "random")
+    if space.num_plans <= _SMALL:
+        for plan in every_plan(space):
+            chosen.add(plan, "random")

@@ -1,0 +1,83 @@
+"""A storage as users give it, as text: which kind it is and how it is shown; the error when it cannot be used."""
+
+import re
+from typing import Final
+from urllib.parse import unquote_plus
+
+POSTGRESQL: Final = "postgresql+psycopg"
+_KINDS: Final = {
+    "sqlite": "sqlite",
+    "journal": "journal",
+    "postgresql": POSTGRESQL,
+    "postgres": POSTGRESQL,
+    POSTGRESQL: POSTGRESQL,
+}
+_JOURNALS: Final = (".journal", ".log")
+_TAKEN: Final = "a storage is sqlite:///FILE.db, journal:///FILE.journal or postgresql://USER@HOST/DATABASE"
+_HIDDEN: Final = "***"
+_SCHEME: Final = re.compile(r"[A-Za-z][\w+.-]*", re.ASCII)
+# Narrower than what libraries make something of: where it does not match, a part of the password may be anywhere.
+_SERVER: Final = re.compile(
+    r"""(?P<head> [A-Za-z][\w+.-]*:// )
+        (?: (?P<user> [^:/?\#@\s]* ) (?P<password> :[^@?]* )? @ )?
+        (?P<place> (?: [\w.%-]* | \[[\w:.%]+\] ) (?: :\d+ )? (?: /[^@?:\s]* )? )
+        (?P<query> \?[^@\s]* )?""",
+    re.VERBOSE,
+)
+_FILE: Final = re.compile(r"(?P<place>(?:sqlite|journal):///[^?]*)(?P<query>\?.*)?", re.DOTALL)
+_PARAMETER: Final = re.compile(r"[?&]([^=&]*)=")
+_SECRETS: Final = ("pass", "pwd", "secret", "token")
+
+
+class StorageError(Exception):
+    """A study's storage that cannot be used: one line with the cause and the next step, without any password."""
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, to print or to write down; where it cannot be told which part that is, little else
+    is left."""
+    scheme, mark, _ = url.partition("://")
+    whole = _FILE.fullmatch(url) or _SERVER.fullmatch(url)
+    if whole is None:
+        if not mark and ":" not in url:
+            return url
+        return f"{scheme}://{_HIDDEN}" if mark and _SCHEME.fullmatch(scheme) else _HIDDEN
+    parts = whole.groupdict(default="")
+    user = parts.get("user", "")
+    password = f":{_HIDDEN}" if parts.get("password") else ""
+    at = "@" if user or password else ""
+    return parts.get("head", "") + user + password + at + parts["place"] + _redacted_query(parts["query"])
+
+
+def _redacted_query(query: str) -> str:
+    """What follows a secret goes too: a `&` may belong to it."""
+    for parameter in _PARAMETER.finditer(query):
+        if any(secret in unquote_plus(parameter[1]).lower() for secret in _SECRETS):
+            return query[: parameter.end()] + _HIDDEN
+    return query
+
+
+def normalised(url: str) -> str:
+    """The URL with one of the schemes `sqlite`, `journal` and `postgresql+psycopg`; the path of a journal becomes one.
+
+    Raises `StorageError` for what is no storage that we take.
+    """
+    if not url.strip():
+        raise StorageError(f"no storage was named: {_TAKEN}")
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        if url.endswith(_JOURNALS) and ":" not in url:
+            return f"journal:///{url}"
+        raise StorageError(f"{redacted(url)} is no storage: {_TAKEN}")
+    kind = _KINDS.get(scheme.lower())
+    if kind is None:
+        advice = "write postgresql://, for psycopg 3" if scheme.lower().startswith("postgres") else _TAKEN
+        raise StorageError(f"{redacted(url)} is of a kind that is not taken: {advice}")
+    if not (_FILE.fullmatch(f"{kind}://{rest}") or (kind == POSTGRESQL and _SERVER.fullmatch(url))):
+        advice = (
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ : / ? in a user or password written %40 %3A %2F %3F"
+            if kind == POSTGRESQL
+            else f"{kind}:///FILE, and {kind}:////FILE for a path from the root"
+        )
+        raise StorageError(f"{redacted(url)} cannot be read: write {advice}")
+    return f"{kind}://{rest}"

@@ -1,0 +1,249 @@
+"""A budget is kept whatever the table says: what is measured corrects it, and the search goes on."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+import pytest
+
+from latency.devices.null import Null
+from latency.profiler import profile
+from latency.rounds import Reading
+from latency.timing import Timings
+from networks import made
+from pruner.plan import Plan
+from pruner.score import Score
+from pruner.surgery import describe
+from search.budget import Budget, BudgetUnreachableError
+from search.candidate import Candidate, SearchResult
+from search.finalists import Judge
+from search.ledger import Ledger, in_memory
+from search.limits import LatencyLimit
+from search.promise import Kept, keep_promise
+from search.samplers import known_sampler
+from search.search import Stop, search
+from search.space import Space
+
+MODEL = made("digits", 0)
+CHAIN = describe(MODEL)
+TABLE = profile(MODEL, Null(), max_seconds=0.1)
+BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
+BUDGET_MS = 0.6 * BASELINE_MS
+PLANS = [
+    CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))
+    for way in itertools.product(*(block.choices for block in CHAIN.blocks))
+]
+TRIALS = 40
+
+
+def score(plan: Plan) -> float:
+    """What is left of the network, a little more for some blocks, so that slower is better nearly everywhere."""
+    lost = sum(
+        (0.9 + 0.02 * i) * (TABLE.block_ms(name, "keep") - TABLE.block_ms(name, plan.choice_of(name)))
+        for i, name in enumerate(block.name for block in CHAIN.blocks)
+    )
+    return 0.95 - 0.5 * lost / BASELINE_MS
+
+
+class Machine:
+    """A device on which everything takes the table's latency times a factor, with a spread."""
+
+    def __init__(self, factor: float, spread: float = 0.0) -> None:
+        self.factor, self.spread = factor, spread
+        self.timed: list[Plan] = []
+
+    def ms(self, plan: Plan) -> float:
+        return self.factor * TABLE.latency_ms(plan)
+
+    def __call__(self, plans: Mapping[str, Plan]) -> Timings:
+        self.timed += [plan for name, plan in plans.items() if name != "baseline"]
+        random = Random(0)
+        return Timings(
+            {
+                name: [[Reading(self.ms(plan) * (1 + self.spread * random.uniform(-1, 1)), 0.0)] for _ in range(30)]
+                for name, plan in plans.items()
+            }
+        )
+
+
+class Hunt:
+    """The search of a run: with the table of each judge multiplied by its correction."""
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        self.judges = judges
+        self.ledger = Ledger(in_memory(), "study", {}, patience_s=0)
+        self.asked: list[tuple[tuple[float, ...], int, int]] = []
+        self.results: list[SearchResult] = []
+        self.evaluated: list[Plan] = []
+
+    def __call__(self, corrections: Sequence[float], first: int, stop: int) -> SearchResult:
+        self.asked.append((tuple(corrections), first, stop))
+        limits = [
+            LatencyLimit(judge.profile, judge.budget.latency_ms / correction)
+            for judge, correction in zip(self.judges, corrections, strict=True)
+        ]
+        result = search(
+            Space.of(CHAIN, limits),
+            evaluate=self.scores,
+            ledger=self.ledger,
+            sampler=known_sampler("auto"),
+            stop=Stop(stop, gap=-1.0),
+            first=first,
+        )
+        self.results.append(result)
+        return result
+
+    def scores(self, plans: Sequence[Plan], bar: float) -> list[Score]:
+        self.evaluated += plans
+        return [Score(score(plan)) for plan in plans]
+
+
+def kept(hunt: Hunt, *, margin: float = 0.0, tell: Callable[[str], None] = lambda words: None) -> Kept:
+    return keep_promise(hunt, hunt.judges, TRIALS, margin=margin, tell=tell)
+
+
+def hunt_on(*machines: Machine | None, budget: Budget = Budget(BUDGET_MS)) -> Hunt:  # noqa: B008
+    return Hunt([Judge(budget, TABLE, machine) for machine in machines])
+
+
+def best_score_within(latency_ms: float) -> float:
+    return max(score(plan) for plan in PLANS if TABLE.latency_ms(plan) <= latency_ms)
+
+
+def test_where_the_table_is_right_the_best_that_was_found_wins_at_once() -> None:
+    machine = Machine(1.0)
+    hunt = hunt_on(machine)
+    found = kept(hunt)
+    assert hunt.asked == [((1.0,), 0, TRIALS)]
+    assert found.winner.candidate == found.result.best
+    assert found.winner.candidate.score == pytest.approx(best_score_within(BUDGET_MS))
+    assert machine.timed == [candidate.plan for candidate in found.result.candidates[:4]]
+
+
+def test_a_table_that_is_too_hopeful_is_corrected_and_a_plan_found_that_fits() -> None:
+    machine, told = Machine(1.1), list[str]()
+    hunt = hunt_on(machine)
+    found = kept(hunt, tell=told.append)
+    assert machine.ms(hunt.results[0].best.plan) > BUDGET_MS, "by the table as it was, it would not fit"
+    assert machine.ms(found.winner.candidate.plan) <= BUDGET_MS
+    assert found.winner.fits
+    assert found.winner.candidate.score == pytest.approx(best_score_within(BUDGET_MS / 1.1), rel=0.02)
+    (corrections, first, stop), *_ = hunt.asked[1:]
+    assert corrections == pytest.approx((1.1,))
+    assert (first, stop) == (TRIALS, TRIALS + TRIALS // 4)
+    assert "the table is corrected by what was measured (null takes 1.100 of it): searching on" in told
+
+
+def test_a_table_that_is_too_pessimistic_is_corrected_and_a_better_plan_found() -> None:
+    machine = Machine(0.9)
+    hunt = hunt_on(machine)
+    found = kept(hunt)
+    assert hunt.asked[1][0] == pytest.approx((0.9,))
+    assert found.winner.candidate.score > hunt.results[0].best.score
+    assert TABLE.latency_ms(found.winner.candidate.plan) > BUDGET_MS >= machine.ms(found.winner.candidate.plan)
+    assert found.winner.candidate.score == pytest.approx(best_score_within(BUDGET_MS / 0.9), rel=0.02)
+
+
+def test_what_searches_on_repeats_nothing_and_measures_nothing_twice() -> None:
+    for factor in (0.9, 1.1):
+        machine = Machine(factor)
+        hunt = hunt_on(machine)
+        found = kept(hunt)
+        assert len(set(hunt.evaluated)) == len(hunt.evaluated) == found.result.num_evaluations
+        assert len(set(machine.timed)) == len(machine.timed) == len(found.finalists)
+        assert found.winner.candidate.score == max(one.candidate.score for one in found.finalists if one.fits)
+
+
+def test_noise_that_straddles_is_told_and_a_safer_plan_taken() -> None:
+    """The baseline is steady, and so is the fastest plan; the best would fit, but for the noise."""
+    told: list[str] = []
+    plans = [CHAIN.plan({}), *(CHAIN.plan(dict.fromkeys([b.name for b in CHAIN.blocks[:n]], "drop")) for n in (1, 2))]
+
+    def time_plans(timed: Mapping[str, Plan]) -> Timings:
+        random = Random(0)
+        latencies = {name: (10.0, 7.6, 6.0)[len(plan.choices)] for name, plan in timed.items()}
+        return Timings(
+            {
+                n: [[Reading(ms * (1 + 0.2 * random.uniform(-1, 1)), 0.0)] for _ in range(30)]
+                for n, ms in latencies.items()
+            }
+        )
+
+    result = SearchResult(tuple(Candidate(plan, 1.0 - 0.1 * i, 6.9) for i, plan in enumerate(plans[1:])))
+    found = keep_promise(
+        lambda corrections, first, stop: result,
+        [Judge(Budget(7.0), TABLE, time_plans)],
+        TRIALS,
+        margin=0.0,
+        tell=told.append,
+    )
+    assert found.winner.candidate.plan == plans[2]
+    assert sum("the noise straddles the budget, and a safer plan is taken" in words for words in told) == 1
+    assert next(words for words in told if "straddles" in words).startswith("a plan of score 1.0000 takes 6.")
+
+
+def test_a_margin_is_kept() -> None:
+    machine = Machine(1.0)
+    hunt = hunt_on(machine)
+    found = kept(hunt, margin=0.015)
+    assert hunt.asked[1][0] == pytest.approx((1.02,)), "the table is right, so the search aims lower"
+    assert machine.ms(found.winner.candidate.plan) <= 0.985 * BUDGET_MS
+
+
+def test_the_search_aims_lower_until_something_fits() -> None:
+    machine = Machine(1.0)
+    found = kept(hunt_on(machine), margin=0.05)
+    assert machine.ms(found.winner.candidate.plan) <= 0.95 * BUDGET_MS
+
+
+def test_several_devices_must_all_be_content() -> None:
+    first, second = Machine(1.0), Machine(1.15)
+    hunt = hunt_on(first, second)
+    found = kept(hunt)
+    assert first.ms(found.winner.candidate.plan) < second.ms(found.winner.candidate.plan) <= BUDGET_MS
+    assert [verdict.fits for verdict in found.winner.verdicts] == [True, True]
+    assert hunt.asked[1][0] == pytest.approx((1.0, 1.15))
+
+
+def test_a_device_that_is_not_here_is_judged_by_its_table() -> None:
+    found = kept(hunt_on(None))
+    assert found.winner.candidate == found.result.best
+    assert found.winner.verdicts[0].measured is None
+    mixed = kept(hunt_on(Machine(0.9), None))
+    assert TABLE.latency_ms(mixed.winner.candidate.plan) <= BUDGET_MS
+
+
+def test_where_nothing_fits_the_fastest_is_named() -> None:
+    slow_ms = 100.0
+    told: list[str] = []
+    names = [block.name for block in CHAIN.blocks]
+    plans = [CHAIN.plan(dict.fromkeys(names[:n], "drop")) for n in (1, 2, 3)]
+    result = SearchResult(tuple(Candidate(plan, 0.9, 0.01) for plan in plans))
+
+    def time_plans(timed: Mapping[str, Plan]) -> Timings:
+        return Timings({n: [[Reading(slow_ms - len(plan.choices), 0.0)]] * 9 for n, plan in timed.items()})
+
+    with pytest.raises(
+        BudgetUnreachableError, match=r"3 plans fit .* by the table but none when measured: the fastest"
+    ):
+        keep_promise(
+            lambda corrections, first, stop: result,
+            [Judge(Budget(BUDGET_MS), TABLE, time_plans)],
+            TRIALS,
+            margin=0.0,
+            tell=told.append,
+        )
+    assert len(told) <= 5
+
+
+def test_a_table_that_is_off_by_ten_ends_in_words() -> None:
+    with pytest.raises(BudgetUnreachableError, match="fastest"):
+        kept(hunt_on(Machine(100.0)))
+
+
+def test_a_share_of_the_baseline_is_kept_on_a_machine_that_has_become_slower() -> None:
+    machine = Machine(1.5)
+    hunt = hunt_on(machine, budget=Budget(BUDGET_MS, ratio=0.6))
+    found = kept(hunt)
+    assert hunt.asked == [((1.0,), 0, TRIALS)]
+    assert found.winner.candidate == found.result.best

@@ -1,0 +1,261 @@
+"""What every sampler promises, asked of each: new plans within the limits, the same ones whenever it is asked again."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+import search.samplers as samplers
+from latency.devices.null import Null
+from latency.profiler import profile
+from networks import made
+from pruner.chain import Block, Chain
+from pruner.plan import Plan
+from pruner.score import Score
+from pruner.surgery import describe
+from search.ledger import Entry, Proposal
+from search.limits import LatencyLimit, SizeLimit
+from search.sampler import SAMPLERS, Proposals, Sampler, UnknownSamplerError, known_sampler, sampler
+from search.samplers.by_order import TooManyPlansError
+from search.samplers.front import Front
+from search.space import Space
+
+MODEL = made("digits", 0)
+CHAIN = describe(MODEL)
+TABLE = profile(MODEL, Null(), max_seconds=0.1)
+BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
+SPACE = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)], keep=["blocks.0.attn"])
+NAMES = tuple(sorted(SAMPLERS))
+DRAWING = tuple(name for name in NAMES if name != "exhaustive")
+
+
+def score(plan: Plan) -> float:
+    """Each block is worth something, and two neighbours cut cost more than each alone."""
+    blocks = plan_blocks(plan)
+    worth = sum((1 + i % 3) * {"keep": 0.0, "merge": 0.6, "drop": 1.0}[choice] for i, choice in enumerate(blocks))
+    neighbours = sum(one != "keep" and other != "keep" for one, other in itertools.pairwise(blocks))
+    return 1 - 0.05 * worth - 0.04 * neighbours
+
+
+def plan_blocks(plan: Plan) -> list[str]:
+    return [plan.choice_of(block.name) for block in CHAIN.blocks]
+
+
+def every_plan(space: Space) -> list[Plan]:
+    ways = itertools.product(*space.choices.values())
+    plans = [space.chain.plan(dict(zip(space.choices, way, strict=True))) for way in ways]
+    return [plan for plan in plans if space.admits(plan)]
+
+
+def entries_of(proposals: Sequence[Proposal], space: Space, first: int = 0) -> list[Entry]:
+    return [
+        Entry(slot, 0, proposal, space.limits[0].amount(proposal.plan), score=Score(score(proposal.plan)))
+        for slot, proposal in enumerate(proposals, start=first)
+    ]
+
+
+def asked_in_rounds(asked: Sampler, space: Space, n_trials: int, seed: int = 0) -> list[Entry]:
+    """What a search has evaluated after `n_trials`, or when nothing new was proposed."""
+    history: list[Entry] = []
+    while len(history) < n_trials:
+        size = asked.round_size if history else asked.opening(space, n_trials)
+        found = asked.propose(space, history, min(size, n_trials - len(history)), n_trials, seed)
+        if not found.proposals:
+            break
+        history += entries_of(found.proposals, space, len(history))
+    return history
+
+
+def test_these_are_the_samplers() -> None:
+    assert set(NAMES) >= {"auto", "exhaustive", "gp", "nsga2", "random", "tpe"}
+    assert all(SAMPLERS[name].name == name for name in NAMES)
+    assert known_sampler("auto") is SAMPLERS["auto"]
+    assert all(type(one).__name__ in samplers.__all__ for one in SAMPLERS.values())
+
+
+def test_an_unknown_sampler_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownSamplerError, match="no sampler is called 'nsga'; nearest: nsga2, "):
+        known_sampler("nsga")
+
+
+def test_a_name_is_taken_once() -> None:
+    class Another(Sampler):
+        name = "tpe"
+
+        def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+            return Proposals(())
+
+    with pytest.raises(ValueError, match="there is a sampler 'tpe' already"):
+        sampler(Another)
+    assert type(SAMPLERS["tpe"]) is not Another
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_that_is_proposed_is_new_and_within_the_limits(name: str) -> None:
+    count = 12 if name == "gp" else 40
+    history = asked_in_rounds(known_sampler(name), SPACE, count)
+    plans = [entry.plan for entry in history]
+    assert len(set(plans)) == len(plans) == count
+    assert all(SPACE.admits(entry.plan) for entry in history)
+    assert any(SPACE.admits(plan) for plan in plans)
+    assert all(plan.choice_of("blocks.0.attn") == "keep" for plan in plans)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_more_is_proposed_than_was_asked_for(name: str, count: int) -> None:
+    history = asked_in_rounds(known_sampler("random"), SPACE, 9)
+    found = known_sampler(name).propose(SPACE, history, count, 40, 0)
+    assert len(found.proposals) == count
+    if name != "exhaustive":  # which goes by the order of its plans, and knows them by it
+        assert not {proposal.plan for proposal in found.proposals} & {entry.plan for entry in history}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_question_has_the_same_answer(name: str) -> None:
+    asked = known_sampler(name)
+    history = asked_in_rounds(known_sampler("random"), SPACE, 11)
+    first = asked.propose(SPACE, history, 2, 40, 7)
+    asked.propose(SPACE, history[:5], 1, 40, 8)
+    assert asked.propose(SPACE, history, 2, 40, 7) == first
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_seeds_draw_different_plans(name: str) -> None:
+    history = asked_in_rounds(known_sampler("random"), SPACE, 4) if name == "gp" else []
+    first, second = (known_sampler(name).propose(SPACE, history, 4, 12, seed) for seed in (0, 1))
+    assert first.proposals != second.proposals
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_space_is_exhausted_and_no_more_is_proposed(name: str) -> None:
+    """Plans that waste some of the budget need no evaluation, and are not held against a sampler that makes none."""
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.75 * BASELINE_MS)], keep=["blocks.0", "blocks.1", "blocks.2.attn"])
+    within = every_plan(space)
+    needed = {plan for plan in within if not wasted(space, plan)}
+    history = asked_in_rounds(known_sampler(name), space, n_trials=len(within) + 20)
+    seen = [entry.plan for entry in history]
+    assert 1 < len(needed) < len(within) < 20
+    assert needed <= set(seen) <= set(within)
+    assert len(set(seen)) == len(seen)
+
+
+def wasted(space: Space, plan: Plan) -> bool:
+    """Whether a cut could be taken back, in part or whole, within the limits."""
+    return any(
+        space.admits(CHAIN.plan({**plan.choices, block: choice}))
+        for block, allowed in space.choices.items()
+        for choice in allowed[: allowed.index(plan.choice_of(block))]
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auto_finds_the_optimum_of_a_small_chain_in_few_evaluations(seed: int) -> None:
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)])
+    optimum = max(score(plan) for plan in every_plan(space))
+    history = asked_in_rounds(known_sampler("auto"), space, 40, seed)
+    assert max(score(entry.plan) for entry in history if space.admits(entry.plan)) == pytest.approx(optimum)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_auto_finds_the_optimum_among_many_plans(seed: int) -> None:
+    """Twelve blocks of unequal worth, whose neighbours help or hinder each other: 4,096 plans, 60 evaluations."""
+    sites = 12
+    blocks = tuple(Block(f"blocks.{i}", "ffn", f"block {i}", ("keep", "drop")) for i in range(sites))
+    weights = {
+        (block.name, choice): float(choice == "keep") * (1 + i % 4)
+        for i, block in enumerate(blocks)
+        for choice in block.choices
+    }
+    whole = sum(weights.values())
+    space = Space.of(Chain("twelve", "any", (3, 1, 1), blocks), [SizeLimit("units", 0.6 * whole, whole, weights)])
+
+    def worth(plan: Plan) -> float:
+        cut = [block.name in plan.choices for block in blocks]
+        alone = sum((1 + (i * 7) % 5) * on for i, on in enumerate(cut))
+        beside = sum((-1) ** i * (one and other) for i, (one, other) in enumerate(itertools.pairwise(cut)))
+        return 0.95 - 0.02 * alone - 0.02 * beside
+
+    optimum = max(worth(plan) for plan in every_plan(space))
+    asked, history = known_sampler("auto"), list[Entry]()
+    while len(history) < 60:
+        size = asked.round_size if history else asked.opening(space, 60)
+        for proposal in asked.propose(space, history, min(size, 60 - len(history)), 60, seed).proposals:
+            history.append(Entry(len(history), 0, proposal, 0.0, score=Score(worth(proposal.plan))))
+    assert max(worth(entry.plan) for entry in history if space.admits(entry.plan)) == pytest.approx(optimum)
+
+
+def test_auto_begins_at_random_then_asks_the_solver_the_draws_and_the_neighbours() -> None:
+    asked = known_sampler("auto")
+    histories = [asked_in_rounds(asked, Space.of(CHAIN, SPACE.limits), 40, seed) for seed in range(3)]
+    first = asked.opening(SPACE, 40)
+    assert 1 <= first <= 16
+    for history in histories:
+        assert {entry.proposal.how for entry in history[:first]} == {"random"}
+    assert {entry.proposal.how for history in histories for entry in history} >= {"solver", "draw", "flip"}
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 3, 5, 50, 1000])
+def test_auto_leaves_trials_to_learn(n_trials: int) -> None:
+    assert 1 <= known_sampler("auto").opening(SPACE, n_trials) <= max(1, n_trials // 4)
+
+
+@pytest.mark.parametrize("asked", [known_sampler("auto"), Front()], ids=["auto", "front"])
+def test_limits_that_one_plan_is_within_leave_that_plan(asked: Sampler) -> None:
+    """As a table that was corrected may leave them."""
+    history = asked_in_rounds(known_sampler("random"), SPACE, 10)
+    fastest = min(every_plan(SPACE), key=TABLE.latency_ms)
+    only = SPACE.within([LatencyLimit(TABLE, TABLE.latency_ms(fastest))])
+    assert [proposal.plan for proposal in asked.propose(only, history, 3, 40, 0).proposals] == [fastest]
+
+
+def test_the_front_is_asked_for_at_every_latency() -> None:
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.9 * BASELINE_MS)])
+    asked = Front()
+    assert asked.name not in SAMPLERS
+    assert not asked.seeks_one
+    opening = asked.propose(space, [], asked.opening(space, 48), 48, 0).proposals
+    plans = [proposal.plan for proposal in opening]
+    assert len(set(plans)) == len(plans) == 16
+    assert all(space.admits(plan) for plan in plans)
+    latencies = sorted(map(TABLE.latency_ms, plans))
+    assert latencies[0] < 0.2 * BASELINE_MS
+    assert latencies[-1] > 0.7 * BASELINE_MS
+    whole = Space.of(CHAIN, [LatencyLimit(TABLE, 1.001 * BASELINE_MS)])
+    assert asked.propose(whole, [], 16, 48, 0).proposals[0].plan == whole.uncut
+    assert asked.propose(space, [], 16, 48, 0).proposals == opening
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_auto_holds_something_better_possible_until_it_has_the_best(seed: int) -> None:
+    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)])
+    optimum = max(score(plan) for plan in every_plan(space))
+    history = asked_in_rounds(known_sampler("auto"), space, 60, seed)
+    for seen in (12, 20, 28, 36, 60):
+        attainable = known_sampler("auto").propose(space, history[:seen], 1, 60, seed).attainable
+        assert attainable is not None
+        best = max((score(entry.plan) for entry in history[:seen] if space.admits(entry.plan)), default=0.0)
+        assert best == pytest.approx(optimum) or attainable > best
+    assert attainable < optimum + 0.05
+
+
+def test_exhaustive_gives_every_plan_once() -> None:
+    plans = [entry.plan for entry in asked_in_rounds(known_sampler("exhaustive"), SPACE, 1000)]
+    assert len(set(plans)) == len(plans)
+    assert set(plans) == set(every_plan(SPACE))
+
+
+def test_exhaustive_goes_on_under_limits_that_were_corrected() -> None:
+    """What a table that was corrected lets in is new, and what was evaluated before stays evaluated."""
+    asked = known_sampler("exhaustive")
+    history = asked_in_rounds(asked, SPACE, 1000)
+    looser = SPACE.within([LatencyLimit(TABLE, 0.7 * BASELINE_MS)])
+    found = [proposal.plan for proposal in asked.propose(looser, history, 1000, 2000, 0).proposals]
+    assert set(found) == set(every_plan(looser)) - set(every_plan(SPACE))
+
+
+def test_more_plans_than_anybody_could_try_are_refused() -> None:
+    blocks = tuple(Block(f"blocks.{i}", "ffn", "ffn", ("keep", "merge", "drop")) for i in range(40))
+    space = Space.of(Chain("long", "vit", (3, 1, 1), blocks), [])
+    with pytest.raises(TooManyPlansError, match=r"long has 1\.22e\+19 plans, too many to try all"):
+        known_sampler("exhaustive").propose(space, [], 1, 10, 0)
