@@ -1,6 +1,6 @@
 """What scoring plans together saves: the evaluator beside one forward pass per plan, on the same images.
 
-    python benchmarks/evaluator.py                        # half an hour; writes benchmarks/results/evaluator.{json,md}
+    python benchmarks/evaluator.py                        # half an hour; writes results/evaluator_*
     python benchmarks/evaluator.py --cases search large
 
 - subsets: all 4,096 subsets of the 12 FFNs of `deit_digits`, merged or kept.
@@ -88,6 +88,7 @@ class Line:
     batch_size: int
     plain_seconds: tuple[float, ...]
     seconds: tuple[float, ...]
+    threads: int
     evaluator_seconds: float
     dropped: int
     plain_block_evaluations: int
@@ -181,6 +182,7 @@ def compared(title: str, network: Supernet, data: Batch, way: Way, runs: int, pl
         batch_size=min(batch_size, len(data[1])),
         plain_seconds=tuple(plain_seconds),
         seconds=tuple(seconds),
+        threads=torch.get_num_threads(),
         evaluator_seconds=evaluate.cost.seconds,
         dropped=evaluate.cost.dropped,
         plain_block_evaluations=evaluate.cost.plain_block_evaluations,
@@ -290,26 +292,28 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=4096, help="how many of the subsets one pass each is run for")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    lines = [CASES[case](arguments) for case in arguments.cases]
-    table = [HEADER, ("---",) * len(HEADER), *(line.cells() for line in lines)]
-    text = [f"| {' | '.join(row)} |" for row in table]
-    text += [
-        "",
-        f"{arguments.runs} run(s) of each way in turns: the median, and from the least to the most. Gain is per plan. "
-        f"{torch.get_num_threads()} threads on {os.cpu_count()} cores of {processor_name()}, float32.",
-        "",
-        f"Batches of {' and '.join(map(str, BATCH_SIZES))}, {TRIED_PLANS} plans on {max(BATCH_SIZES)} random images: "
-        "seconds of the plain way and of the evaluator:",
-        "",
-    ]
-    for line in lines:
-        text.append(f"- {line.title}: {line.evaluator_seconds:.1f} s of the last run in the evaluator")
-        tried = (f"{size}: {plain:.2f} and {ours:.2f}" for size, (plain, ours) in line.tried.items())
-        text.append(f"- {line.title}: {'; '.join(tried)}")
-    print(*text, sep="\n")
     arguments.output.mkdir(exist_ok=True, parents=True)
-    (arguments.output / "evaluator.md").write_text("\n".join(text) + "\n")
-    (arguments.output / "evaluator.json").write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
+    for case in arguments.cases:
+        line = CASES[case](arguments)
+        text = text_of(line)
+        print(text, flush=True)
+        (arguments.output / f"evaluator_{case}.md").write_text(text)
+        (arguments.output / f"evaluator_{case}.json").write_text(json.dumps(asdict(line), indent=1) + "\n")
+
+
+def text_of(line: Line) -> str:
+    """What is printed of a case."""
+    rows = [HEADER, ("---",) * len(HEADER), line.cells()]
+    runs = len(line.seconds)
+    each = "One run of each way" if runs == 1 else f"{runs} runs of each way in turns, median and range"
+    tried = (f"{size}: {plain:.2f} and {ours:.2f} s" for size, (plain, ours) in line.tried.items())
+    told = (
+        f"{each}; the gain is per plan. {line.evaluator_seconds:.1f} s of the last run were in the evaluator.",
+        f"{line.threads} thread(s) on {os.cpu_count()} cores of {processor_name()}, float32.",
+        f"{TRIED_PLANS} plans on {max(BATCH_SIZES)} random images, plainly and by the evaluator, in batches of "
+        f"{'; '.join(tried)}.",
+    )
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", " ".join(told), ""])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ def check_search(run: Run) -> None:
 def search_stage(run: Run) -> None:
     """The plan: the best by supernet accuracy whose network, measured, fits every budget."""
     asked = run.arguments
+    deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
     with storage_faults(storage_url(run)), Helpers(run):
         evaluate = scorer(run)
         ledger = open_ledger(run)
@@ -63,7 +65,7 @@ def search_stage(run: Run) -> None:
                 evaluate=evaluate,
                 ledger=ledger,
                 sampler=known_sampler(_SCORED_TOGETHER.get(asked.sampler, asked.sampler)),
-                stop=Stop(stop, asked.gap, asked.timeout),
+                stop=Stop(stop, asked.gap, None if deadline is None else max(0.0, deadline - time.monotonic())),
                 first=first,
                 peers=peers_of(run),
                 seed=asked.seed,

@@ -53,7 +53,7 @@ def keep_promise(
         off = max(abs(now / then - 1) for now, then in zip(shown, before, strict=True))
         fitting = winner_of(finalists)
         settled = off <= _SETTLED or not group or attempt > 0
-        if (fitting is not None and settled) or attempt == _CORRECTIONS:
+        if (fitting is not None and settled) or not finalists or attempt == _CORRECTIONS:
             break
         # Where the tables say what is measured, and still nothing fits, noise decides: aim lower and lower.
         low, before = (low if off > _SETTLED else low * (1 + _SETTLED)), shown
@@ -66,6 +66,8 @@ def keep_promise(
             if fitting is None:
                 raise
             break
+    if not finalists:
+        raise BudgetUnreachableError(f"nothing to measure was found ({result.stopped}): allow more trials or more time")
     winner = winner_of(finalists)
     if winner is None:
         raise _unreachable(finalists, judges)

@@ -79,7 +79,7 @@ def search(
         ]
         if not worker.carry_out(entries):
             ledger.withdraw()
-            why = f"{stop.timeout_s:.0f} s have passed"
+            why = "the time is up"
             break
         if len(entries) < len(slots):
             why = "hardly a plan is left that was not evaluated"

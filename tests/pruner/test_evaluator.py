@@ -121,7 +121,7 @@ def assert_same(found: Score, expected: Score) -> None:
 def test_every_figure_is_that_of_one_pass_per_plan(shape: str) -> None:
     network = network_of(shape)
     batches = batches_for(network)
-    plans = plans_for(network, 12)
+    plans = plans_for(network, 6)
     expected = [plainly(network, batches, plan) for plan in plans]
     assert len({score.accuracy for score in expected}) > 1
     evaluate = Evaluator(network, batches)
@@ -133,20 +133,23 @@ def test_every_figure_is_that_of_one_pass_per_plan(shape: str) -> None:
             assert_same(found, score)
 
 
-@pytest.mark.parametrize("shape", FAMILIES)
+@pytest.mark.parametrize(
+    "shape", ["deit", "odd width", "basic", "grouped", "inverted residual", "convnext, channels last"]
+)
 def test_statistics_are_taken_anew_for_each_plan(shape: str) -> None:
     network = network_of(shape)
     batches = batches_for(network)
     statistics = [images(network, 5, seed=seed) for seed in (20, 21)]
-    plans = plans_for(network, 6)
+    plans = plans_for(network, 4)
+    expected = {plan: plainly(network, batches, plan, statistics) for plan in set(plans)}
     evaluate = Evaluator(network, batches, statistics=statistics)
     for some in (plans[:3], plans[2:], plans):
         for plan, found in zip(some, evaluate(some), strict=True):
-            assert_same(found, plainly(network, batches, plan, statistics))
-            anew = copy.deepcopy(network)
-            anew.select(plan)
-            estimate_batch_norm(anew, statistics)
-            assert found.accuracy == accuracy(anew, batches)
+            assert_same(found, expected[plan])
+    anew = copy.deepcopy(network)
+    anew.select(plans[0])
+    estimate_batch_norm(anew, statistics)
+    assert expected[plans[0]].accuracy == accuracy(anew, batches)
 
 
 @pytest.mark.parametrize("shape", ["deit", "basic", "convnext"])

@@ -213,6 +213,17 @@ def test_a_device_that_is_not_here_is_judged_by_its_table() -> None:
     assert TABLE.latency_ms(mixed.winner.candidate.plan) <= BUDGET_MS
 
 
+def test_where_nothing_was_evaluated_it_says_why() -> None:
+    with pytest.raises(BudgetUnreachableError, match="nothing to measure was found .the time is up.: allow more"):
+        keep_promise(
+            lambda corrections, first, stop: SearchResult((), stopped="the time is up"),
+            [Judge(Budget(BUDGET_MS), TABLE, None)],
+            TRIALS,
+            margin=0.0,
+            tell=[].append,
+        )
+
+
 def test_where_nothing_fits_the_fastest_is_named() -> None:
     slow_ms = 100.0
     told: list[str] = []
