@@ -162,7 +162,7 @@ def _constraints(one: ReviewedPlan, plans: Sequence[ReviewedPlan], directions: S
             found = {"over the budget by the table": float(not one.feasible)}
     else:
         # Not in ms: a budget that is a share of the baseline is judged by the ratio, and by the end of its interval.
-        found = {"over the budget as measured": float(not one.fits)}
+        found = {"not surely within the budget as measured": float(not one.fits)}
     winner = next((plan for plan in plans if plan.is_winner), None)
     if len(directions) == 1 and winner is not None and one.is_within_budget and one.score > winner.score:
         found["not chosen, though its score is higher than the winner's"] = 1.0

@@ -57,7 +57,7 @@ class ReviewedPlan:
         """Whether it fits and by what, in words."""
         if self.fits is None:
             return "fits by the table; not measured" if self.feasible else "does not fit by the table; not measured"
-        return "fits, as measured" if self.fits else "does not fit, as measured"
+        return "fits, as measured" if self.fits else "does not surely fit, as measured"
 
     @property
     def verdict(self) -> str:

@@ -177,7 +177,7 @@ def test_each_trial_has_its_verdict_its_note_and_its_picture(seen: dict[str, str
     numbers, parts = (INFEASIBLE, UNFIT, SHOWN_WINNER), re.split(r"Trial \d+ \(trial_id=", seen["trials"])[1:]
     pages = dict(zip(numbers, parts, strict=True))
     assert "Pruned Note Does not fit by the table; not measured Out of the running" in shown(pages[INFEASIBLE])
-    assert "Pruned Note Does not fit, as measured Out of the running" in shown(pages[UNFIT])
+    assert "Pruned Note Does not surely fit, as measured Out of the running" in shown(pages[UNFIT])
     assert "Complete Best Trial Note The winner: fits, as measured" in shown(pages[SHOWN_WINNER])
     assert "agreement with the baseline 80.00%" in shown(pages[SHOWN_WINNER])
     assert "dropped (2 of 8): " in shown(pages[SHOWN_WINNER])

@@ -214,7 +214,7 @@ def test_a_device_that_is_not_here_is_judged_by_its_table() -> None:
 
 
 def test_where_nothing_was_evaluated_it_says_why() -> None:
-    with pytest.raises(BudgetUnreachableError, match="nothing to measure was found .the time is up.: allow more"):
+    with pytest.raises(BudgetUnreachableError, match=r"nothing to measure was found \(the time is up\): allow more"):
         keep_promise(
             lambda corrections, first, stop: SearchResult((), stopped="the time is up"),
             [Judge(Budget(BUDGET_MS), TABLE, None)],

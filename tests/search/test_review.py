@@ -102,11 +102,11 @@ def test_what_does_not_fit_is_out_of_the_running_with_its_true_score(tmp_path: P
     assert [trial.state for trial in (infeasible, unfit)] == [TrialState.PRUNED] * 2
     assert [trial.value for trial in (infeasible, unfit)] == [0.95, 0.9]
     assert infeasible.constraints["ms over the budget by the table"] > 0
-    assert unfit.constraints["over the budget as measured"] == 1
+    assert unfit.constraints["not surely within the budget as measured"] == 1
     seen = {trial["number"]: trial for trial in served(copy)["trials"]}
     broken = {number for number, trial in seen.items() if any(excess > 0 for excess in trial["constraints"])}
     assert broken == {INFEASIBLE, UNFIT}
-    assert "Does not fit, as measured" in seen[UNFIT]["note"]["body"].replace("\\", "")
+    assert "Does not surely fit, as measured" in seen[UNFIT]["note"]["body"].replace("\\", "")
 
 
 def test_of_equal_scores_the_winner_is_the_first_and_no_score_moves(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], mes
 
 def test_a_winner_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     plans = [dataclasses.replace(one, fits=False) if one.is_winner else one for one in reviewed(tmp_path)]
-    with pytest.raises(ReviewError, match="does not fit, as measured"):
+    with pytest.raises(ReviewError, match="does not surely fit, as measured"):
         built(plans, tmp_path)
 
 

@@ -1,0 +1,83 @@
+"""Searches as they are typed, on the device of exact arithmetic: constraints, many workers, the front."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+from depthfinder.review import review_of
+from depthfinder.run_folder import RunFolder
+from profiles.store import load_profile
+from pruner.models import load_model
+from pruner.plan import Plan
+from pruner.surgery import apply, merge
+
+NETWORK = (
+    "--model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --supernet-epochs 1 --max-seconds 5 "
+    "--model-kwargs patch_size=16 --model-kwargs embed_dim=12 --model-kwargs depth=4 --model-kwargs num_heads=2 "
+    "--model-kwargs num_classes=10 --n-trials 20"
+)
+HERE = Path("depthfinder-out/here")
+
+
+def searched(depthfinder: Command, words: str) -> dict[str, object]:
+    done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here {words}"))
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads((HERE / "search.json").read_text())
+    return found
+
+
+def test_two_workers_find_what_one_finds(depthfinder: Command, tmp_path: Path) -> None:
+    words = "--budget-ratio 0.85 --keep blocks.0 --max-pruned 4"
+    one = searched(depthfinder, words)
+    HERE.rename("alone")
+    two = searched(depthfinder, f"{words} --workers 2")
+    assert one == two
+    assert (HERE / "study.journal").exists()
+    assert (HERE / "workers.log").read_text() == ""
+    evaluated = [json.dumps(plan["choices"]) for plan in one["evaluated"]]  # type: ignore[attr-defined]
+    assert len(set(evaluated)) == len(evaluated) > 10
+    plan = Plan.from_json((HERE / "plan.json").read_text())
+    assert 0 < len(plan.choices) <= 4
+    assert not [name for name in plan.choices if name.startswith("blocks.0.")]
+
+
+def test_a_budget_in_ms_and_one_of_size_are_both_kept_to(depthfinder: Command) -> None:
+    done = depthfinder(*shlex.split(f"profile {NETWORK.partition(' --dataset')[0]} --device null --json "), *_kwargs())
+    assert done.returncode == 0, done.stderr
+    baseline_ms = load_profile(next(Path("depthfinder-out/profiles").rglob("*.json"))).baseline_ms
+    kwargs = {"img_size": 32, "patch_size": 16, "embed_dim": 12, "depth": 4, "num_heads": 2, "num_classes": 10}
+    model = load_model("deit_tiny_patch16_224", **kwargs)
+    most = round(0.7 * sum(parameter.numel() for parameter in model.parameters()))
+    found = searched(depthfinder, f"--budget-ms null={0.8 * baseline_ms} --max-parameters {most} --choices drop")
+    plan = Plan.from_json((HERE / "plan.json").read_text())
+    table = load_profile(HERE / "profile.json")
+    assert table.latency_ms(plan) <= 0.8 * baseline_ms
+    cut = apply(model, plan)
+    cut.set_lambda(0.0)
+    assert sum(parameter.numel() for parameter in merge(cut).parameters()) <= most
+    assert set(plan.choices.values()) == {"drop"}
+    assert found["budgets_ms"] == {"null": pytest.approx(0.8 * baseline_ms)}
+
+
+def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
+    done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here"))
+    assert done.returncode == 0, done.stderr
+    assert "the front of 20 plans" in done.stdout
+    record = json.loads((HERE / "front.json").read_text())
+    front = [(plan["latency_ms"], plan["score"]) for plan in record["front"]]
+    assert front == sorted(front)
+    assert [score for _, score in front] == sorted(score for _, score in front)
+    for plan in record["evaluated"]:
+        assert any(ms <= plan["latency_ms"] and score >= plan["score"] for ms, score in front)
+    assert {} in [plan["choices"] for plan in record["evaluated"]]
+    assert all(plan["measured"]["latency_ms"] == pytest.approx(plan["latency_ms"]) for plan in record["front"])
+    assert (HERE / "front.svg").read_text().startswith("<svg")
+    assert (review_of(RunFolder(HERE)).folder / "study.log").is_file()
+
+
+def _kwargs() -> list[str]:
+    words = shlex.split(NETWORK)
+    return [word for i, word in enumerate(words) if word == "--model-kwargs" or words[i - 1] == "--model-kwargs"]
