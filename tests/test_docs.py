@@ -42,6 +42,10 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
         *(("README.md", benchmark) for benchmark in ("demo", "merge_speedup", "merge_time", "coverage")),
         *(("docs/latency.md", benchmark) for benchmark in ("in_context", "steadiness", "tables")),
         *(
+            ("docs/search.md", benchmark)
+            for benchmark in ("search_quality", "evaluator_subsets", "evaluator_large", "budgets")
+        ),
+        *(
             ("docs/predictor.md", f"predictor_{part}")
             for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
         ),
