@@ -48,7 +48,7 @@ def test_one_alone_evaluates_every_plan_once(alone: tuple[object, list[str]]) ->
     assert len(set(plans)) == len(plans) == N_TRIALS
 
 
-@pytest.mark.parametrize("num_processes", [2, 4])
+@pytest.mark.parametrize("num_processes", [3])
 def test_several_find_what_one_finds_and_do_nothing_twice(
     num_processes: int, alone: tuple[object, list[str]], tmp_path: Path
 ) -> None:
