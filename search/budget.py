@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from latency.timing import Timings
-from profiles.profile import CutPlan, Profile
+from profiles.profile import Profile
 
 
 class BudgetUnreachableError(Exception):
@@ -34,10 +34,6 @@ class Budget:
     def tightened(self, share: float) -> "Budget":
         """The budget less a share of it: what to aim at so that what is measured later still fits."""
         return Budget(self.latency_ms * (1 - share), None if self.ratio is None else self.ratio * (1 - share))
-
-    def admits(self, profile: Profile, plan: CutPlan) -> bool:
-        """Whether the table says that the plan fits; compared as summed, without rounding."""
-        return profile.latency_ms(plan) <= self.latency_ms
 
     def is_met(self, timings: Timings, network: str, baseline: str) -> bool:
         """Whether a network that was timed beside the baseline fits."""
