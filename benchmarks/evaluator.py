@@ -44,7 +44,7 @@ from pruner.evaluator import Evaluator
 from pruner.plan import KEEP, MERGE, Plan
 from pruner.score import Score
 from pruner.surgery import Supernet, supernet
-from pruner.training import accuracy
+from pruner.training.accuracy import accuracy
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.samplers import known_sampler

@@ -30,11 +30,12 @@ from pruner.evaluator import Evaluator
 from pruner.models import load_model
 from pruner.plan import MERGE, Plan
 from pruner.progress import silent
-from pruner.progressive import begin
 from pruner.score import Score
-from pruner.supernet import SupernetLoss
 from pruner.surgery import describe, supernet
-from pruner.training import TrainSettings, fit
+from pruner.training.loop import fit
+from pruner.training.progressive import begin
+from pruner.training.settings import TrainSettings
+from pruner.training.supernet import SupernetObjective
 from search.feasible import solved_plan
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit, Limit
@@ -126,7 +127,7 @@ def demo_scores(path: Path | None) -> dict[Plan, float]:
     begin(network, chain.plan(dict.fromkeys(ffns, MERGE)), data, settings)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = CheckpointFile(Path(folder) / "supernet.safetensors", "search quality")
-        fit(network, SupernetLoss(network), data, settings, checkpoint, silent)
+        fit(SupernetObjective(network), data, settings, checkpoint, silent)
     network.eval()
     scores = [score.value for score in Evaluator(network, list(data.calibration_batches(batch_size=128)))(plans)]
     if path is not None:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import yaml
 
+from depthfinder.training_arguments import MAY_CHANGE, TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 
 # What decides how fast a search goes and when it is cut off, but not what it finds.
-_MAY_CHANGE: Final = ("workers", "timeout")
+_MAY_CHANGE: Final = ("workers", "timeout", *MAY_CHANGE)
 
 
 class DifferentRunError(Exception):
@@ -21,7 +22,7 @@ class DifferentRunError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunArguments:
+class RunArguments(TrainingArguments):
     """Everything that decides what a run finds; two runs of equal arguments find the same plan on the same table."""
 
     model: str
@@ -37,10 +38,6 @@ class RunArguments:
     budget_ratio: float | None
     max_seconds: float
     n_trials: int
-    supernet_epochs: int
-    progressive_epochs: int
-    train_batch_size: int
-    lr: float
     seed: int
     dtype: Dtype = "fp32"
     channels_last: bool = False

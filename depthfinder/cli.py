@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from depthfinder.console import Stopped, Watch, log_to
+from depthfinder.console import Stopped, Watch, log_to, log_warnings
 from depthfinder.dashboard_command import EPILOG_DASHBOARD, dashboard_command
 from depthfinder.latency_commands import (
     DEFAULT_DEVICE,
@@ -223,16 +223,24 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     from depthfinder.run_folder import ALL_STAGES
     from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out
+    from pruner.training.world import joined
 
-    run = Run(arguments, folder, asked.output / "profiles", Watch(), storage=_with_password(asked.storage))
-    check = run.check if stages == ALL_STAGES else run.check_for_search
-    check()
-    check_search(run)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    claim(folder["args.yaml"], arguments)
-    log_to(folder["log.txt"])
-    with run.watch.signals():
-        carry_out(run, stages)
+    with joined(arguments.train_device) as world:
+        watch = Watch(shown=world.leads)
+        run = Run(arguments, folder, asked.output / "profiles", watch, _with_password(asked.storage), world=world)
+        check = run.check if stages == ALL_STAGES else run.check_for_search
+        check()
+        check_search(run)
+        if world.leads:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            claim(folder["args.yaml"], arguments)
+            log_to(folder["log.txt"])
+        else:
+            log_warnings()
+        with run.watch.signals():
+            carry_out(run, stages)
+    if not world.leads:
+        raise typer.Exit
     return False
 
 
@@ -250,6 +258,7 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
 def _arguments(asked: RunOptions) -> "RunArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.arguments import RunArguments, parse_budgets
+    from depthfinder.training_arguments import TrainingArguments
     from search.storage_url import redacted
 
     model = asked.model or _DEMO_MODEL
@@ -287,10 +296,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         study_name=asked.study_name,
         max_seconds=asked.max_seconds,
         n_trials=asked.n_trials,
-        supernet_epochs=asked.supernet_epochs,
-        progressive_epochs=asked.progressive_epochs,
-        train_batch_size=asked.train_batch_size,
-        lr=asked.lr,
+        **{f.name: getattr(asked, f.name) for f in dataclasses.fields(TrainingArguments)},
         seed=asked.seed,
         dtype=asked.mode.dtype,
         channels_last=asked.channels_last,

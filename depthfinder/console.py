@@ -26,7 +26,9 @@ class Stopped(BaseException):
 class Watch:
     """The progress of one stage: a bar where there is a terminal, and the place where a stage can be stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        """One that is not `shown` is that of a process beside the one that talks."""
+        self._shown = shown
         self._signal: int | None = None
         self._bar: Progress | None = None
 
@@ -51,7 +53,9 @@ class Watch:
             TextColumn("{task.fields[note]}", markup=False),
         )
         console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        with Progress(
+            *columns, console=console, disable=not (self._shown and console.is_terminal), transient=True
+        ) as bar:
             bar.add_task(name, total=None, note="")
             self._bar = bar
             try:
@@ -92,3 +96,9 @@ def log_to(path: Path | None) -> None:
         file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(file)
+
+
+def log_warnings() -> None:
+    """Sends warnings alone to stderr: for a process beside the one that talks."""
+    log.setLevel(logging.WARNING)
+    log.handlers = [_ToStderr()]

@@ -1,7 +1,7 @@
 """Which exit status each error that we know of has."""
 
 from depthfinder.arguments import DifferentRunError
-from depthfinder.stages import NothingToPruneError
+from depthfinder.search_stage import NothingToPruneError
 from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.export import ExportError
 from latency.kit.torch_graph import KitError
@@ -9,7 +9,8 @@ from latency.predictor.operators import PredictorError
 from latency.predictor.rows import RowsError
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
-from pruner.training import TrainingError
+from pruner.training.loop import TrainingError
+from pruner.training.world import PeerLostError
 from search.budget import BudgetUnreachableError
 from search.ledger import StudyMismatchError
 from search.review import DashboardMissingError
@@ -23,6 +24,7 @@ _STATUS: dict[type[Exception], int] = {
     NothingToPruneError: 0,
     ExportError: 1,
     KitError: 1,
+    PeerLostError: 1,
     PlanError: 1,
     PortTakenError: 1,
     PredictorError: 1,

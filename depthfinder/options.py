@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 import yaml
 
+from depthfinder.training_options import TrainingOptions
 from latency.mode import Dtype, Mode
 
 DEFAULT_OUTPUT = Path("depthfinder-out")
@@ -154,7 +155,7 @@ class MeasureOptions(DeviceOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(TableOptions):
+class RunOptions(TableOptions, TrainingOptions):
     """What `run` and `search` take."""
 
     config: Annotated[
@@ -209,10 +210,6 @@ class RunOptions(TableOptions):
         ),
     ] = None
     study_name: Annotated[str | None, _option("Name of the study; by default that of the run's folder.")] = None
-    supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
-    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
-    train_batch_size: Annotated[int, _option("Images that a training step takes.", min=2)] = 64
-    lr: Annotated[float, _option("Peak learning rate.", callback=_positive)] = 5e-4
     experiment: Annotated[
         str | None, _option("Name of the run's folder; by default from model, device, budget and seed.")
     ] = None

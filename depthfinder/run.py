@@ -1,17 +1,19 @@
 """One run: what was asked for, and what every stage needs of it."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import nn
 
 from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
+from depthfinder.datasets import build_data, find_catalogue
 from depthfinder.run_folder import RunFolder
 from latency.device import Device
 from latency.devices import known_device, open_device
@@ -19,17 +21,15 @@ from profiles.profile import Profile, Setting
 from profiles.store import all_profiles, check_usable, load_profile
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
-from pruner.data.digits import DigitScenes
-from pruner.data.folder import class_names, image_folder
+from pruner.data.catalogue import Catalogue
 from pruner.data.images import ImageData
-from pruner.errors import DataError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import describe
-from pruner.training import TrainSettings, load_network
+from pruner.training.settings import TrainSettings
+from pruner.training.state import load_network
+from pruner.training.world import World, alone
 from search.budget import Budget
-
-DATASETS: Final = ("digits", "folder")
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,41 @@ class Run:
     """The study's storage as it was typed, with its password if it has one; the arguments have none."""
     table: str = "profile.json"
     """The file in the folder that holds the latency table."""
+    world: World = field(default_factory=alone)
+    """The processes that train together, and the device that they train on."""
 
     @cached_property
     def device(self) -> Device[Any]:
         return open_device(self.arguments.device, self.arguments.mode)
 
     @cached_property
+    def untuned(self) -> nn.Module:
+        """The network as it was asked for, with the weights that it came with."""
+        return build_model(self.arguments, None if self.catalogue is None else self.catalogue.num_classes)
+
+    @cached_property
     def model(self) -> nn.Module:
-        return build_model(self.arguments)
+        """The uncut network; after its own training, where one was asked for."""
+        epochs = self.arguments.finetune_epochs
+        if not epochs:
+            return self.untuned
+        assert self.folder.is_done("finetune"), "who asks for weights before they are trained may have the structure"
+        network = copy.deepcopy(self.untuned)
+        load_trained(network, self, "finetune", self.train_settings(epochs))
+        return network
 
     @cached_property
     def chain(self) -> Chain:
-        return describe(self.model)
+        return describe(self.untuned)
 
     @cached_property
     def data(self) -> ImageData:
-        return build_data(self.arguments, self.model, self.chain)
+        return build_data(self.arguments, self.catalogue, self.untuned, self.chain)
+
+    @cached_property
+    def catalogue(self) -> Catalogue | None:
+        """The data set as it was found; None for one that needs no place, or has none."""
+        return find_catalogue(self.arguments)
 
     @cached_property
     def profile(self) -> Profile:
@@ -147,42 +166,26 @@ class Run:
 
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
-        self.folder["checkpoints"].mkdir(exist_ok=True)
+        if self.world.leads:
+            self.folder["checkpoints"].mkdir(exist_ok=True)
         return CheckpointFile(self.folder.checkpoint(stage), identity)
 
     def train_settings(self, epochs: int) -> TrainSettings:
-        asked = self.arguments
-        return TrainSettings(epochs, batch_size=asked.train_batch_size, learning_rate=asked.lr, seed=asked.seed)
+        return self.arguments.train_settings(epochs, self.arguments.seed)
 
 
 Stage = Callable[[Run], None]
 
 
-def build_model(arguments: RunArguments) -> nn.Module:
-    """The baseline. Without weights to load it is drawn at random, from the run's seed."""
+def build_model(arguments: RunArguments, num_classes: int | None) -> nn.Module:
+    """The baseline, with so many outputs unless the model's arguments say otherwise. Without weights to load it is
+    drawn at random, from the run's seed."""
     kwargs: dict[str, Any] = dict(arguments.model_kwargs)
-    if arguments.dataset == "folder" and arguments.data_dir is not None:
-        kwargs.setdefault("num_classes", len(class_names(Path(arguments.data_dir))))
+    if num_classes is not None:
+        kwargs.setdefault("num_classes", num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
     return load_model(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
-
-
-def build_data(arguments: RunArguments, model: nn.Module, chain: Chain) -> ImageData:
-    """Raises `DataError` when there is no data, or none that fits the model."""
-    if arguments.dataset == "folder":
-        if arguments.data_dir is None:
-            raise DataError(
-                f"no images to judge {arguments.model} by: name an ImageFolder with --data-dir FOLDER "
-                "(FOLDER/train/CLASS/..., FOLDER/val/CLASS/...)"
-            )
-        return image_folder(Path(arguments.data_dir), model, chain.input_size)
-    if arguments.dataset != "digits":
-        raise DataError(f"no data set is called {arguments.dataset!r}; there are: {', '.join(DATASETS)}")
-    digits = DigitScenes()
-    if digits.input_size != chain.input_size:
-        raise DataError(f"digits are images of {digits.input_size}, {arguments.model} takes {chain.input_size}")
-    return digits
 
 
 def load_trained(network: nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 from profiles.files import write_whole
 
-SEARCH_STAGES: Final = ("profile", "supernet", "search")
-FRONT_STAGES: Final = ("profile", "supernet", "front")
+SEARCH_STAGES: Final = ("profile", "finetune", "supernet", "search")
+FRONT_STAGES: Final = ("profile", "finetune", "supernet", "front")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 

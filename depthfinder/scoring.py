@@ -22,7 +22,7 @@ _PATIENCE_S: Final = 30.0
 
 def scorer(run: Run) -> Evaluate:
     """Scores plans by the trained supernet on the calibration images."""
-    network = supernet(run.model)
+    network = supernet(run.model).to(run.world.device)
     settings = run.train_settings(run.arguments.supernet_epochs)
     load_trained(network, run, "supernet", settings)
     batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))

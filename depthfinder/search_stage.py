@@ -17,6 +17,7 @@ from pruner.plan import Plan
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
 from search.candidate import Candidate, SearchResult
+from search.feasible import check_reachable
 from search.finalists import Finalist, Judge, TimePlans
 from search.limits import LatencyLimit, Limit, SizeLimit
 from search.promise import keep_promise
@@ -36,6 +37,10 @@ _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 _SCORED_TOGETHER: Final = {"auto": "thrifty"}
 # Processes on other machines may have joined: nobody takes more of a round than so large a share.
 _PEERS_ON_A_SERVER: Final = 4
+
+
+class NothingToPruneError(Exception):
+    """The baseline is within the budget as it is."""
 
 
 def check_search(run: Run) -> None:
@@ -113,6 +118,23 @@ def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]
     ]
 
 
+def limits_of(run: Run) -> list[LatencyLimit]:
+    """The same by the tables as they are."""
+    return latency_limits(run, [1.0 for _ in (run, *run.others)])
+
+
+def check_budget(run: Run) -> None:
+    """Before any training: whether the budgets ask for something, and for something that can be had."""
+    budget, sizes = run.budget, (run.arguments.max_parameters, run.arguments.max_memory_mb)
+    within = [one.budget.latency_ms >= one.profile.baseline_ms for one in (run, *run.others)]
+    if all(within) and not any(sizes):
+        raise NothingToPruneError(
+            f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
+            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
+        )
+    check_reachable(space_of(run, limits_of(run)))
+
+
 def peers_of(run: Run) -> int:
     """Among how many processes a round is shared out."""
     on_a_server = run.storage is not None and run.storage.startswith("postgres")
@@ -164,8 +186,8 @@ def _size_limits(run: Run) -> list[Limit]:
     asked = run.arguments
     if asked.max_parameters is None and asked.max_memory_mb is None:
         return []
-    sizes = parameters_by_choice(supernet(run.model))
-    whole = float(sum(parameter.numel() for parameter in run.model.parameters()))
+    sizes = parameters_by_choice(supernet(run.untuned))
+    whole = float(sum(parameter.numel() for parameter in run.untuned.parameters()))
     limits: list[Limit] = []
     if asked.max_parameters is not None:
         limits.append(SizeLimit("parameters", asked.max_parameters, whole, sizes))

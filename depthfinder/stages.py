@@ -1,5 +1,6 @@
 """The stages of a run, in order: each reads what the ones before it left in the run folder, and leaves its own."""
 
+import copy
 import dataclasses
 import json
 import time
@@ -7,14 +8,15 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthfinder.console import log
 from depthfinder.front_stage import front_stage
 from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
-from depthfinder.run import Run, Stage, load_trained
-from depthfinder.search_stage import latency_limits, search_stage, space_of
+from depthfinder.run import Run, Stage
+from depthfinder.search_stage import search_stage
+from depthfinder.training_stages import finetune_stage, supernet_stage, train_stage, trained
 from depthfinder.unseen_sizes import predicted_from_other_sizes
 from latency.export import export_onnx, export_safetensors
 from latency.profiler import profile
@@ -23,20 +25,14 @@ from profiles.files import write_whole
 from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
 from pruner.data.images import ImageData
-from pruner.plan import MERGE, Plan
-from pruner.progressive import ProgressiveLoss, begin, close
-from pruner.supernet import SupernetLoss
-from pruner.surgery import Cut, apply, merge, supernet
-from pruner.training import accuracy, fit
-from search.feasible import check_reachable
+from pruner.plan import Plan
+from pruner.surgery import Cut, apply, merge
+from pruner.training.accuracy import accuracy
+from pruner.training.progressive import begin, close
 
 _EVALUATION_BATCH: Final = 128
 _VERDICT_SECONDS: Final = 12.0
 _PARITY_IMAGES: Final = 1_000
-
-
-class NothingToPruneError(Exception):
-    """The baseline is within the budget as it is."""
 
 
 def profile_stage(run: Run) -> None:
@@ -76,7 +72,7 @@ def _table(run: Run) -> Profile:
         for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
             log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
         found = profile(
-            run.model,
+            run.untuned,
             run.device,
             batch_size=arguments.batch_size,
             max_seconds=arguments.max_seconds,
@@ -88,25 +84,6 @@ def _table(run: Run) -> Profile:
             log.info("the machine was not steady: %s", found.conditions.noise)
         save_profile(found, profile_path(run.profiles_root, run.chain.model, setting))
     return found
-
-
-def supernet_stage(run: Run) -> None:
-    """The weight-sharing network that scores plans."""
-    if run.arguments.budget_ms is not None or run.arguments.budget_ratio is not None:
-        _check_budget(run)
-    settings = run.train_settings(run.arguments.supernet_epochs)
-    network = supernet(run.model)
-    everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
-    begin(network, everywhere, run.data, settings)
-    fit(network, SupernetLoss(network), run.data, settings, run.checkpoint("supernet", settings), run.watch)
-
-
-def train_stage(run: Run) -> None:
-    """The progressive training of the plan's network."""
-    cut = apply(run.model, run.plan)
-    settings = run.train_settings(run.arguments.progressive_epochs)
-    begin(cut, run.plan, run.data, settings)
-    fit(cut, ProgressiveLoss(cut, run.model), run.data, settings, run.checkpoint("progressive", settings), run.watch)
 
 
 def merge_stage(run: Run) -> None:
@@ -128,7 +105,7 @@ def measure_stage(run: Run) -> None:
     """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds."""
     cut = _trained(run)
     merged = merge(cut)
-    untrained = apply(run.model, run.plan)
+    untrained = apply(run.model, run.plan).to(run.world.device)
     begin(untrained, run.plan, run.data, run.train_settings(0))
     close(untrained, run.data, run.train_settings(0))
     images = torch.rand(
@@ -143,7 +120,7 @@ def measure_stage(run: Run) -> None:
     networks = {}
     for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
         networks[name] = NetworkResult(
-            accuracy=_test_accuracy(network, run.data),
+            accuracy=_test_accuracy(run, network),
             latency=timings.measurement(name),
             predicted_ms=run.profile.latency_ms(plan),
             predicted_interval_ms=run.profile.interval_ms(plan),
@@ -159,7 +136,7 @@ def measure_stage(run: Run) -> None:
         measured_ratio=timings.ratio("pruned", "baseline"),
         baseline=networks["baseline"],
         pruned=networks["pruned"],
-        accuracy_without_training=_test_accuracy(untrained, run.data),
+        accuracy_without_training=_test_accuracy(run, untrained),
         parity=json.loads(run.folder["parity.json"].read_text()),
         plan=dict(run.plan.choices),
         num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
@@ -175,6 +152,7 @@ def report_stage(run: Run) -> None:
 
 STAGES: Final[dict[str, Stage]] = {
     "profile": profile_stage,
+    "finetune": finetune_stage,
     "supernet": supernet_stage,
     "search": search_stage,
     "front": front_stage,
@@ -185,10 +163,23 @@ STAGES: Final[dict[str, Stage]] = {
 }
 
 
+# What all processes of a run do together; the rest is done by the first alone while the others wait.
+_TOGETHER: Final = ("finetune", "supernet", "train")
+
+
 def carry_out(run: Run, names: Sequence[str]) -> None:
-    """Carries out those of the stages that are not done yet, and notes how long each took."""
+    """Carries out those of the stages that are not done yet, and notes how long each took.
+
+    Of several processes, those that do not lead take part in what is trained, and leave when there is no more of it.
+    """
     for name in names:
-        if run.folder.is_done(name):
+        together = name in _TOGETHER
+        if not (run.world.leads or together):
+            continue
+        left = not run.folder.is_done(name)
+        if together:
+            left = bool(run.world.told(left))
+        if not left:
             log.info("%s: done before", name)
             continue
         started, done = time.monotonic(), False
@@ -197,32 +188,20 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
                 STAGES[name](run)
             done = True
         finally:
-            run.folder.note(name, seconds=time.monotonic() - started, done=done)
-
-
-def _check_budget(run: Run) -> None:
-    """Before any training: whether the budgets ask for something, and for something that can be had."""
-    budget, sizes = run.budget, (run.arguments.max_parameters, run.arguments.max_memory_mb)
-    within = [one.budget.latency_ms >= one.profile.baseline_ms for one in (run, *run.others)]
-    if all(within) and not any(sizes):
-        raise NothingToPruneError(
-            f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
-            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
-        )
-    check_reachable(space_of(run, latency_limits(run, [1.0 for _ in (run, *run.others)])))
+            if run.world.leads:
+                run.folder.note(name, seconds=time.monotonic() - started, done=done)
 
 
 def _trained(run: Run) -> Cut:
     """The cut network as its training left it, closed; the same each time it is asked for."""
-    settings = run.train_settings(run.arguments.progressive_epochs)
-    cut = apply(run.model, run.plan)
-    load_trained(cut, run, "progressive", settings)
-    close(cut, run.data, settings)
-    return cut
+    cut = trained(run).to(run.world.device)
+    close(cut, run.data, run.train_settings(run.arguments.progressive_epochs))
+    return cut.cpu()
 
 
-def _test_accuracy(network: torch.nn.Module, data: ImageData) -> float:
-    return accuracy(network, data.test_batches(batch_size=_EVALUATION_BATCH))
+def _test_accuracy(run: Run, network: nn.Module) -> float:
+    on_device = copy.deepcopy(network).to(run.world.device)
+    return accuracy(on_device, run.data.test_batches(batch_size=_EVALUATION_BATCH))
 
 
 def _test_images(data: ImageData, count: int) -> Tensor:

@@ -22,7 +22,7 @@ def _declare_missing_operators() -> torch.library.Library:
 _library = _declare_missing_operators()
 
 from timm import create_model, list_models  # noqa: E402
-from timm.data import create_transform, resolve_data_config  # noqa: E402
+from timm.data import Mixup, create_transform, resolve_data_config  # noqa: E402
 from timm.layers import BatchNormAct2d, ConvNormAct, LayerNorm2d, LayerScale, Mlp  # noqa: E402
 from timm.models import get_pretrained_cfg  # noqa: E402
 from timm.models._efficientnet_blocks import (  # noqa: E402
@@ -38,6 +38,9 @@ from timm.models.mobilenetv3 import MobileNetV3  # noqa: E402
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: E402
 from timm.models.vision_transformer import Block as TimmBlock  # noqa: E402
 from timm.models.vision_transformer import VisionTransformer  # noqa: E402
+from timm.optim import create_optimizer_v2  # noqa: E402
+from timm.scheduler import create_scheduler_v2  # noqa: E402
+from timm.utils import ModelEmaV3, dispatch_clip_grad, distribute_bn  # noqa: E402
 
 __all__ = [
     "BasicBlock",
@@ -53,14 +56,20 @@ __all__ = [
     "InvertedResidual",
     "LayerNorm2d",
     "LayerScale",
+    "Mixup",
     "Mlp",
     "MobileNetV3",
+    "ModelEmaV3",
     "ResNet",
     "TimmBlock",
     "UniversalInvertedResidual",
     "VisionTransformer",
     "create_model",
+    "create_optimizer_v2",
+    "create_scheduler_v2",
     "create_transform",
+    "dispatch_clip_grad",
+    "distribute_bn",
     "get_pretrained_cfg",
     "list_models",
     "resolve_data_config",

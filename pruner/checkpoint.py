@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -17,10 +18,11 @@ from pruner.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands: `step` steps done, and every tensor that the next one depends on."""
+    """Where a training stands: `step` steps done, and every tensor and plain fact (JSON) that the next depends on."""
 
     step: int
     tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class CheckpointFile:
         return self.path.with_name(self.path.name + ".before")
 
     def save(self, checkpoint: Checkpoint) -> None:
-        tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
-        facts = {"step": checkpoint.step, "identity": self.identity, "digest": _digest(tensors)}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+        facts = json.dumps(checkpoint.facts)
+        about = {"step": checkpoint.step, "identity": self.identity, "facts": facts, "digest": _digest(tensors, facts)}
         written = self.path.with_name(self.path.name + ".writing")
-        safetensors.torch.save_file(tensors, written, metadata={"depthfinder": json.dumps(facts)})
+        safetensors.torch.save_file(tensors, written, metadata={"depthfinder": json.dumps(about)})
         with written.open("rb") as file:
             os.fsync(file.fileno())
         if self.path.exists():
@@ -71,16 +74,16 @@ class CheckpointFile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError):
             return None
-        if facts["digest"] != _digest(tensors):
+        if facts["digest"] != _digest(tensors, facts["facts"]):
             return None
         if facts["identity"] != self.identity:
             raise CheckpointError(f"{path} belongs to another training: {facts['identity']}, not {self.identity}")
-        return Checkpoint(step=facts["step"], tensors=tensors)
+        return Checkpoint(facts["step"], tensors, json.loads(facts["facts"]))
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, shapes and bits, in an order of its own."""
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """Of names, shapes and bits, in an order of its own, and of the facts."""
+    digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         tensor = tensors[name].cpu()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -15,3 +15,18 @@ class CheckpointError(ValueError):
 
 class DataError(LookupError):
     """A data set that is not here or cannot be used."""
+
+
+class BadImageError(DataError):
+    """A file, or a sample of a data set, that is no image: `place` says which, `reason` why."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.place = place
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place} cannot be read as an image: {self.reason}; mend or remove it, "
+            "or leave such images out with --skip-bad-images"
+        )

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -135,10 +135,19 @@ class Cut(OpenNetwork):
 
     def set_lambda(self, lam: float) -> None:
         """Moves the gate of every block that the plan cuts. Raises `ValueError` outside [0, 1]."""
-        if not 0 <= lam <= 1:
-            raise ValueError(f"lambda runs from 1 to 0, not to {lam}")
-        self.lam = lam
-        self.select(self.plan, lam)
+        self.set_lambdas(dict.fromkeys(self.plan.choices, lam))
+
+    def set_lambdas(self, lams: Mapping[str, float]) -> None:
+        """Moves the gates one by one: block -> lambda, for every block that the plan cuts. Raises `ValueError` outside
+        [0, 1], and for blocks that are not those of the plan."""
+        if lams.keys() != self.plan.choices.keys():
+            raise ValueError(f"the plan cuts {', '.join(self.plan.choices)}; lambdas came for {', '.join(lams)}")
+        if not all(0 <= lam <= 1 for lam in lams.values()):
+            raise ValueError(f"lambda runs from 1 to 0, not to {max(lams.values(), key=lambda lam: abs(lam - 0.5))}")
+        self.select(self.plan, 0.0)
+        for name, lam in lams.items():
+            self.sites[name].select(self.plan.choices[name], lam)
+        self.lam = max(lams.values(), default=0.0)
 
 
 def input_size(model: nn.Module) -> tuple[int, int, int]:

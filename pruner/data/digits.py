@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pruner.data.images import Batch, generator
+from pruner.data.images import WHOLE, Batch, Part, full_steps, generator
 
 SIDE = 32
 _SPLIT_SEED = 20240220
@@ -36,26 +36,32 @@ class DigitScenes:
     input_size: tuple[int, int, int] = (3, SIDE, SIDE)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        return max(1, self.train_images // batch_size)
+        return full_steps(self.train_images, batch_size)
 
-    def train_batches(self, *, epoch: int, batch_size: int, seed: int) -> Iterator[Batch]:
+    def train_batches(
+        self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
         """One epoch of fresh scenes; the same epoch and seed always give the same scenes."""
+        part.check(batch_size)
         sources = _sources("train")
-        for step in range(self.steps_per_epoch(batch_size)):
-            yield _scenes(sources, batch_size, generator(seed, epoch, step))
+        for step in range(start, self.steps_per_epoch(batch_size)):
+            images, labels = _scenes(sources, batch_size, generator(seed, epoch, step))
+            yield images[part.rank :: part.count], labels[part.rank :: part.count]
 
-    def calibration_batches(self, *, batch_size: int) -> Iterator[Batch]:
+    def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
         """The scenes on which plans are scored and BatchNorm statistics estimated."""
-        return _fixed_scenes("calibration", self.calibration_images, batch_size)
+        return _fixed_scenes("calibration", self.calibration_images, batch_size, part)
 
-    def test_batches(self, *, batch_size: int) -> Iterator[Batch]:
+    def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
         """The held-out scenes on which the accuracy that is reported is counted."""
-        return _fixed_scenes("test", self.test_images, batch_size)
+        return _fixed_scenes("test", self.test_images, batch_size, part)
 
 
-def _fixed_scenes(split: str, count: int, batch_size: int) -> Iterator[Batch]:
+def _fixed_scenes(split: str, count: int, batch_size: int, part: Part) -> Iterator[Batch]:
     images, labels = _scenes(_sources(split), count, generator(_SPLIT_SEED, len(split), count))
-    yield from zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    for batch_images, batch_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        if part.rank < len(batch_labels):
+            yield batch_images[part.rank :: part.count], batch_labels[part.rank :: part.count]
 
 
 @functools.cache

@@ -1,17 +1,18 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
+from folders import folder_of, images_in, write_image
 from pruner.data import digits
 from pruner.data.digits import DigitScenes
-from pruner.data.folder import image_folder
+from pruner.data.mapped import Split
 from pruner.errors import DataError
 
-SIZE = (3, 16, 16)
+
+def places(split: Split) -> set[str]:
+    return {split.source.place(index) for index in split.indices}
 
 
 def test_no_source_image_is_in_two_splits() -> None:
@@ -43,81 +44,100 @@ def test_test_scenes_are_always_the_same_whatever_the_batches() -> None:
     assert -4 < whole.min() < whole.max() < 4
 
 
-def write_image(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 18), shade: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(shade).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(pixels).convert(mode).save(path)
-
-
-def folder_of(root: Path, per_class: int = 12, splits: tuple[str, ...] = ("train/", "val/")) -> Path:
-    for split in splits:
-        for name in ("cat", "dog"):
-            for index in range(per_class):
-                write_image(root / f"{split}{name}" / f"{index}.png", shade=index)
-    return root
-
-
 def test_a_folder_with_splits(tmp_path: Path, small_vit: nn.Module) -> None:
-    data = image_folder(folder_of(tmp_path), small_vit, SIZE)
+    data = images_in(folder_of(tmp_path), small_vit)
     assert data.num_classes == 2
     assert (len(data.train), len(data.calibration), len(data.test)) == (22, 2, 24)
-    assert not {path for path, _ in data.train} & {path for path, _ in data.calibration}
-    assert all("val" in path.parts for path, _ in data.test)
+    assert not places(data.train) & places(data.calibration)
+    assert all("/val/" in place for place in places(data.test))
     images, labels = next(iter(data.test_batches(batch_size=5)))
-    assert images.shape == (5, *SIZE)
+    assert images.shape == (5, 3, 16, 16)
     assert labels.tolist() == [0] * 5
 
 
 def test_a_folder_without_splits_is_split_the_same_way_each_time(tmp_path: Path, small_vit: nn.Module) -> None:
     folder_of(tmp_path, splits=("",))
-    data, again = image_folder(tmp_path, small_vit, SIZE), image_folder(tmp_path, small_vit, SIZE)
-    parts = [set(data.train), set(data.calibration), set(data.test)]
+    data, again = images_in(tmp_path, small_vit), images_in(tmp_path, small_vit)
+    parts = [places(data.train), places(data.calibration), places(data.test)]
     assert [len(part) for part in parts] == [17, 2, 5]
     assert sum(len(part) for part in parts) == len(set.union(*parts))
     assert data.test == again.test
+    assert data.name == again.name
 
 
-def test_an_epoch_shows_every_training_image_once(tmp_path: Path, small_vit: nn.Module) -> None:
-    data = image_folder(folder_of(tmp_path), small_vit, SIZE)
-    labels = torch.cat([labels for _, labels in data.train_batches(epoch=0, batch_size=4, seed=0)])
-    assert len(labels) == len(data.train) == 22
-    assert data.steps_per_epoch(4) == 6
+def test_an_epoch_shows_images_once_and_drops_the_remainder(tmp_path: Path, small_vit: nn.Module) -> None:
+    data = images_in(folder_of(tmp_path), small_vit)
+    assert data.steps_per_epoch(4) == 5
+    batches = list(data.train_batches(epoch=0, batch_size=4, seed=0))
+    assert [len(labels) for _, labels in batches] == [4] * 5
+    assert len({tuple(image.flatten().tolist()) for images, _ in batches for image in images}) == 20
+    labels = torch.cat([labels for _, labels in batches])
     other = torch.cat([labels for _, labels in data.train_batches(epoch=1, batch_size=4, seed=0)])
     assert not torch.equal(labels, other)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
-def test_images_of_other_modes_are_read(tmp_path: Path, small_vit: nn.Module, mode: str) -> None:
-    folder_of(tmp_path)
-    suffix = "jpg" if mode == "CMYK" else "png"
-    write_image(tmp_path / "val" / "cat" / f"0000.{suffix}", mode=mode)
-    data = image_folder(tmp_path, small_vit, SIZE)
-    assert next(iter(data.test_batches(batch_size=1)))[0].shape == (1, *SIZE)
-
-
-@pytest.mark.parametrize("content", [b"", b"this is text", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
-def test_a_file_that_is_no_image_is_named(tmp_path: Path, small_vit: nn.Module, content: bytes) -> None:
-    folder_of(tmp_path)
-    (tmp_path / "val" / "cat" / "000.png").write_bytes(content)
-    data = image_folder(tmp_path, small_vit, SIZE)
-    with pytest.raises(DataError, match=r"000\.png cannot be read as an image"):
-        list(data.test_batches(batch_size=8))
+def test_fewer_images_than_a_batch_are_one_step(tmp_path: Path, small_vit: nn.Module) -> None:
+    data = images_in(folder_of(tmp_path), small_vit)
+    assert data.steps_per_epoch(64) == 1
+    ((images, labels),) = data.train_batches(epoch=0, batch_size=64, seed=0)
+    assert len(images) == len(labels) == 22
 
 
 def test_a_missing_folder_brings_the_nearest(tmp_path: Path, small_vit: nn.Module) -> None:
     (tmp_path / "imagenet").mkdir()
     with pytest.raises(DataError, match=r"there is no folder .*imagenett; nearest .*: imagenet"):
-        image_folder(tmp_path / "imagenett", small_vit, SIZE)
+        images_in(tmp_path / "imagenett", small_vit)
 
 
 def test_folders_that_cannot_be_used_say_why(tmp_path: Path, small_vit: nn.Module) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds 0 folders of images"):
-        image_folder(tmp_path / "empty", small_vit, SIZE)
+        images_in(tmp_path / "empty", small_vit)
+    folder_of(tmp_path / "one", classes=("cat",))
+    with pytest.raises(DataError, match="holds 1 folders of images"):
+        images_in(tmp_path / "one", small_vit)
     folder_of(tmp_path / "few", per_class=1, splits=("",))
     with pytest.raises(DataError, match="too few images"):
-        image_folder(tmp_path / "few", small_vit, SIZE)
+        images_in(tmp_path / "few", small_vit)
     folder_of(tmp_path / "odd")
     write_image(tmp_path / "odd" / "val" / "bird" / "0.png")
     with pytest.raises(DataError, match="differ in their classes: bird"):
-        image_folder(tmp_path / "odd", small_vit, SIZE)
+        images_in(tmp_path / "odd", small_vit)
+
+
+def test_a_class_without_an_image_to_train_on_is_named(tmp_path: Path, small_vit: nn.Module) -> None:
+    folder_of(tmp_path)
+    (tmp_path / "train" / "bird").mkdir()
+    (tmp_path / "val" / "bird").mkdir()
+    with pytest.raises(DataError, match="no image to train on of the class bird"):
+        images_in(tmp_path, small_vit)
+
+
+def test_what_is_set_apart_is_never_the_last_image_of_a_class(tmp_path: Path, small_vit: nn.Module) -> None:
+    folder_of(tmp_path, per_class=12, splits=("",))
+    for index in range(8):
+        write_image(tmp_path / f"rare{index}" / "0.png", shade=index)
+    data = images_in(tmp_path, small_vit)
+    there = {data.train.source.labels[index] for index in data.train.indices}
+    assert there == set(range(10))
+
+
+def test_splits_are_taken_by_name(tmp_path: Path, small_vit: nn.Module) -> None:
+    folder_of(tmp_path, splits=("a/", "b/", "train/"))
+    data = images_in(tmp_path, small_vit, train_split="a", val_split="b")
+    assert all("/a/" in place for place in places(data.train) | places(data.calibration))
+    assert all("/b/" in place for place in places(data.test))
+    with pytest.raises(DataError, match="has no split 'c'; there are: a, b, train"):
+        images_in(tmp_path, small_vit, val_split="c")
+    with pytest.raises(DataError, match="would be trained on"):
+        images_in(tmp_path, small_vit, train_split="a", val_split="a")
+
+
+def test_the_name_says_which_images_these_are(tmp_path: Path, small_vit: nn.Module) -> None:
+    folder_of(tmp_path)
+    name = images_in(tmp_path, small_vit).name
+    assert f"{tmp_path}: 22 of train to train, 2 to calibrate, 24 of val to test, " in name
+    (tmp_path / "train" / "cat" / "0.png").touch()
+    assert images_in(tmp_path, small_vit).name == name
+    write_image(tmp_path / "train" / "cat" / "0.png", size=(40, 40))
+    assert images_in(tmp_path, small_vit).name != name

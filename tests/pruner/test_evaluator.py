@@ -24,7 +24,7 @@ from pruner.plan import DROP, KEEP, MERGE, SEPARABLE, Plan
 from pruner.prefixes import worth_keeping
 from pruner.score import Score, Tally
 from pruner.surgery import Supernet, supernet
-from pruner.training import accuracy
+from pruner.training.accuracy import accuracy
 
 FAMILIES = (
     "deit",

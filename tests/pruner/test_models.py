@@ -8,7 +8,7 @@ from pruner.data.digits import DigitScenes
 from pruner.errors import CheckpointError, UnknownModelError
 from pruner.models import load_model
 from pruner.surgery import describe
-from pruner.training import accuracy
+from pruner.training.accuracy import accuracy
 
 
 def test_an_unknown_name_brings_the_nearest() -> None:

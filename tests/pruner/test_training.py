@@ -13,13 +13,17 @@ from pruner.data.digits import DigitScenes
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.progress import silent
-from pruner.progressive import ProgressiveLoss, close
-from pruner.supernet import SupernetLoss
 from pruner.surgery import apply, describe, supernet
-from pruner.training import Moment, TrainingError, TrainSettings, accuracy, fit
+from pruner.training.accuracy import accuracy
+from pruner.training.loop import TrainingError, fit
+from pruner.training.moment import Moment
+from pruner.training.objective import Objective, Teaching, light_copy
+from pruner.training.progressive import Progressive, close
+from pruner.training.settings import Optimizing, TrainSettings
+from pruner.training.supernet import SupernetObjective
 
 DATA = DigitScenes(train_images=96, calibration_images=64, test_images=64)
-SETTINGS = TrainSettings(epochs=2, batch_size=16, learning_rate=1e-3, seed=3)
+SETTINGS = TrainSettings(epochs=2, batch_size=16, optimizing=Optimizing(lr=1e-3), seed=3)
 STEPS = 12
 
 
@@ -40,15 +44,14 @@ def digits_vit() -> nn.Module:
     return made("digits", seed=0)
 
 
-def a_supernet() -> tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]:
-    network = supernet(digits_vit())
-    return network, SupernetLoss(network)
+def a_supernet() -> Objective:
+    return SupernetObjective(supernet(digits_vit()))
 
 
-def a_cut() -> tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]:
+def a_cut() -> Progressive:
     baseline = digits_vit()
     cut = apply(baseline, Plan(describe(baseline).model, {"blocks.0.mlp": "merge", "blocks.1.attn": "drop"}))
-    return cut, ProgressiveLoss(cut, baseline)
+    return Progressive(cut, Teaching(light_copy(baseline)))
 
 
 @pytest.fixture(autouse=True)
@@ -62,61 +65,44 @@ def _one_thread() -> object:
 @pytest.mark.parametrize("make", [a_supernet, a_cut])
 @pytest.mark.parametrize("stops", [(1,), (5, 7), (6, 11)])
 def test_a_training_that_was_stopped_ends_bit_for_bit_the_same(
-    make: Callable[[], tuple[nn.Module, Callable[[Tensor, Tensor, Moment], Tensor]]],
+    make: Callable[[], Objective],
     stops: tuple[int, ...],
     tmp_path: Path,
 ) -> None:
-    undisturbed, loss = make()
-    fit(undisturbed, loss, DATA, SETTINGS, CheckpointFile(tmp_path / "a.safetensors", "x"), silent)
-    interrupted, loss = make()
+    undisturbed = make()
+    epochs = fit(undisturbed, DATA, SETTINGS, CheckpointFile(tmp_path / "a.safetensors", "x"), silent)
     for stop in stops:
-        interrupted, loss = make()
         with pytest.raises(KilledError):
-            fit(
-                interrupted,
-                loss,
-                DATA,
-                SETTINGS,
-                CheckpointFile(tmp_path / "b.safetensors", "x"),
-                killed_after(stop),
-            )
-    interrupted, loss = make()
-    fit(interrupted, loss, DATA, SETTINGS, CheckpointFile(tmp_path / "b.safetensors", "x"), silent)
-    expected = undisturbed.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in interrupted.state_dict().items())
+            fit(make(), DATA, SETTINGS, CheckpointFile(tmp_path / "b.safetensors", "x"), killed_after(stop))
+    interrupted = make()
+    again = fit(interrupted, DATA, SETTINGS, CheckpointFile(tmp_path / "b.safetensors", "x"), silent)
+    expected = undisturbed.network.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in interrupted.network.state_dict().items())
+    assert [(one.loss, one.accuracy, one.lr) for one in again] == [(one.loss, one.accuracy, one.lr) for one in epochs]
     assert not torch.equal(expected["network.head.weight"], digits_vit().state_dict()["head.weight"])
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_state(tmp_path: Path) -> None:
-    network, good = a_cut()
+    class Bad(Progressive):
+        def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+            return super().forward(images, targets, moment) * float("nan")
+
+    good = a_cut()
     checkpoints = CheckpointFile(tmp_path / "c.safetensors", "x")
     with pytest.raises(KilledError):
-        fit(network, good, DATA, SETTINGS, checkpoints, killed_after(4))
-
-    def bad(images: Tensor, labels: Tensor, moment: Moment) -> Tensor:
-        return good(images, labels, moment) * float("nan")
-
+        fit(good, DATA, SETTINGS, checkpoints, killed_after(4))
     with pytest.raises(TrainingError, match="nan at step 4"):
-        fit(network, bad, DATA, SETTINGS, checkpoints, silent)
+        fit(Bad(good.network, None), DATA, SETTINGS, checkpoints, silent)
     saved = checkpoints.load()
     assert saved is not None
     assert saved.step == 4
 
 
-def test_lambda_starts_at_the_baseline_and_closes_half_way() -> None:
-    _, loss = a_cut()
-    lams = [loss.lam(Moment(step, 100, 0)) for step in range(100)]  # type: ignore[attr-defined]
-    assert lams[0] == 1.0
-    assert lams == sorted(lams, reverse=True)
-    assert lams[49] > 0
-    assert lams[50:] == [0.0] * 50
-
-
 def test_closing_leaves_a_network_that_can_be_merged() -> None:
-    cut, _ = a_cut()
-    close(cut, DATA, SETTINGS)  # type: ignore[arg-type]
+    cut = a_cut().network
+    close(cut, DATA, SETTINGS)
     assert cut.lam == 0.0
-    assert not torch.equal(cut.sites["blocks.0.mlp"].norms[0].running_var, torch.ones(24))  # type: ignore[index,union-attr]
+    assert not torch.equal(cut.sites["blocks.0.mlp"].norms[0].running_var, torch.ones(24))
 
 
 def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> None:
@@ -126,7 +112,8 @@ def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> Non
     settings = TrainSettings(epochs=1, batch_size=32)
     untrained, cut = apply(baseline, plan), apply(baseline, plan)
     close(untrained, data, settings)
-    fit(cut, ProgressiveLoss(cut, baseline), data, settings, CheckpointFile(tmp_path / "d.safetensors", "x"), silent)
+    objective = Progressive(cut, Teaching(light_copy(baseline)))
+    fit(objective, data, settings, CheckpointFile(tmp_path / "d.safetensors", "x"), silent)
     close(cut, data, settings)
     lost = accuracy(untrained, data.test_batches(batch_size=100))
     assert accuracy(cut, data.test_batches(batch_size=100)) > lost + 0.1

@@ -1,0 +1,116 @@
+"""The stages that train: the uncut network itself if asked for, the weight-sharing one, and the plan's own."""
+
+import copy
+from pathlib import Path
+
+from torch import nn
+
+from depthfinder.console import log
+from depthfinder.curves import Curves
+from depthfinder.run import Run, load_trained
+from depthfinder.scoring import scorer
+from depthfinder.search_stage import check_budget, limits_of, space_of
+from pruner.models import load_model
+from pruner.plan import MERGE
+from pruner.surgery import Cut, apply, supernet
+from pruner.training.loop import fit
+from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
+from pruner.training.progressive import Progressive, begin
+from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
+from pruner.training.supernet import Draw, RandomPlans, Sandwich, SupernetObjective, freeze_backbone, trainable
+from search.draws import AroundTheLimits
+
+
+def finetune_stage(run: Run) -> None:
+    """The uncut network on these images, where its weights were learned on others."""
+    if not run.arguments.finetune_epochs:
+        return
+    network = copy.deepcopy(run.untuned).train()
+    _train(run, "finetune", Supervised(network, smoothing=run.arguments.smoothing), run.arguments.finetune_epochs)
+
+
+def supernet_stage(run: Run) -> None:
+    """The weight-sharing network that scores plans."""
+    asked = run.arguments
+    if asked.budget_ms is not None or asked.budget_ratio is not None:
+        check_budget(run)
+    settings = run.train_settings(asked.supernet_epochs)
+    network = supernet(run.model).to(run.world.device)
+    everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
+    begin(network, everywhere, run.data, settings)
+    if asked.freeze_backbone:
+        freeze_backbone(network)
+        log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))
+    objective = SupernetObjective(
+        network, _draw(run), asked.kd_temperature, asked.distill_loss_weight, smoothing=asked.smoothing
+    )
+    _train(run, "supernet", objective, asked.supernet_epochs)
+
+
+def train_stage(run: Run) -> None:
+    """The progressive training of the plan's network."""
+    asked = run.arguments
+    cut = apply(run.model, run.plan).to(run.world.device)
+    begin(cut, run.plan, run.data, run.train_settings(asked.progressive_epochs))
+    objective = Progressive(cut, _teaching(run), _schedule(run), smoothing=asked.smoothing)
+    _train(run, "progressive", objective, asked.progressive_epochs)
+
+
+def _train(run: Run, name: str, objective: Objective, epochs: int) -> None:
+    settings = run.train_settings(epochs)
+    curves = Curves(run, name)
+    fit(
+        objective,
+        run.data,
+        settings,
+        run.checkpoint(name, settings),
+        run.watch,
+        world=run.world,
+        watcher=curves,
+        seconds_between_saves=60 * run.arguments.checkpoint_minutes,
+    )
+
+
+def _draw(run: Run) -> Draw:
+    """The plans of a supernet step."""
+    asked = run.arguments
+    between: Draw = RandomPlans(run.chain, asked.supernet_plans)
+    if asked.supernet_sampling == "latency":
+        return AroundTheLimits(space_of(run, limits_of(run)), asked.supernet_plans)
+    return Sandwich(run.chain, between) if asked.supernet_sampling == "sandwich" else between
+
+
+def _teaching(run: Run) -> Teaching | None:
+    """What the plan's network learns from beside the labels."""
+    asked = run.arguments
+    if not asked.distill_loss_weight:
+        return None
+    teacher: nn.Module
+    if asked.kd_model_name is None:
+        teacher = light_copy(run.model)
+    else:
+        checkpoint = None if asked.kd_checkpoint is None else Path(asked.kd_checkpoint)
+        classes = run.data.num_classes
+        taught = load_model(
+            asked.kd_model_name, pretrained=checkpoint is None, checkpoint=checkpoint, num_classes=classes
+        )
+        teacher = frozen(taught)
+    return Teaching(teacher, asked.kd_temperature, asked.distill_loss_weight)
+
+
+def _schedule(run: Run) -> Schedule:
+    asked = run.arguments
+    curve, order = asked.lambda_schedule, from_the_end(run.chain, run.plan)
+    if curve == "score" and order:
+        plans = single_cuts(run.plan)
+        scores = scorer(run)(plans, -1.0)
+        alone = {name: score.value for (name, _), score in zip(run.plan.choices.items(), scores, strict=True)}
+        order = least_harm_first(run.plan, alone)
+    return Schedule(order, "blocks" if curve == "score" else curve, asked.closing_share)
+
+
+def trained(run: Run) -> Cut:
+    """The cut network as its training left it, its gates as they were then; on the CPU."""
+    cut = apply(run.model, run.plan)
+    load_trained(cut, run, "progressive", run.train_settings(run.arguments.progressive_epochs))
+    return cut

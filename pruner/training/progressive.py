@@ -1,0 +1,65 @@
+"""Training a cut network while its gates close: from the baseline, exactly, to a network that merges, exactly."""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.data.images import ImageData
+from pruner.plan import Plan
+from pruner.surgery import Cut, OpenNetwork
+from pruner.training.moment import Moment
+from pruner.training.objective import Objective, Teaching, task_loss
+from pruner.training.schedules import Schedule
+from pruner.training.settings import TrainSettings
+
+_BATCHES_FOR_STATISTICS = 20
+
+
+class Progressive(Objective):
+    """Sets every gate for the step, then learns from the labels and from the baseline (UPDP's progressive training)."""
+
+    network: Cut
+
+    def __init__(
+        self, cut: Cut, teaching: Teaching | None, schedule: Schedule | None = None, smoothing: float = 0.0
+    ) -> None:
+        """Without a schedule, all gates close together in a straight line over the first half."""
+        super().__init__(cut)
+        self.teaching = teaching
+        self.schedule = schedule or Schedule(tuple(cut.plan.choices))
+        self.smoothing = smoothing
+
+    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+        self.network.set_lambdas(self.schedule.lams(moment.share))
+        logits = self.network(images)
+        loss = task_loss(logits, targets, self.smoothing)
+        return loss if self.teaching is None else loss + self.teaching(images, logits)
+
+    def note(self, moment: Moment) -> str:
+        lams = self.schedule.lams(moment.share)
+        return f"lambda {sum(lams.values()) / max(1, len(lams)):.2f}"
+
+    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+        """The gates where the moment has them."""
+        assert isinstance(network, Cut)
+        network.set_lambdas(self.schedule.lams(moment.share))
+
+
+def begin(network: OpenNetwork, plan: Plan, data: ImageData, settings: TrainSettings) -> None:
+    """Starts every BatchNorm that the plan's blocks will switch to where the baseline is, by training images."""
+    network.select(plan, lam=1.0)
+    calibrate(network, _images(network, data, settings))
+
+
+def close(cut: Cut, data: ImageData, settings: TrainSettings) -> None:
+    """Sets lambda to 0 and takes the BatchNorm statistics anew, over training images that no epoch has used."""
+    cut.set_lambda(0.0)
+    estimate_batch_norm(cut, _images(cut, data, settings))
+
+
+def _images(network: OpenNetwork, data: ImageData, settings: TrainSettings) -> Iterator[Tensor]:
+    device = next(network.parameters()).device
+    batches = data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
+    for _, (images, _labels) in zip(range(_BATCHES_FOR_STATISTICS), batches, strict=False):
+        yield images.to(device)

@@ -1,0 +1,86 @@
+"""How the gates of a plan's blocks fall from 1 to 0 while it is trained."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pruner.chain import Chain
+from pruner.plan import Plan
+
+Curve = Callable[[float, int, int], float]
+"""(how much of the closing is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""
+
+CURVES: Final[dict[str, Curve]] = {}
+
+
+def curve(name: str) -> Callable[[Curve], Curve]:
+    """Makes a curve known by a name. Raises `ValueError` for a name that is taken."""
+
+    def register(function: Curve) -> Curve:
+        if name in CURVES:
+            raise ValueError(f"there is a curve {name!r} already")
+        CURVES[name] = function
+        return function
+
+    return register
+
+
+@curve("linear")
+def linear(over: float, _place: int, _count: int) -> float:
+    """All blocks together, in a straight line."""
+    return 1 - over
+
+
+@curve("cosine")
+def cosine(over: float, _place: int, _count: int) -> float:
+    """All blocks together, slowly at both ends."""
+    return 0.5 * (1 + math.cos(math.pi * over))
+
+
+@curve("blocks")
+def blocks(over: float, place: int, count: int) -> float:
+    """One block after another, each in a straight line over its share of the time."""
+    return min(1.0, max(0.0, 1 - (over * count - place)))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Lambda of every block in `order` over a training: 1 at its first step, 0 from `closing_share` of it on.
+
+    What is left of the training is done at 0, as the network will be merged.
+    """
+
+    order: tuple[str, ...]
+    curve: str = "linear"
+    closing_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a curve that is not known, or a share outside (0, 1]."""
+        if self.curve not in CURVES:
+            raise ValueError(f"no lambda schedule is called {self.curve!r}; there are: {', '.join(CURVES)}")
+        if not 0 < self.closing_share <= 1:
+            raise ValueError(f"gates close within a share of the training in (0, 1], not {self.closing_share}")
+
+    def lams(self, share: float) -> dict[str, float]:
+        """Block -> lambda, when `share` of the training is behind."""
+        over = min(1.0, share / self.closing_share)
+        if over == 1:
+            return dict.fromkeys(self.order, 0.0)
+        count = len(self.order)
+        return {name: CURVES[self.curve](over, place, count) for place, name in enumerate(self.order)}
+
+
+def from_the_end(chain: Chain, plan: Plan) -> tuple[str, ...]:
+    """The cut blocks of a plan, the last of the network first."""
+    return tuple(block.name for block in reversed(chain.blocks) if block.name in plan.choices)
+
+
+def least_harm_first(plan: Plan, scores: Mapping[str, float]) -> tuple[str, ...]:
+    """The cut blocks of a plan, that first whose cut alone scores best. Ties go by name."""
+    return tuple(sorted(plan.choices, key=lambda name: (-scores[name], name)))
+
+
+def single_cuts(plan: Plan) -> Sequence[Plan]:
+    """The plans that make one of a plan's cuts each, in the order of its choices."""
+    return [Plan(plan.model, {name: choice}) for name, choice in plan.choices.items()]

@@ -1,0 +1,110 @@
+"""The processes that train one network together: one, or as many as torchrun started."""
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, distributed
+
+from pruner.data.images import WHOLE, Part
+
+# How long a living process may keep the others waiting within a step, and for a stage that one does alone.
+_PATIENCE: Final = datetime.timedelta(minutes=10)
+_LONG_PATIENCE: Final = datetime.timedelta(days=7)
+
+
+class PeerLostError(RuntimeError):
+    """Another of the processes that train together is gone."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together. The first, rank 0, alone writes files and talks."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+    waiting: "distributed.ProcessGroup | None" = None
+    """Through which the others wait for what the first does alone."""
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def part(self) -> Part:
+        """Which images of a batch are this process's."""
+        return WHOLE if self.count == 1 else Part(self.rank, self.count)
+
+    def sum(self, figures: Tensor) -> Tensor:
+        """The sum over all processes of tensors of one shape, on the CPU. Raises `PeerLostError`."""
+        if self.count == 1:
+            return figures
+        total = figures.to(self.device)
+        with losing_a_peer():
+            distributed.all_reduce(total)
+        return total.cpu()
+
+    def told(self, answer: int) -> int:
+        """What rank 0 says; the others wait for it, for days if need be. Raises `PeerLostError`."""
+        if self.count == 1:
+            return answer
+        said = torch.tensor([answer])
+        with losing_a_peer():
+            distributed.broadcast(said, 0, group=self.waiting)
+        return int(said)
+
+
+def alone(device: str | None = "cpu") -> World:
+    """One process, on `device`; without one, on a GPU where there is one."""
+    return World(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+@contextmanager
+def joined(device: str | None) -> Iterator[World]:
+    """The world that torchrun's variables tell of, on `device` as `alone` has it; of one process where there are none.
+
+    Of several processes on `cuda` each takes the GPU of its place on the machine.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield alone(device)
+        return
+    here = alone(device).device
+    if here.type == "cuda":
+        here = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(here)
+    with losing_a_peer():
+        distributed.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=_PATIENCE)
+        waiting = distributed.new_group(backend="gloo", timeout=_LONG_PATIENCE)
+    try:
+        yield World(here, distributed.get_rank(), count, waiting)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def losing_a_peer() -> Iterator[None]:
+    """Tells the failure of a collective operation for what it is."""
+    try:
+        yield
+    except PeerLostError:
+        raise
+    except RuntimeError as error:
+        if not _is_of_a_connection(error):
+            raise
+        raise PeerLostError(
+            "another process of this training is gone, so this one stops; the same command again goes on from the last "
+            f"checkpoint ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _is_of_a_connection(error: RuntimeError) -> bool:
+    if isinstance(error, distributed.DistError):
+        return True
+    text = str(error).lower()
+    return any(word in text for word in ("gloo", "nccl", "connection", "socket", "timed out", "broken pipe"))
