@@ -17,10 +17,11 @@ from profiles.errors import ProfileError
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.chain import Chain
-from pruner.models import load_model, load_weights
+from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.score import Score
 from pruner.surgery import apply, input_size, merge
+from pruner.weights_fit import load_weights
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.ledger import Ledger, in_memory

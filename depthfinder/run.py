@@ -23,12 +23,14 @@ from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
 from pruner.data.catalogue import Catalogue
 from pruner.data.images import ImageData
-from pruner.models import load_model
+from pruner.errors import CheckpointError
+from pruner.models import load_model_and_source
 from pruner.plan import Plan
 from pruner.surgery import describe
 from pruner.training.settings import TrainSettings
 from pruner.training.state import load_network
 from pruner.training.world import World, alone
+from pruner.weights_fit import LoadedWeights
 from search.budget import Budget
 
 
@@ -52,9 +54,13 @@ class Run:
         return open_device(self.arguments.device, self.arguments.mode)
 
     @cached_property
+    def _came_with(self) -> tuple[nn.Module, LoadedWeights | None]:
+        return build_model(self.arguments, None if self.catalogue is None else self.catalogue.num_classes)
+
+    @property
     def untuned(self) -> nn.Module:
         """The network as it was asked for, with the weights that it came with."""
-        return build_model(self.arguments, None if self.catalogue is None else self.catalogue.num_classes)
+        return self._came_with[0]
 
     @cached_property
     def model(self) -> nn.Module:
@@ -150,6 +156,7 @@ class Run:
     def check(self) -> None:
         """Finds out before any work whether device, model and data are here; raises the error of what is not."""
         _ = self.device, self.chain, self.data, self.named_table
+        self._check_weights()
         self._check_others()
 
     def check_for_search(self) -> None:
@@ -157,7 +164,20 @@ class Run:
         if self.device_is_here or (self.named_table or self.table_from_elsewhere) is None:
             _ = self.device
         _ = self.data, self.named_table
+        self._check_weights()
         self._check_others()
+
+    def _check_weights(self) -> None:
+        """Says which weights were loaded. A head that was never trained is refused, unless it will be."""
+        loaded = self._came_with[1]
+        if loaded is None:
+            return
+        log.info("%s", loaded.text)
+        if loaded.new_head and not self.arguments.finetune_epochs:
+            raise CheckpointError(
+                f"{loaded.source} has weights for other classes than these {self.data.num_classes}: the network's last "
+                "layer is new, and has to be trained first; try --finetune-epochs 10"
+            )
 
     def _check_others(self) -> None:
         for other in self.others:
@@ -177,15 +197,15 @@ class Run:
 Stage = Callable[[Run], None]
 
 
-def build_model(arguments: RunArguments, num_classes: int | None) -> nn.Module:
-    """The baseline, with so many outputs unless the model's arguments say otherwise. Without weights to load it is
-    drawn at random, from the run's seed."""
+def build_model(arguments: RunArguments, num_classes: int | None) -> tuple[nn.Module, LoadedWeights | None]:
+    """The baseline and where its weights are from; with so many outputs unless the model's arguments say otherwise.
+    Without weights to load it is drawn at random, from the run's seed."""
     kwargs: dict[str, Any] = dict(arguments.model_kwargs)
     if num_classes is not None:
         kwargs.setdefault("num_classes", num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
-    return load_model(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
+    return load_model_and_source(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
 
 
 def load_trained(network: nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:

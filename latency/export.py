@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnx
@@ -13,10 +12,7 @@ from torch import Tensor, nn
 from latency.devices.ort import open_session
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
-from pruner.plan import Plan
-
-PLAN_ENTRY: Final = "depthfinder.plan"
-"""Under this name an exported file carries the plan that it was made by."""
+from pruner.plan import PLAN_ENTRY, Plan
 
 
 class ExportError(RuntimeError):

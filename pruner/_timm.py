@@ -5,7 +5,14 @@ torchvision (which timm imports) refuses to start without their schemas. Declari
 no image classifier calls them.
 """
 
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 _DETECTION_OPERATORS = ("nms", "qnms")
 
@@ -73,4 +80,17 @@ __all__ = [
     "get_pretrained_cfg",
     "list_models",
     "resolve_data_config",
+    "weights_filter",
 ]
+
+WeightsFilter = Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]
+
+
+def weights_filter(model: nn.Module) -> WeightsFilter | None:
+    """What timm puts published weights through before `model` takes them: others' names become timm's, and position
+    and patch embeddings get the model's size. None where it takes them as they are."""
+    found: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if found is not None and "adapt_layer_scale" in inspect.signature(found).parameters:
+        return functools.partial(found, adapt_layer_scale=True)  # DeiT III's own names; no others are like them
+    taken: WeightsFilter | None = found
+    return taken

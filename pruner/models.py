@@ -4,12 +4,12 @@ import difflib
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pruner._timm import create_model, get_pretrained_cfg, list_models
 from pruner.errors import CheckpointError, UnknownModelError
+from pruner.weights_file import Which
+from pruner.weights_fit import LoadedWeights, fit_weights, head_names
 
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
@@ -22,36 +22,58 @@ _BUILT_IN: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 
 
-def load_model(name: str, *, pretrained: bool = False, checkpoint: Path | None = None, **timm_kwargs: Any) -> nn.Module:
+def load_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint: Path | None = None,
+    weights: Which | None = None,
+    **timm_kwargs: Any,
+) -> nn.Module:
     """A timm model by its name, in evaluation mode, with the given or no trained weights.
 
-    `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` takes those
-    of a safetensors file or of a torch file that holds tensors alone. `img_size` is for every network: one that
-    takes images of any size is described, measured and exported at this one.
+    `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` those of a
+    safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
+    its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network: one that takes images
+    of any size is described, measured and exported at this one.
 
     Raises `UnknownModelError` with the nearest names, and `CheckpointError` when the weights cannot be had or do not
-    fit.
+    fit. A classifier for other classes than the weights' stays untrained: `load_model_and_source` says whether.
     """
+    model, _ = load_model_and_source(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights, **timm_kwargs)
+    return model
+
+
+def load_model_and_source(
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint: Path | None = None,
+    weights: Which | None = None,
+    **timm_kwargs: Any,
+) -> tuple[nn.Module, LoadedWeights | None]:
+    """As `load_model`, and which weights the model was given; None when it was given none."""
     entry, kwargs = _BUILT_IN.get(name, (name, {}))
     if entry not in list_models():
         raise UnknownModelError(f"no model is called {name!r}; {_nearest(name)}")
     kwargs = kwargs | timm_kwargs
     size = _input_size(entry, kwargs)
+    if pretrained and name in _BUILT_IN:
+        checkpoint = checkpoint or _WEIGHTS / f"{name}.safetensors"
+    at_hub = pretrained and checkpoint is None
     try:
-        model: Any = create_model(entry, pretrained=pretrained and name not in _BUILT_IN, **kwargs)
+        model: Any = create_model(entry, pretrained=at_hub, **kwargs)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
+        if not at_hub:
             raise
         raise CheckpointError(
             f"the pretrained weights of {name} could not be had ({error}); try --checkpoint"
         ) from error
+    loaded = _from_hub(model) if at_hub else None
     model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name, "input_size": size}
-    if pretrained and name in _BUILT_IN:
-        checkpoint = checkpoint or _WEIGHTS / f"{name}.safetensors"
     if checkpoint is not None:
-        load_weights(model, checkpoint)
-    network: nn.Module = model.eval()
-    return network
+        loaded = fit_weights(model, checkpoint, weights)
+    return model.eval(), loaded
 
 
 def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
@@ -68,28 +90,13 @@ def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
     return kwargs.get("in_chans", channels), height, width
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Puts the weights of a file into `model`. Raises `CheckpointError` when they cannot be read or do not fit."""
-    weights = read_weights(path)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the model: {error}") from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file, read without running anything it may hold. Raises `CheckpointError`."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {path}") from error
-    except Exception as error:  # both readers raise many kinds for a damaged or hostile file; all mean the same here
-        raise CheckpointError(f"{path} cannot be read as weights: {error}") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path} does not hold a plain table of tensors")
-    return weights
+def _from_hub(model: Any) -> LoadedWeights:
+    """What timm has given the model: all but a classifier for other classes than the published."""
+    published = model.pretrained_cfg
+    source = published.get("hf_hub_id") or published.get("url") or "timm's hub"
+    new_head = model.num_classes not in (0, published["num_classes"])
+    head = head_names(model) & model.state_dict().keys() if new_head else frozenset()
+    return LoadedWeights(f"hub {source}", len(model.state_dict()) - len(head), new_head)
 
 
 def _nearest(name: str) -> str:

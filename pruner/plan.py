@@ -15,6 +15,9 @@ SHRINK: Final = "shrink"
 DROP: Final = "drop"
 MERGE_ACT: Final = "merge-act"
 
+PLAN_ENTRY: Final = "depthfinder.plan"
+"""Under this name an exported file carries the plan that it was made by."""
+
 _SCHEMA: Final = "depthfinder.plan/1"
 
 

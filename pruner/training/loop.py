@@ -6,6 +6,7 @@ and taken up again computes, bit for bit on one machine, what it would have comp
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -94,9 +95,11 @@ class _Training:
         self._module: nn.Module = objective
         if world.count > 1:
             # Which weights a step uses differs from plan to plan. Running statistics are averaged after epochs.
-            self._module = DistributedDataParallel(
-                objective, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # `forward_sync_buffers` is not in every torch we take
+                self._module = DistributedDataParallel(
+                    objective, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+                )
 
     def run(self, progress: Progress, watcher: Watcher) -> tuple[Epoch, ...]:
         saved_at = time.monotonic()

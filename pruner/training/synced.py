@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, distributed
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -21,6 +20,27 @@ def synced_batch_norm() -> Iterator[None]:
     """While this lasts, BatchNorms in training normalise by the mean and variance over all processes."""
     with _Synced():
         yield
+
+
+def _sum_over_all(own: Tensor) -> Tensor:
+    total: Tensor = _SumOverAll.apply(own)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _SumOverAll(torch.autograd.Function):
+    """Every process's tensor, added up; so are the gradients of that."""
+
+    @staticmethod
+    def forward(_context: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
 
 
 class _Synced(TorchFunctionMode):
@@ -53,11 +73,11 @@ def _batch_norm(
     wide = x.float()
     count = wide.new_tensor([wide.numel() / wide.shape[1]])
     # In two steps, as var = mean (x - mean)^2: the mean of squares less the square of the mean loses digits.
-    sums = all_reduce(torch.cat([wide.sum(axes), count]))
+    sums = _sum_over_all(torch.cat([wide.sum(axes), count]))
     total = sums[-1].detach()
     mean = sums[:-1] / total
     centred = wide - mean.view(shape)
-    variance = all_reduce((centred * centred).sum(axes)) / total
+    variance = _sum_over_all((centred * centred).sum(axes)) / total
     with torch.no_grad():
         if running_mean is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)

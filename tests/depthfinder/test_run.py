@@ -18,9 +18,10 @@ import yaml
 import depthfinder as df
 from profiles.store import load_profile
 from pruner.data.digits import DigitScenes
-from pruner.models import load_model, read_weights
+from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import apply, merge
+from pruner.weights_file import read_weights
 
 NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
 WORDS = [

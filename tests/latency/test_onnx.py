@@ -13,9 +13,9 @@ from latency.devices.ort import open_session
 from latency.export import ExportError, export_onnx, export_safetensors
 from latency.onnx_graph import join, to_onnx
 from networks import SHAPES, images_for, made
-from pruner.models import read_weights
 from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
+from pruner.weights_file import read_weights
 
 
 def merged_network(shape: str, seed: int) -> tuple[nn.Module, nn.Module, Plan]:

@@ -55,12 +55,12 @@ def main(stage: str, folder: Path, dies: tuple[int, int] | None) -> None:
 
         trained = objective(stage)
         checkpoints = CheckpointFile(folder / "state.safetensors", stage)
-        epochs = fit(trained, DATA, SETTINGS, checkpoints, progress, world=world)
+        epochs = fit(trained, DATA, SETTINGS, checkpoints, progress, world=world, seconds_between_saves=0)
     record = {
         "steps": losses,
         "losses": [epoch.loss for epoch in epochs],
         "accuracies": [epoch.accuracy for epoch in epochs],
-        "weights": float(sum(parameter.double().abs().sum() for parameter in trained.network.parameters())),
+        "weights": float(sum(parameter.detach().double().abs().sum() for parameter in trained.network.parameters())),
     }
     (folder / f"{world.rank}.json").write_text(json.dumps(record))
 

@@ -7,7 +7,7 @@ import torch
 
 from pruner.checkpoint import Checkpoint, CheckpointFile
 from pruner.errors import CheckpointError
-from pruner.models import read_weights
+from pruner.weights_file import read_weights
 
 
 def saved(folder: Path, steps: int) -> CheckpointFile:
