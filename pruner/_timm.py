@@ -29,7 +29,8 @@ def _declare_missing_operators() -> torch.library.Library:
 _library = _declare_missing_operators()
 
 from timm import create_model, list_models  # noqa: E402
-from timm.data import Mixup, create_transform, resolve_data_config  # noqa: E402
+from timm.data import Mixup, create_dataset, create_transform, resolve_data_config  # noqa: E402
+from timm.data.readers import create_reader  # noqa: E402
 from timm.layers import BatchNormAct2d, ConvNormAct, LayerNorm2d, LayerScale, Mlp  # noqa: E402
 from timm.models import get_pretrained_cfg  # noqa: E402
 from timm.models._efficientnet_blocks import (  # noqa: E402
@@ -71,8 +72,10 @@ __all__ = [
     "TimmBlock",
     "UniversalInvertedResidual",
     "VisionTransformer",
+    "create_dataset",
     "create_model",
     "create_optimizer_v2",
+    "create_reader",
     "create_scheduler_v2",
     "create_transform",
     "dispatch_clip_grad",

@@ -21,6 +21,8 @@ MAY_IMPORT = {
 }
 # A library that only some files, or a folder, may know, so that what it is used for can be changed in one place.
 FENCES = {
+    "datasets": {"pruner/data/hugging_face.py"},
+    "huggingface_hub": {"pruner/data/hugging_face.py"},
     "jinja2": {"depthfinder/report.py"},
     "jsonschema": {"profiles/store.py"},
     "matplotlib": {"depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
@@ -39,10 +41,12 @@ FENCES = {
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
     "sqlalchemy": {"search/storage.py"},
     "timm": {"pruner/_timm.py"},
+    "webdataset": {"pruner/data/webdataset_shards.py"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
     "optuna_dashboard": "optuna-dashboard",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
@@ -102,7 +106,7 @@ def declared_dependencies(lists: str) -> dict[str, str]:
 
 
 REQUIRED = declared_dependencies("dependencies")
-OPTIONAL = declared_dependencies("dashboard")
+OPTIONAL = declared_dependencies("dashboard") | declared_dependencies("data")
 
 
 def test_every_dependency_is_used_where_pyproject_says() -> None:

@@ -13,6 +13,7 @@ from pruner.data.class_map import ClassMap, num_classes
 from pruner.data.images import ImageData
 from pruner.data.mapped import MappedImages, Source, Split, set_apart
 from pruner.data.settings import Preparation
+from pruner.data.streamed import CALIBRATION_EVERY, Stream, StreamedImages
 from pruner.errors import DataError
 
 _CALIBRATION_SHARE = 0.1
@@ -94,4 +95,40 @@ class MappedCatalogue:
         return (
             f"{self.dataset}: {counts[0]} of {train} to train, {counts[1]} to calibrate, "
             f"{counts[2]} of {test or train} to test, {digest}"
+        )
+
+
+@dataclass(frozen=True)
+class StreamedCatalogue:
+    """Images that come as streams; `classes` is None where the data set does not say which there are."""
+
+    dataset: str
+    splits: tuple[str, str]
+    classes: ClassMap | None
+    train: Stream
+    test: Stream
+    may_have_workers: bool = True
+
+    @property
+    def num_classes(self) -> int | None:
+        return None if self.classes is None else num_classes(self.classes)
+
+    def images(self, model: nn.Module, input_size: tuple[int, int, int], preparation: Preparation) -> StreamedImages:
+        if preparation.bad_images is not None:
+            raise DataError(f"{self.dataset} is a stream, of which no image can be left out: without --skip-bad-images")
+        whole, tested = sum(self.train.chunks), sum(self.test.chunks)
+        calibration = whole // CALIBRATION_EVERY
+        if not calibration or not tested:
+            raise DataError(f"{self.dataset} holds too few images: {whole} to train and {tested} to test")
+        facts = (self.train.digest(), self.test.digest(), sorted((self.classes or {}).items()))
+        train, test = self.splits
+        return StreamedImages(
+            f"{self.dataset}: {whole - calibration} of {train} to train, {calibration} to calibrate, "
+            f"{tested} of {test} to test, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}",
+            self.num_classes or int(getattr(model, "num_classes", 0)),
+            input_size,
+            self.train,
+            self.test,
+            transforms_for(model, input_size, preparation.augmentation, preparation.evaluation),
+            preparation.workers if self.may_have_workers else 0,
         )

@@ -1,7 +1,7 @@
 """Which class has which label, where a file says so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,17 @@ def load_class_map(path: Path) -> ClassMap:
 def num_classes(classes: ClassMap) -> int:
     """Outputs that a network needs for these labels."""
     return max(classes.values()) + 1
+
+
+def relabelled(path: Path | None, names: Sequence[str]) -> tuple[ClassMap, Sequence[int]]:
+    """(the classes, the label of each of the data set's own classes), whose names are `names` in their order.
+
+    Without a class map the data set's labels stand. With one, -1 is the label of what it does not name.
+    """
+    if path is None:
+        return {name: label for label, name in enumerate(names)}, range(len(names))
+    classes = load_class_map(path)
+    return classes, [classes.get(name, -1) for name in names]
 
 
 def _from_lines(path: Path, text: str) -> ClassMap:

@@ -1,5 +1,6 @@
 """From the bytes of an image file to pixels of 8 bit, or to the reason why there are none."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,8 +21,13 @@ def decode(file: Path | BinaryIO, mode: str, place: str) -> Image.Image:
     Raises `BadImageError`, which names `place`, for what cannot be decoded to its end, and for an image of so many
     pixels that Pillow takes it for a decompression bomb.
     """
+    return in_mode(lambda: Image.open(file), mode, place)
+
+
+def in_mode(opened: Callable[[], Image.Image], mode: str, place: str) -> Image.Image:
+    """The same of an image that somebody else opens."""
     try:
-        with Image.open(file) as image:
+        with opened() as image:
             return _with_8_bit(image).convert(mode)
     except Exception as error:
         # A decoder that is handed arbitrary bytes may raise anything; all of it says that this is no image.

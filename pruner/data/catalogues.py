@@ -1,0 +1,37 @@
+"""The data sets that can be named, by the kind that their names begin with."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pruner.data.catalogue import Catalogue
+from pruner.data.folder import open_folder
+from pruner.data.hugging_face import open_hugging_face, open_hugging_face_stream
+from pruner.data.settings import DataSettings
+from pruner.data.tensorflow_sets import open_tensorflow
+from pruner.data.torchvision_sets import open_torchvision
+from pruner.data.webdataset_shards import open_shards
+from pruner.errors import DataError
+
+FOLDER: Final = "folder"
+_KINDS: Final[Mapping[str, Callable[[DataSettings], Catalogue]]] = {
+    "torch": open_torchvision,
+    "hfds": open_hugging_face,
+    "hfids": open_hugging_face_stream,
+    "wds": open_shards,
+    "tfds": open_tensorflow,
+}
+KINDS: Final = (FOLDER, *(f"{kind}/NAME" for kind in _KINDS))
+
+
+def open_catalogue(settings: DataSettings) -> Catalogue:
+    """Raises `DataError` when there is no such kind of data set, or it cannot be opened."""
+    if settings.dataset in ("", FOLDER):
+        return open_folder(settings)
+    kind, slash, _ = settings.dataset.partition("/")
+    found = _KINDS.get(kind.lower()) if slash else None
+    if found is None:
+        near = difflib.get_close_matches(kind, [FOLDER, *_KINDS], n=1)
+        nearest = f"nearest: {near[0]}; " if near else ""
+        raise DataError(f"no data set is called {settings.dataset!r}; {nearest}there are: digits, {', '.join(KINDS)}")
+    return found(settings)

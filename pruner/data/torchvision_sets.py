@@ -1,0 +1,88 @@
+"""The data sets that torchvision has, as timm opens them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from pruner._timm import create_dataset
+from pruner.data.catalogue import MappedCatalogue
+from pruner.data.class_map import relabelled
+from pruner.data.decoding import in_mode
+from pruner.data.optional import told_as_data_errors
+from pruner.data.settings import DataSettings
+from pruner.errors import DataError
+
+# timm takes whatever is not a name of the training split for the test split, a slip of the pen among them.
+_TRAIN_SPLITS: Final = ("train", "training")
+_TEST_SPLITS: Final = ("test", "val", "valid", "validation", "eval", "evaluation")
+_TWO_SPLITS: Final = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist")
+
+
+@dataclass(frozen=True)
+class TorchvisionImages:
+    """One split of a data set that torchvision reads."""
+
+    name: str
+    dataset: Any
+    labels: Sequence[int]
+
+    def image(self, index: int, mode: str) -> Image.Image:
+        return in_mode(lambda: self.dataset[index][0], mode, self.place(index))
+
+    def place(self, index: int) -> str:
+        return f"image {index} of {self.name}"
+
+    def digest(self) -> str:
+        digest = hashlib.sha256(repr(tuple(self.labels)).encode())
+        data = getattr(self.dataset, "data", None)
+        if data is not None:
+            digest.update(np.ascontiguousarray(data).tobytes())
+        return digest.hexdigest()
+
+    def state(self) -> str:
+        return self.digest()
+
+
+def open_torchvision(settings: DataSettings) -> MappedCatalogue:
+    """`torch/NAME` under the folder `root`. Raises `DataError` when it is not there, or has no such split."""
+    name = settings.dataset.partition("/")[2].lower()
+    if name in ("folder", "image_folder"):
+        raise DataError(f"{settings.dataset} does not tell its splits apart: --dataset folder reads the same images")
+    train_split, test_split = settings.train_split or "train", settings.val_split or "validation"
+    if name in _TWO_SPLITS and (train_split not in _TRAIN_SPLITS or test_split not in _TEST_SPLITS):
+        raise DataError(
+            f"{settings.dataset} has a split to train on, train, and one to test with, test: "
+            f"not {train_split} and {test_split}"
+        )
+    train, test = (_opened(settings, split) for split in (train_split, test_split))
+    names = [str(known) for known in getattr(train, "classes", None) or range(max(_labels(train)) + 1)]
+    classes, labels = relabelled(settings.class_map, names)
+    return MappedCatalogue(
+        settings.dataset,
+        (train_split, test_split),
+        classes,
+        *(
+            TorchvisionImages(f"{settings.dataset} {split}", found, [labels[label] for label in _labels(found)])
+            for split, found in ((train_split, train), (test_split, test))
+        ),
+    )
+
+
+def _opened(settings: DataSettings, split: str) -> Any:
+    hint = "name its folder with --data-dir" + ("" if settings.download else ", or fetch it with --dataset-download")
+    root = None if settings.root is None else str(settings.root)
+    with told_as_data_errors(f"{settings.dataset} in {root}", hint):
+        return create_dataset(settings.dataset, root=root, split=split, download=settings.download)
+
+
+def _labels(dataset: Any) -> list[int]:
+    """The labels without the images: most of torchvision's data sets keep them beside."""
+    targets = getattr(dataset, "targets", None)
+    if targets is None:
+        targets = [label for label, _ in dataset.index]
+    array = np.asarray(targets)
+    return [int(label) for label in (array if array.ndim == 1 else array[:, 0])]
