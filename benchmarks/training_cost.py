@@ -1,0 +1,154 @@
+"""What the supernet's and the progressive training cost, beside ordinary training of the same network.
+
+    python benchmarks/training_cost.py
+
+Trains four networks on random images in memory, all ways in turn in every round, by the loop that a run uses. One
+training is as many steps as it takes for lambda to go from 1 to 0 and stay there as long. A supernet step runs two
+networks and learns from one what the other answers; so does the ordinary step that it is compared to, which runs the
+uncut network twice. Ratios are medians over the rounds, in each of which both were timed, with their range.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from pruner.checkpoint import CheckpointFile
+from pruner.data.images import WHOLE, Batch, Part
+from pruner.models import load_model
+from pruner.plan import MERGE, Plan
+from pruner.progress import silent
+from pruner.surgery import apply, describe, input_size, supernet
+from pruner.training.loop import fit
+from pruner.training.objective import Objective, Supervised, Teaching, light_copy
+from pruner.training.progressive import Progressive, begin
+from pruner.training.settings import TrainSettings
+from pruner.training.supernet import SupernetObjective
+
+RESULTS = Path(__file__).parent / "results"
+# Name -> (timm's arguments, images in a batch).
+NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
+    "deit_tiny_patch16_224": ({"num_classes": 10}, 4),
+    "convnext_atto": ({"img_size": 128, "num_classes": 10}, 8),
+    "mobilenetv2_100": ({"img_size": 128, "num_classes": 10}, 8),
+    "resnet18": ({"img_size": 128, "num_classes": 10}, 8),
+}
+HEADINGS = ("network", "plan cuts", "supernet step / 2 passes", "progressive / ordinary", "the same, both distilled")
+
+
+@dataclass(frozen=True)
+class RandomImages:
+    """One batch of noise, again and again."""
+
+    steps: int
+    batch_size: int
+    input_size: tuple[int, int, int]
+    name: str = "noise"
+    num_classes: int = 10
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        return self.steps
+
+    def train_batches(
+        self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        for _ in range(start, self.steps):
+            yield self._batch()
+
+    def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        images, labels = self._batch()
+        yield images[:1], labels[:1]
+
+    def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        return self.calibration_batches(batch_size=batch_size)
+
+    def _batch(self) -> Batch:
+        random = torch.Generator().manual_seed(0)
+        images = torch.randn(self.batch_size, *self.input_size, generator=random)
+        return images, torch.randint(self.num_classes, (self.batch_size,), generator=random)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]
+    records = {}
+    for name in arguments.networks:
+        records[name] = timed(name, arguments.rounds, arguments.steps)
+        lines.append(row(name, records[name]))
+        print(lines[-1], flush=True)
+    lines += [
+        "",
+        f"Medians (lowest to highest) of {arguments.rounds} rounds, {arguments.steps} steps to a training; "
+        f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}, fp32.",
+    ]
+    print(*lines, sep="\n")
+    (RESULTS / "training_cost.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / "training_cost.json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def timed(name: str, rounds: int, steps: int) -> dict[str, Any]:
+    """Seconds of every way of training in every round, and what the plan cuts."""
+    kwargs, batch_size = NETWORKS[name]
+    torch.manual_seed(0)
+    baseline = load_model(name, **kwargs)
+    data = RandomImages(steps, batch_size, input_size(baseline))
+    settings = TrainSettings(epochs=1, batch_size=batch_size)
+    chain = describe(baseline)
+    plan = chain.random_plan(0.4, Random(2))
+    teacher = light_copy(baseline)
+    cut = apply(baseline, plan)
+    begin(cut, plan, data, settings)
+    shared = supernet(baseline)
+    begin(shared, chain.plan({b.name: MERGE for b in chain.blocks if MERGE in b.choices}), data, settings)
+    nothing = Plan(chain.model)
+    ways: dict[str, Callable[[], Objective]] = {
+        "ordinary": lambda: Supervised(baseline),
+        "distilled": lambda: Supervised(baseline, Teaching(teacher)),
+        "progressive": lambda: Progressive(cut, Teaching(teacher)),
+        "twice": lambda: SupernetObjective(shared, draw=lambda _random: [nothing]),
+        "supernet": lambda: SupernetObjective(shared),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for round_index in range(rounds + 1):
+        order = list(ways) if round_index % 2 else list(reversed(ways))
+        for way in order:
+            took = train(ways[way](), data, settings)
+            if round_index:  # the first is to warm up
+                seconds[way].append(took)
+    return {"seconds": seconds, "plan": dict(plan.choices), "blocks": len(chain.blocks)}
+
+
+def train(objective: Objective, data: RandomImages, settings: TrainSettings) -> float:
+    """Seconds that the steps of one training take."""
+    with tempfile.TemporaryDirectory() as folder:
+        (epoch,) = fit(objective, data, settings, CheckpointFile(Path(folder) / "x.safetensors", "x"), silent)
+    return epoch.seconds
+
+
+def row(name: str, record: dict[str, Any]) -> str:
+    def ratio(over: str, under: str) -> str:
+        pairs = zip(record["seconds"][over], record["seconds"][under], strict=True)
+        ratios = sorted(a / b for a, b in pairs)
+        return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+    cuts = f"{len(record['plan'])} of {record['blocks']}"
+    ratios = ratio("supernet", "twice"), ratio("progressive", "ordinary"), ratio("progressive", "distilled")
+    return f"| {' | '.join((name, cuts, *ratios))} |"
+
+
+if __name__ == "__main__":
+    main()

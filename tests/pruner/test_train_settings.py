@@ -1,0 +1,158 @@
+"""Each setting of a training does what timm's users know by its name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks import made
+from pruner.checkpoint import CheckpointFile
+from pruner.data.digits import DigitScenes
+from pruner.progress import silent
+from pruner.surgery import supernet
+from pruner.training.curve import Epoch
+from pruner.training.loop import fit
+from pruner.training.moment import Moment
+from pruner.training.objective import Supervised, Teaching, frozen, light_copy
+from pruner.training.optimizing import make_optimizer, make_scheduler
+from pruner.training.settings import Mixing, Optimizing, Precision, TrainSettings
+
+DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
+SETTINGS = TrainSettings(epochs=1, batch_size=16, seed=1, optimizing=Optimizing(lr=1e-3))
+
+
+def trained(folder: Path, settings: TrainSettings, shape: str = "digits") -> tuple[nn.Module, tuple[Epoch, ...]]:
+    objective = Supervised(made(shape, seed=0))
+    name = f"{abs(hash(settings))}.safetensors"
+    epochs = fit(objective, DATA, settings, CheckpointFile(folder / name, "x"), silent)
+    return objective.network, epochs
+
+
+def flat(network: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def test_a_batch_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    whole, _ = trained(tmp_path, SETTINGS)
+    parts, _ = trained(tmp_path, replace(SETTINGS, optimizing=replace(SETTINGS.optimizing, grad_accum_steps=4)))
+    assert (flat(whole) - flat(parts)).abs().max() < 1e-4
+    assert (flat(whole) - flat(made("digits", seed=0))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(SETTINGS, mixing=Mixing(mixup=0.8, cutmix=1.0, smoothing=0.1)),
+        replace(SETTINGS, precision=Precision(amp="bfloat16")),
+        replace(SETTINGS, precision=Precision(channels_last=True)),
+        replace(SETTINGS, optimizing=Optimizing(opt="sgd", lr=1e-2, momentum=0.5)),
+        replace(SETTINGS, optimizing=Optimizing(opt="lamb", lr=1e-3, sched="step", clip_mode="agc", clip_grad=0.02)),
+        replace(SETTINGS, ema_decay=0.5),
+    ],
+    ids=["mixed", "bf16", "channels last", "sgd", "lamb", "average"],
+)
+def test_every_setting_changes_the_training_and_ends_bit_for_bit_alike_when_interrupted(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    plain, _ = trained(tmp_path, SETTINGS)
+    network, (epoch,) = trained(tmp_path, settings)
+    again = Supervised(made("digits", seed=0))
+    file = CheckpointFile(tmp_path / "again.safetensors", "x")
+
+    def stop(done: int, _total: int, _note: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(again, DATA, settings, file, stop)
+    again = Supervised(made("digits", seed=0))
+    (resumed,) = fit(again, DATA, settings, file, silent)
+    assert torch.equal(flat(network), flat(again.network))
+    assert resumed.loss == epoch.loss
+    assert not torch.equal(flat(network), flat(plain))
+
+
+def test_the_average_of_the_weights_is_what_a_training_ends_with(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, ema_decay=0.9)
+    network, _ = trained(tmp_path, settings)
+    plain, _ = trained(tmp_path, SETTINGS)
+    begun = made("digits", seed=0)
+    assert (flat(network) - flat(begun)).norm() < 0.9 * (flat(plain) - flat(begun)).norm()
+
+
+def test_layers_far_from_the_head_learn_more_slowly() -> None:
+    network = supernet(made("digits", seed=0))
+    optimizer = make_optimizer(network, Optimizing(lr=1e-3, layer_decay=0.5))
+    make_scheduler(optimizer, Optimizing(lr=1e-3, warmup_epochs=0), 2, 10).step_update(0)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    found = [rates[id(network.get_parameter(f"network.blocks.{i}.mlp.kept.mlp.fc1.weight"))] for i in range(4)]
+    assert found == pytest.approx([found[3] / 8, found[3] / 4, found[3] / 2, found[3]])
+    assert rates[id(network.get_parameter("network.head.weight"))] == pytest.approx(1e-3)
+
+
+def test_decay_is_for_matrices() -> None:
+    network = made("basic", seed=0)
+    groups = make_optimizer(network, Optimizing(weight_decay=0.3)).param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(p) for p in network.parameters() if p.ndim > 1}
+
+
+def test_the_learning_rate_rises_and_falls_by_the_step_alone() -> None:
+    asked = Optimizing(lr=1.0, warmup_epochs=1, warmup_lr=0.1, min_lr=0.01)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make_scheduler(optimizer, asked, epochs=4, per_epoch=10)
+
+    def rate(step: int) -> float:
+        scheduler.step_update(step)
+        return float(optimizer.param_groups[0]["lr"])
+
+    rates = [rate(step) for step in range(40)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates.index(max(rates)) == 10
+    assert rates[39] < 0.03
+    assert rate(20) == rates[20]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Optimizing(opt="adamm"), "timm makes no optimizer of --opt adamm"),
+        (Optimizing(sched="plateau"), "goes by accuracy, which a step does not know"),
+    ],
+)
+def test_what_timm_cannot_make_is_named(asked: Optimizing, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_scheduler(make_optimizer(made("digits", seed=0), asked), asked, 1, 1)
+
+
+@pytest.mark.parametrize("copied", [frozen, light_copy])
+def test_a_teacher_answers_as_the_network_does_and_never_learns(copied: Callable[[nn.Module], nn.Module]) -> None:
+    network = made("inverted residual", seed=0)
+    teaching = Teaching(copied(network), temperature=3.0, weight=2.0).train()
+    images = torch.randn(4, 3, 31, 44, generator=torch.Generator().manual_seed(0))
+    answers = network(images)
+    assert float(teaching(images, answers)) < 1e-6
+    other = Supervised(network, teaching, smoothing=0.1)
+    loss = other(images, torch.tensor([0, 1, 2, 3]), Moment(0, 1, 0))
+    loss.backward()
+    assert all(parameter.grad is None for parameter in teaching.parameters())
+    assert float(teaching(images, answers.roll(1, 0))) > 0.01
+    with pytest.raises(AssertionError, match="a teacher does not learn"):
+        Teaching(network)
+
+
+def test_epochs_tell_how_it_went(tmp_path: Path) -> None:
+    seen: list[int] = []
+    objective = Supervised(made("digits", seed=0))
+    file = CheckpointFile(tmp_path / "x.safetensors", "x")
+    settings = replace(SETTINGS, epochs=3)
+    epochs = fit(objective, DATA, settings, file, silent, watcher=lambda so_far: seen.append(len(so_far)))
+    assert seen == [1, 2, 3]
+    assert [epoch.index for epoch in epochs] == [1, 2, 3]
+    assert all(epoch.images_per_s == pytest.approx(64 / epoch.seconds) for epoch in epochs)
+    assert epochs[0].seconds_left == pytest.approx(2 * epochs[0].seconds)
+    assert epochs[2].lr < epochs[1].lr
+    assert 0 <= epochs[2].accuracy <= 1
