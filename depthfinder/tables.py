@@ -3,21 +3,24 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from depthfinder.result import RunResult
-from latency.device import Device
-from latency.predictor.judging import Judgement
-from latency.predictor.regressor import Judged
-from latency.timing import Timings
 from profiles.difference import Difference
 from profiles.profile import Profile, Setting
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
+
+if TYPE_CHECKING:
+    # What is printed here is printed without what it was measured and predicted with: torch and scikit-learn.
+    from latency.device import Device
+    from latency.predictor.judging import Judgement
+    from latency.predictor.regressor import Judged
+    from latency.timing import Timings
 
 _NARROWEST = 140  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
 
@@ -82,7 +85,7 @@ def _summary(profile: Profile) -> str:
     )
 
 
-def measured_table(setting: Setting, timings: Timings, names: Sequence[str]) -> Table:
+def measured_table(setting: Setting, timings: "Timings", names: Sequence[str]) -> Table:
     """Networks that were measured side by side, each against the first."""
     title = (
         f"measured on {setting.device} ({setting.runtime}, {setting.hardware}), batch {setting.batch_size}, "
@@ -109,7 +112,7 @@ def measured_table(setting: Setting, timings: Timings, names: Sequence[str]) -> 
     return table
 
 
-def devices_table(devices: Mapping[str, tuple[type[Device[Any]], str | None]]) -> Table:
+def devices_table(devices: "Mapping[str, tuple[type[Device[Any]], str | None]]") -> Table:
     """Which devices are here, and why the others are not."""
     table = Table("device", "here", "runs", "what it is, or why it is not here")
     for name, (device, absence) in devices.items():
@@ -201,7 +204,7 @@ def front_table(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def predictor_table(device: str, judged: Mapping[str, Judged]) -> Table:
+def predictor_table(device: str, judged: "Mapping[str, Judged]") -> Table:
     """How each kind of operator is predicted on shapes that took no part in the fit."""
     table = Table("operator", "rows", "mean error", "within 10 %", title=escape(f"predictor of {device}"))
     for kind, found in judged.items():
@@ -209,7 +212,7 @@ def predictor_table(device: str, judged: Mapping[str, Judged]) -> Table:
     return table
 
 
-def judgements_table(device: str, judged: Mapping[str, Judgement]) -> Table:
+def judgements_table(device: str, judged: "Mapping[str, Judgement]") -> Table:
     """Predictions against timings, by kind of operator."""
     table = Table(
         "operator", "rows", "mean error", "within 10 %", "in the 90 % interval", "its width",

@@ -47,7 +47,7 @@ class Measurement:
         if not walls.size:
             raise ValueError("nothing was read")
         p10, p25, median, p75, p90 = (float(figure) for figure in np.percentile(walls, [10, 25, 50, 75, 90]))
-        low, high = _interval(_steady(_resampled(walls)))
+        low, high = _interval(_steady(walls))
         return cls(p25, low, high, median, p10, p90, p75 - p25, float(np.median(cpu_ms)), walls.size)
 
 
@@ -63,7 +63,7 @@ class Ratio:
     def of(cls, wall_ms: Rounds, base_ms: Rounds) -> "Ratio":
         """Of two programs' readings in the same rounds; the rounds are resampled for both together."""
         walls, bases = np.asarray(wall_ms, dtype=float), np.asarray(base_ms, dtype=float)
-        drawn = _steady(_resampled(walls)) / _steady(_resampled(bases))
+        drawn = _steady(walls) / _steady(bases)
         ratio = np.percentile(walls, _STEADY_PERCENTILE) / np.percentile(bases, _STEADY_PERCENTILE)
         return cls(float(ratio), *_interval(drawn))
 
@@ -71,14 +71,12 @@ class Ratio:
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
-def _resampled(walls: Array) -> Array:
-    """(resamples, readings): as many rounds as there are, drawn with replacement, by a seed of its own."""
+def _steady(walls: Array) -> Array:
+    """(resamples,): the lower quartile of as many rounds as there are, drawn with replacement, by a seed of its own."""
+    if walls.min() == walls.max():
+        return np.full(_RESAMPLES, walls.flat[0])  # exact arithmetic reads the same in every round
     drawn = np.random.default_rng(0).integers(len(walls), size=(_RESAMPLES, len(walls)))
-    return walls[drawn].reshape(_RESAMPLES, -1)
-
-
-def _steady(readings: Array) -> Array:
-    percentiles: Array = np.percentile(readings, _STEADY_PERCENTILE, axis=-1)
+    percentiles: Array = np.percentile(walls[drawn].reshape(_RESAMPLES, -1), _STEADY_PERCENTILE, axis=-1)
     return percentiles
 
 

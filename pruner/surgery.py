@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from pruner.chain import Chain
 from pruner.errors import UnknownModelError
@@ -18,6 +20,21 @@ from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.plan import DROP, KEEP, Plan
 from pruner.site import Site
+
+_KEEP_THE_SHAPE: Final = frozenset(
+    {
+        functional.batch_norm,
+        functional.layer_norm,
+        functional.group_norm,
+        functional.relu,
+        functional.relu6,
+        functional.gelu,
+        functional.silu,
+        functional.hardswish,
+        functional.hardtanh,
+        functional.softmax,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ class OpenNetwork(nn.Module):
         }
         was_training = network.training
         dtype = next(network.parameters()).dtype
-        with torch.no_grad():
+        with torch.no_grad(), _ShapesAlone():
             functional_call(network.eval(), shapeless, (torch.empty(2, *size, device="meta", dtype=dtype),))
         network.train(was_training)
         for hook in hooks:
@@ -113,6 +130,18 @@ class OpenNetwork(nn.Module):
             shape = "x".join(str(side) for side in shapes[name])
             signature = f"{site.block.kind} {shape}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Answers what hands on the shape of its input with nothing of that shape. PyTorch would work it out operator by
+    operator, in Python, which takes longer than all the rest of such a run."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if function in _KEEP_THE_SHAPE:
+            return torch.empty_like(arguments[0])
+        return function(*arguments, **named or {})
 
 
 def _built(site: Site, choice: str) -> nn.Module:

@@ -14,8 +14,10 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from conftest import Command
 
 import depthfinder as df
+from forked import Typed
 from profiles.store import load_profile
 from pruner.data.digits import DigitScenes
 from pruner.models import load_model
@@ -44,29 +46,14 @@ FILES = (
 )
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "depthfinder", *WORDS],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(folder: Path) -> str:
-    process = start(folder)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
-    return output
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of a run that nothing interrupted, and what it printed."""
+    """The folder of a run that nothing interrupted, and what it printed, in a process that began with nothing."""
     folder = tmp_path_factory.mktemp("finished")
-    output = finish(folder)
-    return folder / "depthfinder-out" / "here", output
+    command = [sys.executable, "-m", "depthfinder", *WORDS]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "depthfinder-out" / "here", done.stdout + done.stderr
 
 
 def test_a_run_leaves_what_a_person_looks_for(finished: tuple[Path, str]) -> None:
@@ -129,37 +116,53 @@ def test_the_report_stands_by_itself(finished: tuple[Path, str]) -> None:
     assert "What became of every block" in page
 
 
-def test_a_finished_run_says_so_at_once(finished: tuple[Path, str]) -> None:
+def test_a_finished_run_says_so_at_once(
+    finished: tuple[Path, str], depthfinder: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "log.txt"}
-    assert "this run is finished already" in finish(folder.parent.parent)
+    monkeypatch.chdir(folder.parent.parent)
+    done = depthfinder(*WORDS)
+    assert done.returncode == 0, done.stderr
+    assert "this run is finished already" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "log.txt"} == before
 
 
-def test_its_own_arguments_file_repeats_a_run(finished: tuple[Path, str]) -> None:
+def test_a_finished_run_is_shown_without_what_it_was_made_with(finished: tuple[Path, str]) -> None:
+    code = "import sys, depthfinder.cli as cli; cli.report_command(sys.argv[1]); print(*sys.modules, file=sys.stderr)"
+    code = code.replace("sys.argv[1]", "cli.Path(sys.argv[1])")
+    command = [sys.executable, "-c", code, str(finished[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "accuracy, held-out images" in done.stdout
+    assert not {"torch", "timm", "sklearn", "scipy", "optuna", "matplotlib"} & set(done.stderr.split())
+
+
+def test_its_own_arguments_file_repeats_a_run(
+    finished: tuple[Path, str], depthfinder: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = finished
-    words = ["run", "--config", "args.yaml", "--output", str(folder.parent), "--experiment", "here"]
-    command = [sys.executable, "-m", "depthfinder", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    monkeypatch.chdir(folder)
+    done = depthfinder("run", "--config", "args.yaml", "--output", str(folder.parent), "--experiment", "here")
     assert done.returncode == 0, done.stderr
     assert "this run is finished already" in done.stdout
 
 
-def test_other_arguments_in_the_same_folder_are_refused(finished: tuple[Path, str]) -> None:
+def test_other_arguments_in_the_same_folder_are_refused(
+    finished: tuple[Path, str], depthfinder: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, _ = finished
-    words = [word if word != "0.7" else "0.8" for word in WORDS]
-    command = [sys.executable, "-m", "depthfinder", *words]
-    done = subprocess.run(command, cwd=folder.parent.parent, capture_output=True, text=True, timeout=200, check=False)
+    monkeypatch.chdir(folder.parent.parent)
+    done = depthfinder(*(word if word != "0.7" else "0.8" for word in WORDS))
     assert done.returncode == 2
     assert "budget_ratio: 0.7 then, 0.8 now" in done.stderr
 
 
-def wait_for(process: "subprocess.Popen[str]", log: Path, line: str) -> None:
+def wait_for(run: Typed, log: Path, line: str) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if log.exists() and line in log.read_text():
             return
-        assert process.poll() is None, process.communicate()[0]
+        assert run.status(0) is None, run.printed
         time.sleep(0.02)
     raise TimeoutError(line)
 
@@ -169,13 +172,13 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_network(finished: tuple[
     for index, stage in enumerate(STAGES):
         if log.exists():
             log.unlink()
-        process = start(tmp_path)
-        wait_for(process, log, f"{stage} ...")
+        run = Typed(tmp_path, WORDS)
+        wait_for(run, log, f"{stage} ...")
         time.sleep(0.1 * index % 0.3)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    finish(tmp_path)
+        run.process.kill()
+        assert run.status(60) == -signal.SIGKILL
+    last = Typed(tmp_path, WORDS)
+    assert last.status(200) == 0, last.printed
     for name in ("plan.json", "merged.onnx", "merged.safetensors", "profile.csv"):
         assert (log.parent / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
@@ -183,13 +186,13 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_network(finished: tuple[
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_step_saves_and_stops(tmp_path: Path, number: int, status: int) -> None:
     folder = tmp_path / "depthfinder-out" / "here"
-    process = start(tmp_path)
-    wait_for(process, folder / "log.txt", "supernet ...")
+    run = Typed(tmp_path, WORDS)
+    wait_for(run, folder / "log.txt", "supernet ...")
     time.sleep(0.3)
-    os.kill(process.pid, number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == status, output
-    assert "stopping after this step" in output
-    assert "Traceback" not in output
+    assert run.process.pid is not None
+    os.kill(run.process.pid, number)
+    assert run.status(60) == status, run.printed
+    assert "stopping after this step" in run.printed
+    assert "Traceback" not in run.printed
     assert (folder / "checkpoints" / "supernet.safetensors").exists()
     assert not json.loads((folder / "state.json").read_text())["supernet"]["done"]

@@ -84,25 +84,25 @@ def holds(entry: str, kwargs: dict[str, Any], seed: int) -> None:
         assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(resnets, st.integers(0, 1000))
 def test_any_resnet_of_basic_blocks(kwargs: dict[str, Any], seed: int) -> None:
     holds("resnet18", kwargs, seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(resnets, grouped, st.integers(0, 1000))
 def test_any_resnet_of_bottlenecks(kwargs: dict[str, Any], groups: dict[str, Any], seed: int) -> None:
     holds("resnet50", kwargs | groups, seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(convnexts, st.integers(0, 1000))
 def test_any_convnext(kwargs: dict[str, Any], seed: int) -> None:
     holds("convnext_tiny", kwargs, seed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(transformers, st.integers(0, 1000))
 def test_any_vision_transformer(kwargs: dict[str, Any], seed: int) -> None:
     holds("vit_tiny_patch16_224", kwargs, seed)

@@ -88,7 +88,7 @@ def test_layers_far_from_the_head_learn_more_slowly() -> None:
     optimizer = make_optimizer(network, Optimizing(lr=1e-3, layer_decay=0.5))
     make_scheduler(optimizer, Optimizing(lr=1e-3, warmup_epochs=0), 2, 10).step_update(0)
     rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
-    found = [rates[id(network.get_parameter(f"network.blocks.{i}.mlp.kept.mlp.fc1.weight"))] for i in range(4)]
+    found = [rates[id(network.get_parameter(f"network.blocks.{i}.mlp.kept.branch.mlp.fc1.weight"))] for i in range(4)]
     assert found == pytest.approx([found[3] / 8, found[3] / 4, found[3] / 2, found[3]])
     assert rates[id(network.get_parameter("network.head.weight"))] == pytest.approx(1e-3)
 
@@ -111,7 +111,9 @@ def test_the_learning_rate_rises_and_falls_by_the_step_alone() -> None:
 
     rates = [rate(step) for step in range(40)]
     assert rates[0] == pytest.approx(0.1)
-    assert rates.index(max(rates)) == 10
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert max(rates) > 0.8
     assert rates[39] < 0.03
     assert rate(20) == rates[20]
 

@@ -150,7 +150,7 @@ def test_no_winner_exceeds_its_budget_by_however_little() -> None:
     """Budgets at random, and such as are a plan's own latency to the last bit, or one float below it."""
     random = Random(0)
     found = 0
-    for number in range(200):
+    for number in range(80):
         table = crooked(number)
         latency_ms = table.latency_ms(random.choice(PLANS))
         budget_ms = random.choice([latency_ms, math.nextafter(latency_ms, 0), latency_ms * random.uniform(1, 1.2)])
@@ -164,7 +164,7 @@ def test_no_winner_exceeds_its_budget_by_however_little() -> None:
             assert sum(map(Fraction, table.costs_ms(candidate.plan))) <= Fraction(budget_ms)
         assert not result.others
         found += bool(result.candidates)
-    assert found > 150
+    assert found > 60
 
 
 @pytest.mark.parametrize("stop_after", [0, 4, 12])
