@@ -58,6 +58,30 @@ class DigitRelations:
         return _fixed_scenes("test", self.test_images, batch_size, part)
 
 
+@dataclass(frozen=True)
+class FewRelations(DigitRelations):
+    """What somebody has who wants to prune a network that was trained elsewhere on more: a fixed set of `train_images`
+    scenes, the same in every epoch, in another order."""
+
+    train_images: int = 1_024
+    name: str = "few-relations"
+
+    def train_batches(
+        self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """One epoch over the set, in an order of its own."""
+        images, labels = _kept_scenes(self.train_images)
+        order = torch.randperm(self.train_images, generator=generator(seed, epoch))
+        for step in range(start, self.steps_per_epoch(batch_size)):
+            some = order[step * batch_size : (step + 1) * batch_size][part.rank :: part.count]
+            yield images[some], labels[some]
+
+
+@functools.cache
+def _kept_scenes(count: int) -> Batch:
+    return _scenes("train", count, generator(_SPLIT_SEED, count))
+
+
 def _fixed_scenes(split: str, count: int, batch_size: int, part: Part) -> Iterator[Batch]:
     images, labels = _scenes(split, count, generator(_SPLIT_SEED, len(split), count))
     for some, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import yaml
 
+from depthfinder.data_arguments import DataArguments
 from depthfinder.training_arguments import MAY_CHANGE, TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 
-# What decides how fast a search goes and when it is cut off, but not what it finds.
-_MAY_CHANGE: Final = ("workers", "timeout", *MAY_CHANGE)
+# What decides how fast a run goes and when its search is cut off, but not what it finds.
+_MAY_CHANGE: Final = ("workers", "timeout", "data_workers", "dataset_download", *MAY_CHANGE)
 
 
 class DifferentRunError(Exception):
@@ -22,15 +23,13 @@ class DifferentRunError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunArguments(TrainingArguments):
+class RunArguments(TrainingArguments, DataArguments):
     """Everything that decides what a run finds; two runs of equal arguments find the same plan on the same table."""
 
     model: str
     pretrained: bool
     checkpoint: str | None
     model_kwargs: Mapping[str, Any]
-    dataset: str
-    data_dir: str | None
     device: str
     threads: int
     batch_size: int
@@ -82,8 +81,10 @@ class RunArguments(TrainingArguments):
     @classmethod
     def load(cls, path: Path) -> "RunArguments":
         """Raises `FileNotFoundError` when there is no such file."""
-        values = yaml.safe_load(path.read_text())
-        return cls(**values | {"keep": tuple(values.get("keep", ()))})
+        values: dict[str, Any] = yaml.safe_load(path.read_text())
+        # YAML has lists alone.
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
     def save(self, path: Path) -> None:
         write_whole(path, yaml.safe_dump(dataclasses.asdict(self), sort_keys=False))

@@ -15,6 +15,7 @@ import typer
 
 from depthfinder.console import Stopped, Watch, log_to, log_warnings
 from depthfinder.dashboard_command import EPILOG_DASHBOARD, dashboard_command
+from depthfinder.data_options import data_values
 from depthfinder.latency_commands import (
     DEFAULT_DEVICE,
     EPILOG_DEVICES,
@@ -215,12 +216,15 @@ def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
 def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:
     """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
     from depthfinder.arguments import claim
+    from depthfinder.run_folder import ALL_STAGES
 
+    needs_its_device = stages == ALL_STAGES
+    if not arguments.finetune_epochs:
+        stages = [stage for stage in stages if stage != "finetune"]
     if all(folder.is_done(stage) for stage in stages):
         claim(folder["args.yaml"], arguments)
         return True
     from depthfinder.run import Run
-    from depthfinder.run_folder import ALL_STAGES
     from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out
     from pruner.training.world import joined
@@ -228,7 +232,7 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     with joined(arguments.train_device) as world:
         watch = Watch(shown=world.leads)
         run = Run(arguments, folder, asked.output / "profiles", watch, _with_password(asked.storage), world=world)
-        check = run.check if stages == ALL_STAGES else run.check_for_search
+        check = run.check if needs_its_device else run.check_for_search
         check()
         check_search(run)
         if world.leads:
@@ -262,7 +266,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
     from search.storage_url import redacted
 
     model = asked.model or _DEMO_MODEL
-    is_demo = model == _DEMO_MODEL and asked.data_dir is None
+    is_demo = model == _DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     device = asked.device or DEFAULT_DEVICE
     if asked.budget_ms is not None:
         budgets = _parsed(parse_budgets, asked.budget_ms, device)
@@ -274,8 +278,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
         checkpoint=asked.checkpoint,
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
-        dataset=asked.dataset or ("digits" if is_demo else "folder"),
-        data_dir=asked.data_dir,
+        **data_values(asked) | {"dataset": asked.dataset or ("digits" if is_demo else "folder")},
         device=device,
         threads=asked.threads or 1,
         batch_size=asked.batch_size or 1,

@@ -6,31 +6,57 @@ from typing import Final
 from torch import nn
 
 from depthfinder.arguments import RunArguments
+from depthfinder.console import log
+from depthfinder.data_arguments import DataArguments
 from pruner.chain import Chain
+from pruner.data.augmentation import Augmentation, Evaluation
+from pruner.data.bad_images import count_listed
 from pruner.data.catalogue import Catalogue
+from pruner.data.catalogues import FOLDER, open_catalogue
 from pruner.data.digits import DigitScenes
-from pruner.data.folder import open_folder
 from pruner.data.images import ImageData
 from pruner.data.settings import DataSettings, Preparation
 from pruner.errors import DataError
+from pruner.progress import Progress
 
-DATASETS: Final = ("digits", "folder")
+BAD_IMAGES: Final = "bad-images.txt"
+_DIGITS: Final = "digits"
 
 
-def find_catalogue(arguments: RunArguments) -> Catalogue | None:
-    """The data set as it is on this machine; None for the built-in one, and where no place was named."""
-    if arguments.dataset == "digits":
+def find_catalogue(arguments: DataArguments) -> Catalogue | None:
+    """The data set as it is found; None for the built-in one, and for image folders where no folder was named.
+
+    Raises `DataError` when there is no such data set.
+    """
+    if arguments.dataset == _DIGITS or (arguments.dataset == FOLDER and arguments.data_dir is None):
         return None
-    if arguments.dataset != "folder":
-        raise DataError(f"no data set is called {arguments.dataset!r}; there are: {', '.join(DATASETS)}")
-    return None if arguments.data_dir is None else open_folder(DataSettings(root=Path(arguments.data_dir)))
+    return open_catalogue(
+        DataSettings(
+            dataset=arguments.dataset,
+            root=None if arguments.data_dir is None else Path(arguments.data_dir),
+            train_split=arguments.train_split,
+            val_split=arguments.val_split,
+            class_map=None if arguments.class_map is None else Path(arguments.class_map),
+            download=arguments.dataset_download,
+        )
+    )
 
 
-def build_data(arguments: RunArguments, catalogue: Catalogue | None, model: nn.Module, chain: Chain) -> ImageData:
-    """Raises `DataError` when there is no data, or none that fits the model."""
+def build_data(
+    arguments: RunArguments,
+    catalogue: Catalogue | None,
+    model: nn.Module,
+    chain: Chain,
+    bad_images: Path,
+    progress: Progress,
+) -> ImageData:
+    """The images for a model. Those that cannot be decoded are listed in the file `bad_images`, if that was asked for.
+
+    Raises `DataError` when there is no data, or none that fits the model.
+    """
     if catalogue is not None:
-        return catalogue.images(model, chain.input_size, Preparation())
-    if arguments.dataset != "digits":
+        return catalogue.images(model, chain.input_size, _preparation(arguments, bad_images, progress))
+    if arguments.dataset != _DIGITS:
         raise DataError(
             f"no images to judge {arguments.model} by: name an ImageFolder with --data-dir FOLDER "
             "(FOLDER/train/CLASS/..., FOLDER/val/CLASS/...)"
@@ -39,3 +65,31 @@ def build_data(arguments: RunArguments, catalogue: Catalogue | None, model: nn.M
     if digits.input_size != chain.input_size:
         raise DataError(f"digits are images of {digits.input_size}, {arguments.model} takes {chain.input_size}")
     return digits
+
+
+def tell_of_bad_images(arguments: DataArguments, listed: Path) -> None:
+    """Counts in the log the images that are left out."""
+    if arguments.skip_bad_images and listed.is_file():
+        log.info("%d images cannot be decoded and are left out: %s", count_listed(listed), listed)
+
+
+def _preparation(asked: DataArguments, bad_images: Path, progress: Progress) -> Preparation:
+    return Preparation(
+        augmentation=Augmentation(
+            no_aug=asked.no_aug,
+            scale=asked.scale,
+            ratio=asked.ratio,
+            hflip=asked.hflip,
+            vflip=asked.vflip,
+            color_jitter=asked.color_jitter,
+            auto_augment=asked.aa,
+            re_prob=asked.reprob,
+            re_mode=asked.remode,
+            re_count=asked.recount,
+            train_interpolation=asked.train_interpolation,
+        ),
+        evaluation=Evaluation(asked.interpolation, asked.crop_pct, asked.mean, asked.std),
+        workers=asked.data_workers,
+        bad_images=bad_images if asked.skip_bad_images else None,
+        progress=progress,
+    )

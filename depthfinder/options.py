@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 import yaml
 
+from depthfinder.data_options import DataOptions
 from depthfinder.training_options import TrainingOptions
 from latency.mode import Dtype, Mode
 
@@ -155,7 +156,7 @@ class MeasureOptions(DeviceOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(TableOptions, TrainingOptions):
+class RunOptions(TrainingOptions, DataOptions, TableOptions):
     """What `run` and `search` take."""
 
     config: Annotated[
@@ -168,10 +169,6 @@ class RunOptions(TableOptions, TrainingOptions):
     pretrained: Annotated[bool, _option("Start from the model's published weights.", "--pretrained")] = False
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
-    ] = None
-    dataset: Annotated[str | None, _option("digits (built in) or folder.")] = None
-    data_dir: Annotated[
-        str | None, _option("An ImageFolder: FOLDER/train/CLASS/..., FOLDER/val/CLASS/..., or FOLDER/CLASS/...")
     ] = None
     budget_ms: Annotated[
         str | None, _option("The latency the network may have, in ms: 25, or for several devices ort-cpu=20,mi100=3.2.")

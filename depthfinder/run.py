@@ -13,7 +13,7 @@ from torch import nn
 
 from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
-from depthfinder.datasets import build_data, find_catalogue
+from depthfinder.datasets import BAD_IMAGES, build_data, find_catalogue
 from depthfinder.run_folder import RunFolder
 from latency.device import Device
 from latency.devices import known_device, open_device
@@ -79,7 +79,17 @@ class Run:
 
     @cached_property
     def data(self) -> ImageData:
-        return build_data(self.arguments, self.catalogue, self.untuned, self.chain)
+        bad_images = self.folder[BAD_IMAGES]
+        if not self.arguments.skip_bad_images:
+            return build_data(self.arguments, self.catalogue, self.untuned, self.chain, bad_images, self.watch)
+        # The first process reads all images and writes down the bad ones; the others go by what it wrote.
+        if not self.world.leads:
+            self.world.told(0)
+        with self.watch.stage("reading all images"):
+            data = build_data(self.arguments, self.catalogue, self.untuned, self.chain, bad_images, self.watch)
+        if self.world.leads:
+            self.world.told(0)
+        return data
 
     @cached_property
     def catalogue(self) -> Catalogue | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from depthfinder.console import log
+from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
 from depthfinder.front_stage import front_stage
 from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
@@ -172,6 +173,8 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
 
     Of several processes, those that do not lead take part in what is trained, and leave when there is no more of it.
     """
+    if run.world.leads:
+        tell_of_bad_images(run.arguments, run.folder[BAD_IMAGES])
     for name in names:
         together = name in _TOGETHER
         if not (run.world.leads or together):

@@ -23,8 +23,6 @@ from search.draws import AroundTheLimits
 
 def finetune_stage(run: Run) -> None:
     """The uncut network on these images, where its weights were learned on others."""
-    if not run.arguments.finetune_epochs:
-        return
     network = copy.deepcopy(run.untuned).train()
     _train(run, "finetune", Supervised(network, smoothing=run.arguments.smoothing), run.arguments.finetune_epochs)
 

@@ -3,6 +3,9 @@
 The CPU build of torch 2.13 beside torchvision 0.28 from PyPI lacks torchvision's compiled operators, and
 torchvision (which timm imports) refuses to start without their schemas. Declaring the schemas is enough, since
 no image classifier calls them.
+
+timm's policies of augmentation posterize images down to 0 bits now and then, which makes them black; Pillow 13 raises
+an error in place of that. Here they are black again.
 """
 
 import functools
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 _DETECTION_OPERATORS = ("nms", "qnms")
@@ -30,6 +34,7 @@ _library = _declare_missing_operators()
 
 from timm import create_model, list_models  # noqa: E402
 from timm.data import Mixup, create_dataset, create_transform, resolve_data_config  # noqa: E402
+from timm.data.auto_augment import NAME_TO_OP, posterize  # noqa: E402
 from timm.data.readers import create_reader  # noqa: E402
 from timm.layers import BatchNormAct2d, ConvNormAct, LayerNorm2d, LayerScale, Mlp  # noqa: E402
 from timm.models import get_pretrained_cfg  # noqa: E402
@@ -49,6 +54,13 @@ from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 from timm.scheduler import create_scheduler_v2  # noqa: E402
 from timm.utils import ModelEmaV3, dispatch_clip_grad, distribute_bn  # noqa: E402
+
+
+def _posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Any:
+    return posterize(image, bits_to_keep, **settings) if bits_to_keep > 0 else Image.new(image.mode, image.size)
+
+
+NAME_TO_OP.update({name: _posterize for name, operation in NAME_TO_OP.items() if operation is posterize})
 
 __all__ = [
     "BasicBlock",

@@ -35,6 +35,11 @@ def bad_images(sources: Sequence[Source], report: Path, progress: Progress) -> l
     return [frozenset(index for which, index, _, _ in found if which == number) for number in range(len(sources))]
 
 
+def count_listed(report: Path) -> int:
+    """How many images the file lists."""
+    return sum(not line.startswith("#") for line in report.read_text(encoding="utf-8").splitlines())
+
+
 def _read_all(sources: Sequence[Source], progress: Progress) -> list[Bad]:
     total = sum(len(source.labels) for source in sources)
     everywhere = itertools.chain.from_iterable(

@@ -66,7 +66,7 @@ class MappedCatalogue:
         train, calibration = set_apart(self.train.labels, train, _CALIBRATION_SHARE)
         self._check(train, calibration, test)
         return MappedImages(
-            self._name(sources, bad, (len(train), len(calibration), len(test))),
+            self._name(sources, bad, (len(train), len(calibration), len(test)), preparation),
             self.num_classes,
             input_size,
             Split(self.train, train),
@@ -87,10 +87,15 @@ class MappedCatalogue:
                 f"{len(train)} are left to train"
             )
 
-    def _name(self, sources: Sequence[Source], bad: Sequence[frozenset[int]], counts: tuple[int, int, int]) -> str:
-        """Two data sets are called the same if the same images are in each of their splits."""
-        facts = [(source.digest(), sorted(left_out)) for source, left_out in zip(sources, bad, strict=True)]
-        digest = hashlib.sha256(repr((facts, sorted(self.classes.items()))).encode()).hexdigest()[:12]
+    def _name(
+        self,
+        sources: Sequence[Source],
+        bad: Sequence[frozenset[int]],
+        counts: tuple[int, int, int],
+        preparation: Preparation,
+    ) -> str:
+        files = [(source.digest(), sorted(left_out)) for source, left_out in zip(sources, bad, strict=True)]
+        digest = _digest(files, self.classes, preparation)
         train, test = self.splits
         return (
             f"{self.dataset}: {counts[0]} of {train} to train, {counts[1]} to calibrate, "
@@ -120,11 +125,11 @@ class StreamedCatalogue:
         calibration = whole // CALIBRATION_EVERY
         if not calibration or not tested:
             raise DataError(f"{self.dataset} holds too few images: {whole} to train and {tested} to test")
-        facts = (self.train.digest(), self.test.digest(), sorted((self.classes or {}).items()))
+        digest = _digest((self.train.digest(), self.test.digest()), self.classes or {}, preparation)
         train, test = self.splits
         return StreamedImages(
             f"{self.dataset}: {whole - calibration} of {train} to train, {calibration} to calibrate, "
-            f"{tested} of {test} to test, {hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}",
+            f"{tested} of {test} to test, {digest}",
             self.num_classes or int(getattr(model, "num_classes", 0)),
             input_size,
             self.train,
@@ -132,3 +137,9 @@ class StreamedCatalogue:
             transforms_for(model, input_size, preparation.augmentation, preparation.evaluation),
             preparation.workers if self.may_have_workers else 0,
         )
+
+
+def _digest(images: object, classes: ClassMap, preparation: Preparation) -> str:
+    """Two data sets have the same if the same images are in them, of the same classes, and go through the same."""
+    through = (preparation.augmentation, preparation.evaluation)
+    return hashlib.sha256(repr((images, sorted(classes.items()), through)).encode()).hexdigest()[:12]

@@ -1,5 +1,6 @@
 """Work that is divided among processes and comes back in its order: the same results however many there are."""
 
+import itertools
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -42,20 +43,22 @@ class Varied:
     epoch: int
 
     def __call__(self, image: Image.Image, number: int) -> Tensor:
-        with seeded(self.seed, self.epoch, number):
-            return self.transform(image)
+        _seed(generator(self.seed, self.epoch, number).initial_seed())
+        return self.transform(image)
 
 
-@contextmanager
-def seeded(*entropy: int) -> Iterator[None]:
-    """Within it the global generators that transforms draw from depend on `entropy` alone; afterwards they are as
-    they were."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = generator(*entropy).initial_seed()
+def _seed(seed: int) -> None:
+    """Of the global generators that timm's and torchvision's transforms draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     # Not torch.manual_seed, which would seed the accelerators' generators as well.
     torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The global generators are afterwards as they were: whoever trains draws from them too."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:
@@ -74,10 +77,11 @@ class Work(Protocol[Result]):
 def carried_out(work: Work[Result], workers: int) -> Iterator[Result]:
     """All results in order, made in `workers` processes of their own, or in this one if that is 0.
 
-    Raises the `DataError` of a worker where its result would have stood.
+    The global random generators of this process are left as they are. Raises the `DataError` of a worker where its
+    result would have stood.
     """
     if workers == 0:
-        yield from work.share(0, 1)
+        yield from _one_by_one(work)
         return
     # A generator of its own: the loader would draw a seed from the global one, which is the trainer's.
     loader = DataLoader(
@@ -92,6 +96,16 @@ def carried_out(work: Work[Result], workers: int) -> Iterator[Result]:
         if isinstance(result, DataError):
             raise result
         yield result
+
+
+def _one_by_one(work: Work[Result]) -> Iterator[Result]:
+    results = work.share(0, 1)
+    while True:
+        with _undisturbed():
+            found = list(itertools.islice(results, 1))
+        if not found:
+            return
+        yield found[0]
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class _Training:
                 )
 
     def run(self, progress: Progress, watcher: Watcher) -> tuple[Epoch, ...]:
-        saved_at = time.monotonic()
+        saved_at, begun = time.monotonic(), self._step
         self._objective.train()
         while self._step < self._total:
             epoch = self._step // self._per_epoch
@@ -122,7 +122,7 @@ class _Training:
                     saved_at = time.monotonic()
                 if stopped is not None:
                     raise stopped
-        if self._total and self._world.leads:
+        if self._step > begun:
             self._save()
         if self._average is not None:
             load_part(self._network, network_state(self._average.module), "network")

@@ -1,0 +1,129 @@
+"""The options about images as they are typed, and what a run makes of them."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Command
+
+from depthfinder.arguments import DifferentRunError, RunArguments, claim
+from depthfinder.data_arguments import DataArguments
+from depthfinder.data_options import DataOptions
+from folders import folder_of
+from pruner.data.augmentation import Augmentation, Evaluation
+
+SMALL = "--model deit_tiny_patch16_224 --img-size 16 --model-kwargs patch_size=8 --model-kwargs embed_dim=24 "
+SEARCH = f"search {SMALL} --model-kwargs depth=2 --device null --max-seconds 0.1 --budget-ratio 0.8 --n-trials 2 "
+QUICK = SEARCH + "--supernet-epochs 1 --train-batch-size 8 --experiment run "
+
+
+def test_a_search_over_a_folder_with_bad_images(depthfinder: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "images")
+    (tmp_path / "images" / "train" / "cat" / "bad.jpg").write_bytes(b"text")
+    words = "--data-dir images --skip-bad-images --aa rand-m9-mstd0.5 --reprob 0.25 --mean 0.4 0.5 0.6 --crop-pct 1 "
+    first = depthfinder(*(QUICK + words + "-j 1").split())
+    assert first.returncode == 0, first.stderr
+    assert "1 images cannot be decoded and are left out: depthfinder-out/run/bad-images.txt" in first.stderr
+    assert "left out" in (tmp_path / "depthfinder-out" / "run" / "log.txt").read_text()
+    listed = (tmp_path / "depthfinder-out" / "run" / "bad-images.txt").read_text()
+    assert "images/train/cat/bad.jpg" in listed
+
+    # Where images are decoded changes nothing; how they are varied does.
+    again = depthfinder(*(QUICK + words + "-j 0").split())
+    assert (again.returncode, "finished already" in again.stdout) == (0, True), again.stderr
+    other = depthfinder(*(QUICK + words + "--hflip 0").split())
+    assert (other.returncode, "hflip: 0.5 then, 0.0 now" in other.stderr) == (2, True)
+    repeated = depthfinder("search", "--config", "depthfinder-out/run/args.yaml", "--experiment", "run")
+    assert "finished already" in repeated.stdout, repeated.stderr
+
+
+def test_a_bad_image_ends_a_run_with_a_line(depthfinder: Command, tmp_path: Path) -> None:
+    folder_of(tmp_path / "images")
+    for index in range(12):
+        (tmp_path / "images" / "train" / "cat" / f"{index}.png").write_bytes(b"text")
+    done = depthfinder(*(QUICK + "--data-dir images -j 1").split())
+    assert done.returncode == 3
+    assert re.search(r"error: images/train/cat/\d+\.png cannot be read as an image.*--skip-bad-images", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("--data-dir images --val-split evening", 3, "images has no split 'evening'; there are: train, val"),
+        ("--data-dir images --class-map map.pkl", 3, "map.pkl is a pickle"),
+        ("--data-dir images --aa nonsense", 3, "timm makes no transform"),
+        ("--dataset torch/cifar10 --data-dir images", 3, "torch/cifar10 in images cannot be opened: Dataset not found"),
+        ("--dataset hfdss/x", 3, "nearest: hfds"),
+        ("--dataset wds/", 3, "name it with --data-dir"),
+        ("--scale 1 0.5", 2, "1.0 is above 0.5"),
+        ("--scale 0 nan", 2, "0.0 is not a positive number"),
+        ("--std 0.5 0.5 inf", 2, "inf is not a positive number"),
+        ("--mean 0.5 nan 0.5", 2, "nan is not a number"),
+        ("--hflip 1.5", 2, "should be less than or equal to 1"),
+        ("--remode none", 2, "'none' is not one of 'const', 'rand', 'pixel'"),
+        ("--interpolation random", 2, "'random' is not one of"),
+        ("-j -1", 2, "should be greater than or equal to 0"),
+        ("-j many", 2, "unable to parse string as an integer"),
+        ("--crop-pct 0", 2, "0.0 is not a positive number"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(
+    depthfinder: Command, tmp_path: Path, words: str, status: int, message: str
+) -> None:
+    folder_of(tmp_path / "images", per_class=3)
+    done = depthfinder(*(QUICK + words).split())
+    assert done.returncode == status, done.stderr
+    assert message in re.sub(r"[\s│]+", " ", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_defaults_are_timms_in_all_three_records() -> None:
+    options = {field.name: field.default for field in dataclasses.fields(DataOptions)}
+    arguments = {field.name: field.default for field in dataclasses.fields(DataArguments)}
+    assert options.keys() == arguments.keys()
+    assert all(options[name] == arguments[name] for name in options if name not in ("dataset", "data_dir"))
+    names = {"auto_augment": "aa", "re_prob": "reprob", "re_mode": "remode", "re_count": "recount"}
+    for record in (Augmentation(), Evaluation()):
+        assert all(options[names.get(name, name)] == value for name, value in vars(record).items())
+
+
+def test_arguments_survive_their_file(tmp_path: Path) -> None:
+    arguments = RunArguments(
+        model="m",
+        pretrained=False,
+        checkpoint=None,
+        model_kwargs={"depth": 2},
+        dataset="folder",
+        data_dir="images",
+        device="null",
+        threads=1,
+        batch_size=1,
+        budget_ms=None,
+        budget_ratio=0.5,
+        max_seconds=1.0,
+        n_trials=1,
+        supernet_epochs=1,
+        progressive_epochs=1,
+        train_batch_size=8,
+        lr=1e-3,
+        seed=0,
+        keep=("blocks.0",),
+        scale=(0.5, 1.0),
+        mean=(0.1, 0.2, 0.3),
+    )
+    claim(tmp_path / "args.yaml", arguments)
+    assert RunArguments.load(tmp_path / "args.yaml") == arguments
+    claim(tmp_path / "args.yaml", dataclasses.replace(arguments, data_workers=4))
+    with pytest.raises(DifferentRunError, match="scale"):
+        claim(tmp_path / "args.yaml", dataclasses.replace(arguments, scale=(0.4, 1.0)))
+
+    # A file from before there were such options.
+    old = yaml.safe_load((tmp_path / "args.yaml").read_text())
+    for field in dataclasses.fields(DataArguments):
+        if field.name not in ("dataset", "data_dir"):
+            del old[field.name]
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(old))
+    claim(tmp_path / "old.yaml", dataclasses.replace(arguments, scale=(0.08, 1.0), mean=None))
