@@ -3,38 +3,41 @@
 import csv
 import dataclasses
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, get_type_hints
 
 from depthfinder.console import log
 from depthfinder.run import Run
+from depthfinder.tensorboard_curves import TensorBoardCurves
 from profiles.files import write_whole
-from pruner.training.curve import Epoch
+from pruner.training.curve import Epoch, Watcher
 
 HEADINGS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
-class Curves:
-    """Watches one training of a run."""
+@contextmanager
+def told(run: Run, name: str) -> Iterator[Watcher]:
+    """What is to be called after every epoch of one training of a run. Of several processes the first alone tells.
 
-    def __init__(self, run: Run, name: str) -> None:
-        """Raises `DataError` when TensorBoard is asked for and not installed."""
-        self._run, self._name = run, name
-        self._writer = None
-        if run.arguments.log_tensorboard and run.world.leads:
-            from torch.utils.tensorboard import SummaryWriter
+    Raises `TensorBoardMissingError` after the first epoch when TensorBoard is asked for and not installed; a run is
+    checked for it before.
+    """
+    board = TensorBoardCurves(run.folder["tensorboard"] / name) if run.arguments.log_tensorboard else None
 
-            self._writer = SummaryWriter(str(run.folder["tensorboard"] / name))
-
-    def __call__(self, epochs: tuple[Epoch, ...]) -> None:
-        """Tells of the last epoch, and writes all of them."""
-        last = epochs[-1]
-        if not self._run.world.leads:
+    def tell(epochs: tuple[Epoch, ...]) -> None:
+        if not run.world.leads:
             return
-        log.info("%s", line(self._name, last))
-        write_whole(self._run.folder[f"{self._name}.csv"], as_csv(epochs))
-        if self._writer is not None:
-            for what in ("loss", "accuracy", "lr"):
-                self._writer.add_scalar(what, getattr(last, what), last.index)
-            self._writer.flush()
+        log.info("%s", line(name, epochs[-1]))
+        write_whole(run.folder[f"{name}.csv"], as_csv(epochs))
+        if board is not None:
+            board(epochs)
+
+    try:
+        yield tell
+    finally:
+        if board is not None:
+            board.close()
 
 
 def line(name: str, epoch: Epoch) -> str:
@@ -57,11 +60,18 @@ def as_csv(epochs: tuple[Epoch, ...]) -> str:
 
 def read_csv(text: str) -> tuple[Epoch, ...]:
     """What `as_csv` wrote."""
-    kinds = {field.name: field.type for field in dataclasses.fields(Epoch)}
+    kinds = get_type_hints(Epoch)
     return tuple(
-        Epoch(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
+        Epoch(**{name: _value(kinds[name], cell) for name, cell in row.items()})
         for row in csv.DictReader(io.StringIO(text))
     )
+
+
+def _value(kind: Any, cell: str) -> Any:
+    """A cell as what it was before it was text: a number that may be missing is None where nothing is written."""
+    if kind == float | None:
+        return float(cell) if cell else None
+    return kind(cell)
 
 
 def _time(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from depthfinder.arguments import DifferentRunError
 from depthfinder.search_stage import NothingToPruneError
+from depthfinder.tensorboard_curves import TensorBoardMissingError
 from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.export import ExportError
 from latency.kit.torch_graph import KitError
@@ -43,6 +44,7 @@ _STATUS: dict[type[Exception], int] = {
     DeviceMissingError: 3,
     FileNotFoundError: 3,
     StorageError: 3,
+    TensorBoardMissingError: 3,
     UnknownDeviceError: 3,
     UnknownModelError: 3,
     BudgetUnreachableError: 4,

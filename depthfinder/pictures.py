@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from depthfinder.result import RunResult
 from profiles.profile import Profile
 from pruner.plan import Plan
+from pruner.training.curve import Epoch
 
 COLOURS: Final = {
     "keep": "#1f5f8b",
@@ -82,6 +84,27 @@ def latency_bars(result: RunResult, profile: Profile) -> str:
     axes.set_yticks([0, 0.9, 2.4, 3.3], ["baseline, measured", "by the table", "pruned, measured", "by the table"])
     axes.invert_yaxis()
     axes.set_xlabel("ms (bars: lower quartile; whiskers: 10th to 90th percentile; dashed: budget)")
+    return svg(figure)
+
+
+def training_curve(epochs: Sequence[Epoch]) -> str:
+    """Loss and accuracy on the calibration images after each epoch of one training; and lambda, where gates close."""
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    shares = axes.twinx()
+    indices = [epoch.index for epoch in epochs]
+    dots: dict[str, Any] = {"marker": "o", "markersize": 3}
+    lines = axes.plot(indices, [epoch.loss for epoch in epochs], color=COLOURS["keep"], label="loss", **dots)
+    accuracies = [epoch.accuracy for epoch in epochs]
+    lines += shares.plot(indices, accuracies, color=COLOURS["merge"], label="accuracy", **dots)
+    closing = [(epoch.index, epoch.lam) for epoch in epochs if epoch.lam is not None]
+    if closing:
+        places, lams = zip(*closing, strict=True)
+        lines += shares.plot(places, lams, color=PALE, linestyle="--", label="lambda", **dots)
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    shares.set(ylabel="accuracy, lambda" if closing else "accuracy", ylim=(-0.03, 1.03))
+    figure.legend(handles=lines, fontsize=8, ncols=3, loc="outside upper right")
     return svg(figure)
 
 

@@ -15,6 +15,7 @@ from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
 from depthfinder.datasets import BAD_IMAGES, build_data, find_catalogue
 from depthfinder.run_folder import RunFolder
+from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
 from latency.devices import known_device, open_device
 from profiles.profile import Profile, Setting
@@ -165,17 +166,23 @@ class Run:
 
     def check(self) -> None:
         """Finds out before any work whether device, model and data are here; raises the error of what is not."""
+        self._check_curves()
         _ = self.device, self.chain, self.data, self.named_table
         self._check_weights()
         self._check_others()
 
     def check_for_search(self) -> None:
         """The same, but a table made elsewhere will do for a device."""
+        self._check_curves()
         if self.device_is_here or (self.named_table or self.table_from_elsewhere) is None:
             _ = self.device
         _ = self.data, self.named_table
         self._check_weights()
         self._check_others()
+
+    def _check_curves(self) -> None:
+        if self.arguments.log_tensorboard:
+            check_installed()
 
     def _check_weights(self) -> None:
         """Says which weights were loaded. A head that was never trained is refused, unless it will be."""

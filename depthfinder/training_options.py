@@ -100,4 +100,6 @@ class TrainingOptions:
         bool, _option("Train only new BatchNorms and biases of the supernet: a quick ranking.", "--freeze-backbone")
     ] = False
     checkpoint_minutes: Annotated[float, _option("The most that a kill loses of a training.", callback=_positive)] = 1.0
-    log_tensorboard: Annotated[bool, _option("Write curves for TensorBoard too.", "--log-tensorboard")] = False
+    log_tensorboard: Annotated[
+        bool, _option("Write curves for TensorBoard too, to RUN/tensorboard.", "--log-tensorboard")
+    ] = False

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from depthfinder.console import log
-from depthfinder.curves import Curves
+from depthfinder.curves import told
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
 from depthfinder.search_stage import check_budget, limits_of, space_of
@@ -56,17 +56,17 @@ def train_stage(run: Run) -> None:
 
 def _train(run: Run, name: str, objective: Objective, epochs: int) -> None:
     settings = run.train_settings(epochs)
-    curves = Curves(run, name)
-    fit(
-        objective,
-        run.data,
-        settings,
-        run.checkpoint(name, settings),
-        run.watch,
-        world=run.world,
-        watcher=curves,
-        seconds_between_saves=60 * run.arguments.checkpoint_minutes,
-    )
+    with told(run, name) as watcher:
+        fit(
+            objective,
+            run.data,
+            settings,
+            run.checkpoint(name, settings),
+            run.watch,
+            world=run.world,
+            watcher=watcher,
+            seconds_between_saves=60 * run.arguments.checkpoint_minutes,
+        )
 
 
 def _draw(run: Run) -> Draw:

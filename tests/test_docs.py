@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from depthfinder.cli import app
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "recipes").glob("*.md")])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_file_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text()
     named = re.findall(r"`((?:depthfinder|latency|profiles|pruner|search|tests|benchmarks|recipes)/[\w/.-]*)`", text)
@@ -49,6 +49,7 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
             ("docs/predictor.md", f"predictor_{part}")
             for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
         ),
+        ("recipes/README.md", "throughput_cpu"),
     ],
 )
 def test_the_documents_quote_what_the_benchmarks_printed(document: str, benchmark: str) -> None:
@@ -62,3 +63,14 @@ def test_the_readme_says_how_true_the_table_is() -> None:
     lines = (ROOT / "benchmarks/results/in_context.md").read_text().splitlines()
     (summary,) = [line for line in lines if line.startswith("Of all")]
     assert summary in (ROOT / "README.md").read_text()
+
+
+def test_the_recipes_hours_are_those_that_were_estimated() -> None:
+    printed = (ROOT / "benchmarks/results/throughput_cpu.md").read_text()
+    table = (ROOT / "recipes/README.md").read_text()
+    estimated = re.findall(r"^\| `(\w+\.yaml)` \|.*\| ([\d,.]+) \|$", printed, re.MULTILINE)
+    told = re.findall(
+        r"^\| `recipes/(\w+\.yaml)` \|.*\| ([\d,.]+) on one CPU core, an estimate \|$", table, re.MULTILINE
+    )
+    assert estimated
+    assert sorted(told) == sorted(estimated)

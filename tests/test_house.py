@@ -40,6 +40,7 @@ FENCES = {
     "scipy": {"latency/fit.py", "search/solver.py"},
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
     "sqlalchemy": {"search/storage.py"},
+    "tensorboard": {"depthfinder/tensorboard_curves.py"},
     "timm": {"pruner/_timm.py"},
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
@@ -106,7 +107,7 @@ def declared_dependencies(lists: str) -> dict[str, str]:
 
 
 REQUIRED = declared_dependencies("dependencies")
-OPTIONAL = declared_dependencies("dashboard") | declared_dependencies("data")
+OPTIONAL = declared_dependencies("dashboard") | declared_dependencies("data") | declared_dependencies("tensorboard")
 
 
 def test_every_dependency_is_used_where_pyproject_says() -> None:

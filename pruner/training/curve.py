@@ -7,7 +7,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Epoch:
     """What one epoch came to. `index` counts from 1; `accuracy`, in [0, 1], is that on the calibration images after it;
-    `note` tells what else moves, such as lambda."""
+    `note` tells what else moves; `lam` is the mean lambda of the gates then, None where no gate closes."""
 
     index: int
     epochs: int
@@ -17,6 +17,7 @@ class Epoch:
     seconds: float
     images_per_s: float
     note: str = ""
+    lam: float | None = None
 
     @property
     def seconds_left(self) -> float:

@@ -224,6 +224,7 @@ class _Training:
                 seconds=self._seconds_so_far,
                 images_per_s=images / self._seconds_so_far,
                 note=self._objective.note(self._moment),
+                lam=self._objective.lam(self._moment),
             )
         )
         self._loss_so_far = self._seconds_so_far = 0.0

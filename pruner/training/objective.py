@@ -31,6 +31,10 @@ class Objective(nn.Module, ABC):
         """What a person who watches wants to know of this moment, besides the loss."""
         return ""
 
+    def lam(self, moment: Moment) -> float | None:
+        """The mean lambda of the gates that close in this training; None where none does."""
+        return None
+
     def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
         """Makes `network`, this one or an average of it, what its accuracy after an epoch is told of."""
 

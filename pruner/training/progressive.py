@@ -37,8 +37,11 @@ class Progressive(Objective):
         return loss if self.teaching is None else loss + self.teaching(images, logits)
 
     def note(self, moment: Moment) -> str:
+        return f"lambda {self.lam(moment):.2f}"
+
+    def lam(self, moment: Moment) -> float:
         lams = self.schedule.lams(moment.share)
-        return f"lambda {sum(lams.values()) / max(1, len(lams)):.2f}"
+        return sum(lams.values()) / max(1, len(lams))
 
     def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
         """The gates where the moment has them."""

@@ -17,6 +17,8 @@ import yaml
 from conftest import Command
 
 import depthfinder as df
+from curves import points
+from depthfinder.curves import read_csv
 from forked import Typed
 from profiles.store import load_profile
 from pruner.data.digits import DigitScenes
@@ -28,7 +30,9 @@ from pruner.weights_file import read_weights
 NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
 WORDS = [
     *shlex.split("run --model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --budget-ratio 0.7"),
-    *shlex.split("--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 20 --experiment here"),
+    *shlex.split(
+        "--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 20 --experiment here --log-tensorboard"
+    ),
     *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
 ]
 STAGES = ("profile", "supernet", "search", "train", "merge", "measure", "report")
@@ -110,10 +114,25 @@ def test_onnxruntime_alone_gives_the_class_that_the_merged_weights_give(finished
 
 def test_the_report_stands_by_itself(finished: tuple[Path, str]) -> None:
     page = (finished[0] / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 5
     for reference in ("src=", "@import", "<script", "<link"):
         assert reference not in page
     assert "What became of every block" in page
+    training = page.partition("How the training went")[2].partition("The candidates that were measured")[0]
+    assert training.count("<svg") == 2
+    supernet, progressive = training.split("<svg")[1:]
+    assert ">lambda<" in progressive
+    assert ">lambda<" not in supernet
+
+
+@pytest.mark.parametrize("training", ["supernet", "progressive"])
+def test_tensorboard_is_told_what_the_table_says(finished: tuple[Path, str], training: str) -> None:
+    folder, _ = finished
+    epochs = read_csv((folder / f"{training}.csv").read_text())
+    shown = points(folder / "tensorboard" / training)
+    assert shown["loss"] == [(one.index, pytest.approx(one.loss)) for one in epochs]
+    assert shown["accuracy"] == [(one.index, pytest.approx(one.accuracy)) for one in epochs]
+    assert ("lambda" in shown) == (training == "progressive")
 
 
 def test_a_finished_run_says_so_at_once(
@@ -181,6 +200,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_network(finished: tuple[
     assert last.status(200) == 0, last.printed
     for name in ("plan.json", "merged.onnx", "merged.safetensors", "profile.csv"):
         assert (log.parent / name).read_bytes() == (finished[0] / name).read_bytes(), name
+    assert [step for step, _ in points(log.parent / "tensorboard" / "progressive")["loss"]] == [1]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,0 +1,82 @@
+"""Every recipe is taken by the command line as it stands, and by what its training is made of."""
+
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from torch import nn
+from typer.testing import CliRunner
+
+from depthfinder.arguments import RunArguments
+from depthfinder.cli import _SPELLING, _with_demo
+from depthfinder.options import RunOptions, takes
+from pruner.models import load_model
+from pruner.surgery import describe
+from pruner.training.optimizing import make_mixup, make_optimizer, make_scheduler
+from pruner.training.schedules import CURVES
+
+RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"))
+IMAGENET = [recipe for recipe in RECIPES if recipe.name.startswith("imagenet_")]
+
+
+def typed(*words: str) -> RunArguments:
+    """What `depthfinder run` with these words would go by; nothing is run."""
+    found: list[RunOptions] = []
+    command = typer.Typer(context_settings=_SPELLING)
+    command.command()(takes(RunOptions)(found.append))
+    done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0, done.output
+    return _with_demo(found[0])
+
+
+def arguments_of(recipe: Path) -> RunArguments:
+    budget = [] if "budget_ratio" in yaml.safe_load(recipe.read_text()) else ["--budget-ms", "25"]
+    return typed("--config", str(recipe), *budget, "--data-dir", "images")
+
+
+def test_there_are_recipes() -> None:
+    assert len(IMAGENET) == 4
+    assert {"cifar10.yaml", "demo.yaml"} < {recipe.name for recipe in RECIPES}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_is_what_the_command_goes_by(recipe: Path) -> None:
+    asked, values = arguments_of(recipe), yaml.safe_load(recipe.read_text())
+    side = values.pop("img_size", None)
+    assert {name: getattr(asked, name) for name in values} == values
+    assert asked.model_kwargs == ({} if side is None else {"img_size": side})
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_timm_makes_what_a_recipe_trains_with(recipe: Path) -> None:
+    asked = arguments_of(recipe)
+    settings = asked.train_settings(asked.progressive_epochs, asked.seed)
+    optimizer = make_optimizer(nn.Linear(2, 2), settings.optimizing)
+    scheduler = make_scheduler(optimizer, settings.optimizing, settings.epochs, per_epoch=10)
+    scheduler.step_update(settings.epochs * 10 - 1)
+    assert optimizer.param_groups[0]["lr"] < 0.01 * settings.optimizing.lr + settings.optimizing.min_lr
+    assert (make_mixup(settings.mixing, 10) is None) == (not settings.mixing.is_on)
+    assert asked.lambda_schedule in CURVES
+    assert settings.batch_size % settings.optimizing.grad_accum_steps == 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_recipes_network_can_be_cut(recipe: Path) -> None:
+    asked = arguments_of(recipe)
+    chain = describe(load_model(asked.model, **asked.model_kwargs))
+    assert any(len(block.choices) > 1 for block in chain.blocks)
+
+
+def test_the_demos_recipe_is_the_demo() -> None:
+    recipe = next(path for path in RECIPES if path.name == "demo.yaml")
+    assert typed("--config", str(recipe)) == typed()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_a_recipe_says_how_to_type_it_and_what_it_is(recipe: Path) -> None:
+    text = recipe.read_text()
+    assert text.startswith("#")
+    assert f"depthfinder run --config recipes/{recipe.name}" in text
+    assert ("Not run here" in text) == (recipe.name != "demo.yaml")
+    assert all(len(line) <= 120 for line in text.splitlines())
