@@ -21,7 +21,8 @@ from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.score import Score
 from pruner.surgery import apply, input_size, merge
-from pruner.weights_fit import load_weights
+from pruner.weights_file import read_weights
+from pruner.weights_fit import head_names, load_weights
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.ledger import Ledger, in_memory
@@ -119,7 +120,13 @@ def load_merged(folder: str | Path) -> nn.Module:
     """
     run = Path(folder)
     arguments = RunArguments.load(run / "args.yaml")
-    cut = apply(load_model(arguments.model, **arguments.model_kwargs), Plan.from_json((run / "plan.json").read_text()))
+    model = load_model(arguments.model, **arguments.model_kwargs)
+    weights = read_weights(run / "merged.safetensors")
+    # A network that was trained on images has as many outputs as these had classes.
+    outputs = {len(weights[name]) for name in head_names(model) if name in weights}
+    if len(outputs) == 1:
+        model = load_model(arguments.model, **{"num_classes": outputs.pop(), **arguments.model_kwargs})
+    cut = apply(model, Plan.from_json((run / "plan.json").read_text()))
     cut.set_lambda(0.0)
     network = merge(cut)
     load_weights(network, run / "merged.safetensors")

@@ -27,7 +27,7 @@ class TrainingArguments:
     warmup_epochs: float | None = None
     warmup_lr: float = 1e-6
     min_lr: float = 0.0
-    clip_grad: float | None = 1.0
+    clip_grad: float = 1.0
     clip_mode: Literal["norm", "value", "agc"] = "norm"
     grad_accum_steps: int = 1
     smoothing: float = 0.0

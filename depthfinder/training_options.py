@@ -51,7 +51,7 @@ class TrainingOptions:
     ] = None
     warmup_lr: Annotated[float, _option("Learning rate that the rise starts from.", min=0)] = 1e-6
     min_lr: Annotated[float, _option("Learning rate that a cosine ends at.", min=0)] = 0.0
-    clip_grad: Annotated[float | None, _option("The most that gradients may be.", callback=_positive)] = 1.0
+    clip_grad: Annotated[float, _option("The most that gradients may be; 0 lets them be.", min=0)] = 1.0
     clip_mode: Annotated[Literal["norm", "value", "agc"], _option("How they are kept so.")] = "norm"
     grad_accum_steps: Annotated[
         int, _option("Run the batch of a step in so many parts, one after another, for less memory.", min=1)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from pruner import affine
 from pruner.affine import Affine
 from pruner.modules import BatchNormPair
-from pruner.steps import BatchNorm, Convolution, Step
+from pruner.steps import BatchNorm, Convolution, Linear, LinearPair, Step
 
 
 def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
@@ -19,6 +19,8 @@ def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
     Where a later convolution of the baseline pads with zeros there is now a ring of computed values, scaled by
     1 - lam: at lambda 1 it is the baseline's zeros, at 0 the steps are one convolution, borders included.
     """
+    if lam == 0:
+        steps = _with_linears_joined(steps)
     rings = _rings([step.conv for step in steps if isinstance(step, Convolution)])
     if rings:
         rows, columns = rings[0]
@@ -32,6 +34,20 @@ def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
             x = _with_ring_scaled(x, rows, columns, 1 - lam)
         x = step.run_unpadded(x)
     return x
+
+
+def _with_linears_joined(steps: Sequence[Step]) -> list[Step]:
+    """At lambda 0, two linears that nothing stands between any more are one."""
+    joined: list[Step] = []
+    for step in steps:
+        if step.is_gone:
+            continue
+        before = joined[-1] if joined else None
+        if isinstance(step, Linear) and isinstance(before, Linear):
+            joined[-1] = LinearPair(before, step)
+        else:
+            joined.append(step)
+    return joined
 
 
 def _rings(convs: Sequence[nn.Conv2d]) -> list[affine.Pair]:

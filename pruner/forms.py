@@ -1,6 +1,7 @@
 """What the choices make of a block, over the block's own weights."""
 
 import copy
+import dataclasses
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pruner import affine
 from pruner.affine import Affine, identity
 from pruner.branch import fold, reach, run_padded_once, text, why_not
 from pruner.modules import in_a_row, residual
+from pruner.own_statistics import separated
 from pruner.steps import Activation, BatchNorm, Convolution, EndActivation, Step, Switch, SwitchedNorm, run_in_turn
 
 
@@ -46,6 +48,10 @@ class Form(ABC):
     def switches(self) -> list[Switch]:
         """The steps with BatchNorms that the baseline does not have."""
         return []
+
+    def with_own_statistics(self, own: nn.ModuleList) -> "Form":
+        """The same with BatchNorm statistics that no other choice sees; the modules that keep them go to `own`."""
+        return self
 
     @abstractmethod
     def merged(self) -> nn.Module | None:
@@ -93,6 +99,11 @@ class Folded(Form):
     def switches(self) -> list[Switch]:
         steps: list[object] = [*itertools.chain(*self.parts), *(self.block.shortcut or ()), self.end]
         return [step for step in steps if isinstance(step, Switch)]
+
+    def with_own_statistics(self, own: nn.ModuleList) -> "Folded":
+        shortcut = self.block.shortcut and separated(self.block.shortcut, own)
+        parts = tuple(separated(part, own) for part in self.parts)
+        return dataclasses.replace(self, parts=parts, block=dataclasses.replace(self.block, shortcut=shortcut))
 
     @torch.no_grad()
     def merged(self) -> nn.Module:

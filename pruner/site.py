@@ -47,6 +47,11 @@ class Site(nn.Module):
             return y
         return self._forms[self.choice].run(x, self.lam)
 
+    def separate_statistics(self) -> None:
+        """Gives every way of cutting BatchNorm statistics of its own, over the same weights."""
+        for choice in self.block.choices[1:]:
+            self._forms[choice] = self._forms[choice].with_own_statistics(self.norms)
+
     def switches(self) -> list[Switch]:
         """The BatchNorms that the chosen form switches to, with what they stand in for."""
         return [] if self.choice == KEEP else self._forms[self.choice].switches()

@@ -48,6 +48,11 @@ class Step(ABC):
         """The map at lambda 0 in evaluation; None for one that leaves everything as it is."""
         return None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it does nothing at lambda 0, in training neither."""
+        return False
+
     def modules(self) -> list[nn.Module]:
         """The modules of the baseline that it runs."""
         return []
@@ -119,16 +124,49 @@ class Linear(Step):
 
 
 @dataclass(frozen=True)
-class BatchNorm(Step):
-    """A BatchNorm of the baseline, of images; of a timm BatchNorm with an activation, the norm alone."""
+class LinearPair(Step):
+    """Two linears in a row that learn as two and are run as one, where that takes fewer multiplications."""
 
-    norm: nn.BatchNorm2d
+    first: Linear
+    second: Linear
 
     def run(self, x: Tensor, lam: float) -> Tensor:
-        return nn.BatchNorm2d.forward(self.norm, x)
+        first, second = self.first.linear, self.second.linear
+        rows, wide, out = x.numel() // first.in_features, first.out_features, second.out_features
+        as_two = rows * wide * (first.in_features + out)
+        as_one = first.in_features * out * (wide + rows)
+        if as_one >= as_two:
+            return self.second.run(self.first.run(x, lam), lam)
+        weight = second.weight @ first.weight
+        bias = second.bias if first.bias is None else functional.linear(first.bias, second.weight, second.bias)
+        if not self.first.over_channels:
+            return functional.linear(x, weight, bias)
+        return torch.movedim(functional.linear(torch.movedim(x, 1, -1), weight, bias), -1, 1)
+
+    def modules(self) -> list[nn.Module]:
+        return [self.first.linear, self.second.linear]
+
+    @property
+    def text(self) -> str:
+        return f"{self.first.text}, {self.second.text}"
+
+
+@dataclass(frozen=True)
+class BatchNorm(Step):
+    """A BatchNorm of the baseline, of images; of a timm BatchNorm with an activation, the norm alone.
+
+    `own` computes the same with statistics of its own, where many networks share the weights (`own_statistics.py`).
+    """
+
+    norm: nn.BatchNorm2d
+    own: Any = None
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        y: Tensor = nn.BatchNorm2d.forward(self.norm, x) if self.own is None else self.own(x)
+        return y
 
     def affine(self) -> Affine:
-        return affine.of_batch_norm(self.norm)
+        return affine.of_batch_norm(self.norm if self.own is None else self.own.as_batch_norm())
 
     def modules(self) -> list[nn.Module]:
         return [self.norm]
@@ -202,6 +240,10 @@ class Activation(Step):
     def run(self, x: Tensor, lam: float) -> Tensor:
         return x if lam == 0 else gated(lam, self.act(x), x)
 
+    @property
+    def is_gone(self) -> bool:
+        return True
+
     def modules(self) -> list[nn.Module]:
         return [self.act]
 
@@ -267,6 +309,10 @@ class Noise(Step):
     def run(self, x: Tensor, lam: float) -> Tensor:
         y: Tensor = self.module(x)
         return y
+
+    @property
+    def is_gone(self) -> bool:
+        return isinstance(self.module, nn.Identity) or (isinstance(self.module, nn.Dropout) and self.module.p == 0)
 
     def modules(self) -> list[nn.Module]:
         return [self.module]

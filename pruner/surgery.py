@@ -151,7 +151,15 @@ def _built(site: Site, choice: str) -> nn.Module:
 
 
 class Supernet(OpenNetwork):
-    """The weight-sharing network: `select(plan)` makes it compute any plan's network over one set of weights."""
+    """The weight-sharing network: `select(plan)` makes it compute any plan's network over one set of weights.
+
+    Each way of cutting a block keeps BatchNorm statistics of its own. Those behind the block are still shared.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        for site in self.sites.values():
+            site.separate_statistics()
 
 
 class Cut(OpenNetwork):

@@ -59,7 +59,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: 
 
 def clip(network: nn.Module, asked: Optimizing) -> None:
     """Keeps the gradients within what was asked for."""
-    if asked.clip_grad is not None:
+    if asked.clip_grad:
         learning = [parameter for parameter in network.parameters() if parameter.grad is not None]
         dispatch_clip_grad(learning, asked.clip_grad, mode=asked.clip_mode)
 

@@ -11,7 +11,8 @@ class Optimizing:
     """The optimizer and the learning rate over time, by timm's names (`timm.optim`, `timm.scheduler`).
 
     `warmup_epochs` None is a twentieth of the training. `layer_decay` multiplies the learning rate once for every layer
-    between a weight and the head. `grad_accum_steps` is how many parts a step's batch is run in, one after another.
+    between a weight and the head. A `clip_grad` of 0 lets gradients be. `grad_accum_steps` is how many parts a step's
+    batch is run in, one after another.
     """
 
     opt: str = "adamw"
@@ -23,7 +24,7 @@ class Optimizing:
     warmup_epochs: float | None = None
     warmup_lr: float = 1e-6
     min_lr: float = 0.0
-    clip_grad: float | None = 1.0
+    clip_grad: float = 1.0
     clip_mode: Literal["norm", "value", "agc"] = "norm"
     grad_accum_steps: int = 1
 

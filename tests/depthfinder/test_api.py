@@ -7,6 +7,8 @@ import onnxruntime
 import torch
 
 import depthfinder as df
+from depthfinder.arguments import RunArguments
+from latency.export import export_safetensors
 from networks import SHAPES
 
 
@@ -55,3 +57,21 @@ def test_a_real_runtime_gives_a_figure_with_its_spread() -> None:
     assert measured.p10_ms <= measured.latency_ms <= measured.median_ms <= measured.p90_ms
     assert measured.n >= 9
     assert measured.cpu_ms > 0
+
+
+def test_a_merged_network_is_read_back_with_the_classes_of_its_images(tmp_path: Path) -> None:
+    """The command that was typed did not say how many there are: the images did."""
+    typed = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    model = df.load_model("deit_tiny_patch16_224", num_classes=3, **typed)
+    plan = df.Plan("deit_tiny_patch16_224", {"blocks.0.mlp": "merge"})
+    cut = df.apply(model, plan)
+    cut.set_lambda(0.0)
+    merged = df.merge(cut.eval())
+    asked = {"model": "deit_tiny_patch16_224", "model_kwargs": typed, "dataset": "folder", "data_dir": "images"}
+    where = {"device": "null", "threads": 1, "batch_size": 1, "budget_ms": None, "budget_ratio": 0.7}
+    rest = {"pretrained": False, "checkpoint": None, "max_seconds": 1.0, "n_trials": 5, "seed": 0}
+    RunArguments(**asked, **where, **rest).save(tmp_path / "args.yaml")
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    export_safetensors(merged, tmp_path / "merged.safetensors", plan)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(df.load_merged(tmp_path)(images), merged(images))

@@ -6,14 +6,14 @@ from random import Random
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from networks import made
+from networks import images_for, made
 from pruner.checkpoint import CheckpointFile
 from pruner.data.digits import DigitScenes
 from pruner.plan import MERGE, Plan
 from pruner.progress import silent
-from pruner.surgery import describe, supernet
+from pruner.surgery import apply, describe, supernet
 from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import divergence, task_loss
@@ -99,3 +99,42 @@ def test_the_most_pruned_plan_leaves_least(shape: str) -> None:
     plan = most_pruned(chain)
     assert all(plan.choice_of(block.name) == "drop" for block in chain.blocks if "drop" in block.choices)
     assert len(plan.choices) == sum(len(block.choices) > 1 for block in chain.blocks)
+
+
+@pytest.mark.parametrize(("shape", "choice"), [("basic", "merge"), ("basic", "shrink"), ("inverted residual", "merge")])
+def test_each_way_of_cutting_keeps_statistics_of_its_own(shape: str, choice: str) -> None:
+    model = made(shape, seed=0)
+    network = supernet(model)
+    name = next(block.name for block in network.chain.blocks if choice in block.choices)
+    plan = Plan(network.chain.model, {name: choice})
+    images = images_for(model, torch.float32)
+    shared = apply(model, plan)
+    shared.set_lambda(0.0)
+    network.select(plan)
+    torch.testing.assert_close(network.eval()(images), shared.eval()(images))
+
+    own = {key for key, _ in network.named_buffers() if f"{name}.norms." in key}
+    before = {key: buffer.clone() for key, buffer in network.named_buffers()}
+    network.train()(2 * images)
+    changed = {key for key, buffer in network.named_buffers() if not torch.equal(buffer, before[key])}
+    inside = {key for key in changed if f".{name}." in key}
+    assert inside
+    assert inside <= own
+    network.eval().select(Plan(network.chain.model))
+    kept = network.sites[name].kept.state_dict()
+    assert all(torch.equal(tensor, kept[key]) for key, tensor in model.get_submodule(name).state_dict().items())
+
+    network.select(plan)
+    merged = network.sites[name].merged(choice)
+    assert merged is not None
+    x = torch.randn(2, *_input_shape(network, name, images), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(merged.eval()(x), network.sites[name](x), rtol=1e-3, atol=1e-4)
+
+
+def _input_shape(network: nn.Module, name: str, images: Tensor) -> tuple[int, ...]:
+    seen: list[tuple[int, ...]] = []
+    site = network.sites[name]  # type: ignore[index,union-attr]
+    hook = site.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[1:])))  # type: ignore[union-attr]
+    network(images)
+    hook.remove()
+    return seen[0]
