@@ -95,7 +95,7 @@ class _Training:
         self._module: nn.Module = objective
         if world.count > 1:
             # Which weights a step uses differs from plan to plan. Running statistics are averaged after epochs.
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), losing_a_peer():
                 warnings.simplefilter("ignore", FutureWarning)  # `forward_sync_buffers` is not in every torch we take
                 self._module = DistributedDataParallel(
                     objective, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True

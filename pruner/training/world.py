@@ -9,6 +9,8 @@ from typing import Final
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from pruner.data.images import WHOLE, Part
 
@@ -79,7 +81,11 @@ def joined(device: str | None) -> Iterator[World]:
         here = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(here)
     with losing_a_peer():
-        distributed.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=_PATIENCE)
+        store, rank, count = next(rendezvous("env://"))
+        # torchrun's store outlives the processes that it starts anew, and would tell where those before had listened.
+        store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "nccl" if here.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_PATIENCE)
         waiting = distributed.new_group(backend="gloo", timeout=_LONG_PATIENCE)
     try:
         yield World(here, distributed.get_rank(), count, waiting)

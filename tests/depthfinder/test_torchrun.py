@@ -18,7 +18,8 @@ WORDS = shlex.split(
     "--model-kwargs num_classes=10 --n-trials 6 --finetune-epochs 1 --supernet-epochs 1 --progressive-epochs 1 "
     "--max-seconds 5 --experiment here --checkpoint-minutes 0.001"
 )
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "depthfinder"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+TORCHRUN += ["-m", "depthfinder"]
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
@@ -48,20 +49,14 @@ def environment(child: str) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes of torchrun under /proc")
-def test_a_run_in_two_processes_survives_the_death_of_one(tmp_path: Path) -> None:
+def test_torchrun_takes_a_run_up_again_when_one_of_its_processes_dies(tmp_path: Path) -> None:
     folder = tmp_path / "depthfinder-out" / "here"
     process = start(tmp_path)
     wait_for(process, folder / "log.txt", "supernet ...")
-    began = time.monotonic()
     os.kill(second_of(process), signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 60
-    assert process.returncode != 0
-    assert "another process of this training is gone" in errors or "stopping after this step" in errors
-
-    process = start(tmp_path)
-    output, errors = process.communicate(timeout=200)
+    output, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors
+    assert "finetune: done before" in errors
     assert output.count("accuracy, held-out images") == 1
     result = json.loads((folder / "result.json").read_text())
     assert result["budget_met"]
