@@ -18,16 +18,17 @@ from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.settings import Mixing, Optimizing, Precision, TrainSettings
+from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
+from pruner.training.world import World, alone
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
 SETTINGS = TrainSettings(epochs=1, batch_size=16, seed=1, optimizing=Optimizing(lr=1e-3))
 
 
-def trained(folder: Path, settings: TrainSettings, shape: str = "digits") -> tuple[nn.Module, tuple[Epoch, ...]]:
-    objective = Supervised(made(shape, seed=0))
-    name = f"{abs(hash(settings))}.safetensors"
-    epochs = fit(objective, DATA, settings, CheckpointFile(folder / name, "x"), silent)
+def trained(folder: Path, settings: TrainSettings, world: World | None = None) -> tuple[nn.Module, tuple[Epoch, ...]]:
+    objective = Supervised(made("digits", seed=0))
+    name = f"{abs(hash(settings))}-{world}.safetensors".replace("/", "-")
+    epochs = fit(objective, DATA, settings, CheckpointFile(folder / name, "x"), silent, world=world)
     return objective.network, epochs
 
 
@@ -158,3 +159,19 @@ def test_epochs_tell_how_it_went(tmp_path: Path) -> None:
     assert epochs[0].seconds_left == pytest.approx(2 * epochs[0].seconds)
     assert epochs[2].lr < epochs[1].lr
     assert 0 <= epochs[2].accuracy <= 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device is here")
+@pytest.mark.parametrize("amp", ["float16", "bfloat16", None])
+def test_a_gpu_trains_as_the_processor_does(amp: AmpDtype | None, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=2, precision=Precision(amp=amp, channels_last=True))
+    on_gpu, gpu_epochs = trained(tmp_path, settings, world=alone("cuda"))
+    _, cpu_epochs = trained(tmp_path, replace(SETTINGS, epochs=2))
+    assert next(on_gpu.parameters()).device.type == "cuda"
+    tolerance = 1e-3 if amp is None else 0.05
+    for one, other in zip(gpu_epochs, cpu_epochs, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=tolerance)
+    again, resumed = trained(tmp_path, settings, world=alone("cuda"))
+    assert torch.equal(flat(on_gpu), flat(again))
+    assert resumed == gpu_epochs
