@@ -1,8 +1,8 @@
 """Digit relations: scenes of two handwritten digits among fragments of others, to be told which digit is the larger.
 
 Plain digits forgive nearly any cut. Here a network has to find the two whole digits, read both and compare them, under
-noise, so that what a cut takes from it shows. The source images and their splits are those of the digit scenes: no
-training or calibration scene is ever made from a source image that the test scenes show.
+noise, so that what a cut takes from it shows. The source images are those of the digit scenes, split anew: no training
+or calibration scene is ever made from a source image that the test scenes show.
 """
 
 import functools

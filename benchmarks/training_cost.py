@@ -10,19 +10,18 @@ uncut network twice. Ratios are medians over the rounds, in each of which both w
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
+from throughput import RandomImages
 
+from latency.hardware import processor_name
 from pruner.checkpoint import CheckpointFile
-from pruner.data.images import WHOLE, Batch, Part
 from pruner.models import load_model
 from pruner.plan import MERGE, Plan
 from pruner.progress import silent
@@ -36,7 +35,7 @@ from pruner.training.supernet import SupernetObjective
 RESULTS = Path(__file__).parent / "results"
 # Name -> (timm's arguments, images in a batch).
 NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
-    "deit_tiny_patch16_224": ({"num_classes": 10}, 4),
+    "deit_tiny_patch16_224": ({"img_size": 128, "num_classes": 10}, 8),
     "convnext_atto": ({"img_size": 128, "num_classes": 10}, 8),
     "mobilenetv2_100": ({"img_size": 128, "num_classes": 10}, 8),
     "resnet18": ({"img_size": 128, "num_classes": 10}, 8),
@@ -44,41 +43,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
 HEADINGS = ("network", "plan cuts", "supernet step / 2 passes", "progressive / ordinary", "the same, both distilled")
 
 
-@dataclass(frozen=True)
-class RandomImages:
-    """One batch of noise, again and again."""
-
-    steps: int
-    batch_size: int
-    input_size: tuple[int, int, int]
-    name: str = "noise"
-    num_classes: int = 10
-
-    def steps_per_epoch(self, batch_size: int) -> int:
-        return self.steps
-
-    def train_batches(
-        self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
-    ) -> Iterator[Batch]:
-        for _ in range(start, self.steps):
-            yield self._batch()
-
-    def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        images, labels = self._batch()
-        yield images[:1], labels[:1]
-
-    def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        return self.calibration_batches(batch_size=batch_size)
-
-    def _batch(self) -> Batch:
-        random = torch.Generator().manual_seed(0)
-        images = torch.randn(self.batch_size, *self.input_size, generator=random)
-        return images, torch.randint(self.num_classes, (self.batch_size,), generator=random)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     arguments = parser.parse_args()
@@ -93,7 +60,7 @@ def main() -> None:
     lines += [
         "",
         f"Medians (lowest to highest) of {arguments.rounds} rounds, {arguments.steps} steps to a training; "
-        f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}, fp32.",
+        f"{processor_name()}, 1 thread, torch {torch.__version__}, fp32.",
     ]
     print(*lines, sep="\n")
     (RESULTS / "training_cost.md").write_text("\n".join(lines) + "\n")
@@ -105,7 +72,9 @@ def timed(name: str, rounds: int, steps: int) -> dict[str, Any]:
     kwargs, batch_size = NETWORKS[name]
     torch.manual_seed(0)
     baseline = load_model(name, **kwargs)
-    data = RandomImages(steps, batch_size, input_size(baseline))
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, *input_size(baseline), generator=random)
+    data = RandomImages((images, torch.randint(10, (batch_size,), generator=random)), steps, num_classes=10)
     settings = TrainSettings(epochs=1, batch_size=batch_size)
     chain = describe(baseline)
     plan = chain.random_plan(0.4, Random(2))

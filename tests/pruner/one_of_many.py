@@ -27,7 +27,7 @@ from pruner.training.supernet import SupernetObjective
 from pruner.training.world import joined
 
 DATA = DigitScenes(train_images=64, calibration_images=50, test_images=50)
-SETTINGS = TrainSettings(epochs=3, batch_size=16, seed=4, optimizing=Optimizing(lr=2e-3), sync_bn=True)
+SETTINGS = TrainSettings(epochs=4, batch_size=16, seed=4, optimizing=Optimizing(lr=2e-3), sync_bn=True)
 _RESNET = {"img_size": 32, "layers": (2, 1, 1, 1), "channels": (8, 8, 12, 8), "num_classes": 10}
 
 
