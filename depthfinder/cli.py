@@ -227,6 +227,7 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     from depthfinder.run import Run
     from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out
+    from depthfinder.training_stages import check_training
     from pruner.training.world import joined
 
     with joined(arguments.train_device) as world:
@@ -235,6 +236,7 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
         check = run.check if needs_its_device else run.check_for_search
         check()
         check_search(run)
+        check_training(run)
         if world.leads:
             folder.path.mkdir(parents=True, exist_ok=True)
             claim(folder["args.yaml"], arguments)

@@ -11,6 +11,7 @@ from latency.predictor.rows import RowsError
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
 from pruner.training.loop import TrainingError
+from pruner.training.settings import SettingsError
 from pruner.training.world import PeerLostError
 from search.budget import BudgetUnreachableError
 from search.ledger import StudyMismatchError
@@ -34,6 +35,7 @@ _STATUS: dict[type[Exception], int] = {
     RowsError: 1,
     TrainingError: 1,
     DifferentRunError: 2,
+    SettingsError: 2,
     StudyMismatchError: 2,
     TooManyPlansError: 2,
     UnknownSamplerError: 2,

@@ -46,7 +46,7 @@ class TrainingArguments:
     sync_bn: bool = False
     dist_bn: Literal["reduce", "broadcast", "none"] = "reduce"
     lambda_schedule: str = "linear"
-    closing_share: float = 0.5
+    closing_share: float = 0.3
     kd_model_name: str | None = None
     kd_checkpoint: str | None = None
     kd_temperature: float = 2.0

@@ -85,7 +85,7 @@ class TrainingOptions:
     ] = "linear"
     closing_share: Annotated[
         float, _option("The share of the progressive epochs after which all gates are closed.", callback=_share)
-    ] = 0.5
+    ] = 0.3
     kd_model_name: Annotated[
         str | None, _option("The network whose answers are learned; the uncut one by default.")
     ] = None

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from depthfinder.console import log
@@ -10,15 +11,39 @@ from depthfinder.curves import told
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
 from depthfinder.search_stage import check_budget, limits_of, space_of
+from depthfinder.training_arguments import LAMBDA_SCHEDULES, SUPERNET_SAMPLINGS
+from latency.device import DeviceMissingError
 from pruner.models import load_model
 from pruner.plan import MERGE
 from pruner.surgery import Cut, apply, supernet
-from pruner.training.loop import fit
+from pruner.training.loop import check_precision, fit
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
+from pruner.training.optimizing import make_optimizer, make_scheduler
 from pruner.training.progressive import Progressive, begin
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
+from pruner.training.settings import SettingsError
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, SupernetObjective, freeze_backbone, trainable
 from search.draws import AroundTheLimits
+
+
+def check_training(run: Run) -> None:
+    """Finds out before any work whether networks can be trained as asked; raises the error of what cannot."""
+    asked, settings = run.arguments, run.train_settings(1)
+    if run.world.device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceMissingError(f"--train-device {asked.train_device}: torch sees no GPU here")
+    check_precision(settings.precision, run.world)
+    make_scheduler(make_optimizer(nn.Linear(1, 1), settings.optimizing), settings.optimizing, 1, 1)
+    if asked.lambda_schedule not in LAMBDA_SCHEDULES:
+        known = ", ".join(LAMBDA_SCHEDULES)
+        raise SettingsError(f"no lambda schedule is called {asked.lambda_schedule!r}; there are: {known}")
+    if asked.supernet_sampling not in SUPERNET_SAMPLINGS:
+        known = ", ".join(SUPERNET_SAMPLINGS)
+        raise SettingsError(f"no way of drawing plans is called {asked.supernet_sampling!r}; there are: {known}")
+    if asked.supernet_sampling == "latency" and asked.budget_ms is None and asked.budget_ratio is None:
+        raise SettingsError("--supernet-sampling latency draws plans around a budget: give one, or take random")
+    pairs = 2 * run.world.count
+    if (asked.mixup or asked.cutmix) and asked.train_batch_size % pairs:
+        raise SettingsError(f"images are mixed in pairs: --train-batch-size has to be a multiple of {pairs}")
 
 
 def finetune_stage(run: Run) -> None:

@@ -26,7 +26,7 @@ from pruner.training.curve import Epoch, Watcher, nobody
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective
 from pruner.training.optimizing import clip, make_mixup, make_optimizer, make_scheduler
-from pruner.training.settings import TrainSettings
+from pruner.training.settings import Precision, SettingsError, TrainSettings
 from pruner.training.state import load_network, load_part, network_state, optimizer_state, restore_optimizer
 from pruner.training.synced import synced_batch_norm
 from pruner.training.world import PeerLostError, World, alone, losing_a_peer
@@ -56,7 +56,7 @@ def fit(
     `progress` raises, the step just finished is saved first, and all processes stop.
 
     Raises `TrainingError` when the loss is not finite, with the last checkpoint as it was; `PeerLostError` when another
-    process is gone; `ValueError` for settings that timm does not know.
+    process is gone; `SettingsError` for settings that there are not.
     """
     return _Training(objective, data, settings, checkpoints, world or alone(), seconds_between_saves).run(
         progress, watcher
@@ -77,6 +77,7 @@ class _Training:
         self._settings, self._checkpoints, self._world = settings, checkpoints, world
         self._patience_s = seconds_between_saves
         precision = settings.precision
+        check_precision(precision, world)
         objective.to(world.device)
         if precision.channels_last:
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -260,6 +261,12 @@ class _Training:
         self._epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
         self._loss_so_far, self._seconds_so_far = facts["loss_so_far"], facts["seconds_so_far"]
         return checkpoint.step
+
+
+def check_precision(precision: Precision, world: World) -> None:
+    """Raises `SettingsError` for what the device of the world cannot compute in."""
+    if precision.amp == "float16" and world.device.type == "cpu":
+        raise SettingsError("float16 is for GPUs: on a processor try --amp-dtype bfloat16")
 
 
 def _compile(network: nn.Module) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from pruner._timm import Mixup, create_optimizer_v2, create_scheduler_v2, dispatch_clip_grad
 from pruner.surgery import OpenNetwork
-from pruner.training.settings import Mixing, Optimizing
+from pruner.training.settings import Mixing, Optimizing, SettingsError
 
 _WARM_UP_SHARE = 0.05
 
@@ -15,7 +15,7 @@ _WARM_UP_SHARE = 0.05
 def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimizer:
     """The optimizer over what may be learned: decay for matrices alone, and what timm's network says of itself.
 
-    Raises `ValueError` for an optimizer that timm does not know.
+    Raises `SettingsError` for an optimizer that timm does not know.
     """
     # timm finds layers, and what is not to decay, by the names that its own networks have.
     timm_network = network.network if isinstance(network, OpenNetwork) else network
@@ -29,17 +29,17 @@ def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimiz
             layer_decay=asked.layer_decay,
         )
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"timm makes no optimizer of --opt {asked.opt}: {error}") from error
+        raise SettingsError(f"timm makes no optimizer of --opt {asked.opt}: {error}") from error
     return optimizer
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: int, per_epoch: int) -> Any:
     """timm's scheduler, to be asked by the number of a step. It depends on that alone, so that it has no state to save.
 
-    Raises `ValueError` for one that timm does not know, or that goes by what was measured.
+    Raises `SettingsError` for one that timm does not know, or that goes by what was measured.
     """
     if asked.sched == "plateau":
-        raise ValueError("--sched plateau goes by accuracy, which a step does not know; take cosine, step or poly")
+        raise SettingsError("--sched plateau goes by accuracy, which a step does not know; take cosine, step or poly")
     warm_up = asked.warmup_epochs if asked.warmup_epochs is not None else _WARM_UP_SHARE * epochs
     try:
         scheduler, _ = create_scheduler_v2(
@@ -53,7 +53,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: 
             updates_per_epoch=per_epoch,
         )
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"timm makes no schedule of --sched {asked.sched}: {error}") from error
+        raise SettingsError(f"timm makes no schedule of --sched {asked.sched}: {error}") from error
     return scheduler
 
 

@@ -24,7 +24,7 @@ class Progressive(Objective):
     def __init__(
         self, cut: Cut, teaching: Teaching | None, schedule: Schedule | None = None, smoothing: float = 0.0
     ) -> None:
-        """Without a schedule, all gates close together in a straight line over the first half."""
+        """Without a schedule, all gates close together in a straight line, as `Schedule` has it by default."""
         super().__init__(cut)
         self.teaching = teaching
         self.schedule = schedule or Schedule(tuple(cut.plan.choices))

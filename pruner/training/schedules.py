@@ -7,6 +7,7 @@ from typing import Final
 
 from pruner.chain import Chain
 from pruner.plan import Plan
+from pruner.training.settings import SettingsError
 
 Curve = Callable[[float, int, int], float]
 """(how much of the closing is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""
@@ -53,14 +54,14 @@ class Schedule:
 
     order: tuple[str, ...]
     curve: str = "linear"
-    closing_share: float = 0.5
+    closing_share: float = 0.3
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for a curve that is not known, or a share outside (0, 1]."""
+        """Raises `SettingsError` for a curve that is not known, or a share outside (0, 1]."""
         if self.curve not in CURVES:
-            raise ValueError(f"no lambda schedule is called {self.curve!r}; there are: {', '.join(CURVES)}")
+            raise SettingsError(f"no lambda schedule is called {self.curve!r}; there are: {', '.join(CURVES)}")
         if not 0 < self.closing_share <= 1:
-            raise ValueError(f"gates close within a share of the training in (0, 1], not {self.closing_share}")
+            raise SettingsError(f"gates close within a share of the training in (0, 1], not {self.closing_share}")
 
     def lams(self, share: float) -> dict[str, float]:
         """Block -> lambda, when `share` of the training is behind."""

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+
+class SettingsError(ValueError):
+    """A setting of a training that there is not, or that does not go with another."""
+
+
 AmpDtype = Literal["float16", "bfloat16"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Command
 from PIL import Image
 
@@ -82,6 +83,14 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("search --storage nosuch://x", 3, "a storage is sqlite:///FILE.db"),
         ("search --storage postgresql://me:pa55word@127.0.0.1:1/none", 3, "nothing answers at this host and port"),
         ("search --storage sqlite:///study.db --workers 2", 3, "is for one process: share the study among 2 workers"),
+        ("run --device null --opt adamm", 2, "timm makes no optimizer of --opt adamm"),
+        ("run --device null --sched plateau", 2, "goes by accuracy, which a step does not know"),
+        ("run --device null --lambda-schedule steep", 2, "there are: linear, cosine, blocks, score"),
+        ("run --device null --closing-share 0", 2, "0.0 is not a share in (0, 1]"),
+        ("search --device null --supernet-sampling best", 2, "there are: random, sandwich, latency"),
+        ("pareto --device null --supernet-sampling latency", 2, "draws plans around a budget"),
+        ("run --device null --amp --train-device cpu", 2, "on a processor try --amp-dtype bfloat16"),
+        ("run --device null --mixup 0.8 --train-batch-size 63", 2, "has to be a multiple of 2"),
         ("dashboard nowhere", 3, "holds no finished search"),
         ("report nowhere", 3, "holds no finished run"),
     ],
@@ -258,3 +267,11 @@ def test_devices_say_whether_they_are_here_and_why_not(depthfinder: Command) -> 
         assert records[here] == {"device": here, "here": True, "why_not": None}
     assert all(one["here"] or one["why_not"] for one in records.values())
     assert "ort-migraphx" in depthfinder("devices").stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_to_train_on_that_is_not_here_is_missed_before_any_work(depthfinder: Command, tmp_path: Path) -> None:
+    done = depthfinder("run", "--device", "null", "--train-device", "cuda")
+    assert done.returncode == 3
+    assert "--train-device cuda: torch sees no GPU here" in done.stderr
+    assert not (tmp_path / "depthfinder-out").exists()

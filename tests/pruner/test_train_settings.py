@@ -18,7 +18,7 @@ from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
+from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, SettingsError, TrainSettings
 from pruner.training.world import World, alone
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
@@ -127,7 +127,7 @@ def test_the_learning_rate_rises_and_falls_by_the_step_alone() -> None:
     ],
 )
 def test_what_timm_cannot_make_is_named(asked: Optimizing, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingsError, match=message):
         make_scheduler(make_optimizer(made("digits", seed=0), asked), asked, 1, 1)
 
 
