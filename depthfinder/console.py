@@ -41,7 +41,10 @@ class Watch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """One stage of the run, with a bar of its own, named and timed in the log."""
+        """One stage of the run, with a bar of its own, named and timed in the log. Raises `Stopped` when a signal came
+        while the stage before was at something that is not left half done."""
+        if self._signal is not None:
+            raise Stopped(self._signal)
         log.info("%s ...", name)
         started = time.monotonic()
         columns = (

@@ -1,6 +1,6 @@
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from depthfinder.options import format_model_kwargs, parse_model_kwargs
@@ -15,6 +15,8 @@ values = (
 names = st.from_regex(r"[a-z_]{1,10}", fullmatch=True)
 
 
+# How fast values are made is the machine's affair.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, values | st.lists(st.integers(), max_size=3), max_size=5))
 def test_model_arguments_survive_being_typed(kwargs: dict[str, object]) -> None:
     assert parse_model_kwargs(format_model_kwargs(kwargs), None) == kwargs
