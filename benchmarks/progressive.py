@@ -103,9 +103,14 @@ def main() -> None:
                 print(f"{line}, {time.monotonic() - began:.0f} s", flush=True)
                 # A baseline: what goes on from it may begin.
                 waiting |= {pool.submit(carried_out, job, arguments.output) for job in jobs if job.family == line}
-    speed_ups = {family: speed_up(family, arguments.output) for family in arguments.families}
-    record = {"jobs": [json.loads((arguments.output / job.file).read_text()) for job in jobs], "speed_ups": speed_ups}
-    lines = [*tables(record, arguments.families), "", note(arguments.seeds, time.monotonic() - began)]
+    torch.set_num_threads(1)
+    record = {
+        "jobs": [json.loads((arguments.output / job.file).read_text()) for job in jobs],
+        "speed_ups": {family: speed_up(family, arguments.output) for family in arguments.families},
+        "baselines": {family: test_accuracy(baseline(family, arguments.output)) for family in arguments.families},
+        "seconds": spent(arguments.output, time.monotonic() - began),
+    }
+    lines = [*tables(record, arguments.families), "", note(arguments.seeds, record["seconds"])]
     print(*lines, sep="\n")
     (RESULTS / "progressive.md").write_text("\n".join(lines) + "\n")
     (RESULTS / "progressive.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -156,7 +161,19 @@ def trained(job: Job, whole: nn.Module) -> float:
     with tempfile.TemporaryDirectory() as folder:
         fit(objective, FEW, settings, CheckpointFile(Path(folder) / "state.safetensors", "study"), silent)
     close(cut, FEW, settings)
-    return accuracy(cut, FEW.test_batches(batch_size=250))
+    return test_accuracy(cut)
+
+
+def test_accuracy(network: nn.Module) -> float:
+    return accuracy(network, FEW.test_batches(batch_size=250))
+
+
+def spent(output: Path, seconds: float) -> float:
+    """The seconds that the study took so far, over all the times that it was typed."""
+    file = output / "seconds.json"
+    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
+    write_whole(file, json.dumps(total) + "\n")
+    return float(total)
 
 
 def schedule(name: str, whole: nn.Module, plan: Plan, settings: TrainSettings) -> Schedule:
@@ -201,6 +218,7 @@ def tables(record: dict[str, Any], families: Sequence[str]) -> list[str]:
         line("accuracy, % (mean ± standard deviation of the seeds)", str),
         "|" + " --- |" * (len(families) + 1),
         line("blocks cut", lambda family: f"{len(cuts[family])}: {', '.join(sorted(set(cuts[family].values())))}"),
+        line("the network as it was", lambda family: f"{100 * record['baselines'][family]:.2f}"),
         line("speed-up (95 % interval)", lambda f: "{value:.2f} ({low:.2f} to {high:.2f})".format(**speed_ups[f])),
     ]
     found += [line(text, lambda family, arm=arm: cell(family, arm)) for arm, text in WAYS.items()]
