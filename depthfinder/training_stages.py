@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,8 @@ from depthfinder.scoring import scorer
 from depthfinder.search_stage import check_budget, limits_of, space_of
 from depthfinder.training_arguments import LAMBDA_SCHEDULES, SUPERNET_SAMPLINGS
 from latency.device import DeviceMissingError
-from pruner.models import load_model
+from pruner.errors import CheckpointError
+from pruner.models import load_model_and_source
 from pruner.plan import MERGE
 from pruner.surgery import Cut, apply, supernet
 from pruner.training.loop import check_precision, fit
@@ -41,6 +43,8 @@ def check_training(run: Run) -> None:
         raise SettingsError(f"no way of drawing plans is called {asked.supernet_sampling!r}; there are: {known}")
     if asked.supernet_sampling == "latency" and asked.budget_ms is None and asked.budget_ratio is None:
         raise SettingsError("--supernet-sampling latency draws plans around a budget: give one, or take random")
+    if asked.kd_model_name is not None and asked.distill_loss_weight:
+        _other_teacher(run, asked.kd_model_name)
     pairs = 2 * run.world.count
     if (asked.mixup or asked.cutmix) and asked.train_batch_size % pairs:
         raise SettingsError(f"images are mixed in pairs: --train-batch-size has to be a multiple of {pairs}")
@@ -108,17 +112,19 @@ def _teaching(run: Run) -> Teaching | None:
     asked = run.arguments
     if not asked.distill_loss_weight:
         return None
-    teacher: nn.Module
-    if asked.kd_model_name is None:
-        teacher = light_copy(run.model)
-    else:
-        checkpoint = None if asked.kd_checkpoint is None else Path(asked.kd_checkpoint)
-        classes = run.data.num_classes
-        taught = load_model(
-            asked.kd_model_name, pretrained=checkpoint is None, checkpoint=checkpoint, num_classes=classes
-        )
-        teacher = frozen(taught)
+    teacher = light_copy(run.model) if asked.kd_model_name is None else _other_teacher(run, asked.kd_model_name)
     return Teaching(teacher, asked.kd_temperature, asked.distill_loss_weight)
+
+
+def _other_teacher(run: Run, name: str) -> nn.Module:
+    """Raises `UnknownModelError`, and `CheckpointError` when there are no weights of it for these classes."""
+    checkpoint = None if run.arguments.kd_checkpoint is None else Path(run.arguments.kd_checkpoint)
+    channels, height, width = run.chain.input_size
+    kwargs: dict[str, Any] = {"num_classes": run.data.num_classes, "img_size": (height, width), "in_chans": channels}
+    teacher, source = load_model_and_source(name, pretrained=checkpoint is None, checkpoint=checkpoint, **kwargs)
+    if source is not None and source.new_head:
+        raise CheckpointError(f"{source.source} knows other classes than these {run.data.num_classes}: it cannot teach")
+    return frozen(teacher)
 
 
 def _schedule(run: Run) -> Schedule:

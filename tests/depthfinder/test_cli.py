@@ -90,6 +90,8 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("search --device null --supernet-sampling best", 2, "there are: random, sandwich, latency"),
         ("pareto --device null --supernet-sampling latency", 2, "draws plans around a budget"),
         ("run --device null --amp --train-device cpu", 2, "on a processor try --amp-dtype bfloat16"),
+        ("run --device null --kd-model-name deit_tinny", 3, "no model is called 'deit_tinny'"),
+        ("run --device null --kd-model-name deit_digits --kd-checkpoint none.pt", 3, "there is no file none.pt"),
         ("run --device null --mixup 0.8 --train-batch-size 63", 2, "has to be a multiple of 2"),
         ("dashboard nowhere", 3, "holds no finished search"),
         ("report nowhere", 3, "holds no finished run"),
