@@ -45,7 +45,7 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
             ("docs/search.md", benchmark)
             for benchmark in ("search_quality", "evaluator_subsets", "evaluator_large", "budgets")
         ),
-        ("docs/training.md", "progressive"),
+        *(("docs/training.md", benchmark) for benchmark in ("progressive", "ranking", "training_cost")),
         *(
             ("docs/predictor.md", f"predictor_{part}")
             for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
