@@ -220,7 +220,7 @@ class _Training:
                 index=index + 1,
                 epochs=self._settings.epochs,
                 loss=self._loss_so_far / self._per_epoch,
-                lr=max(group["lr"] for group in self._optimizer.param_groups),
+                lr=max(group["lr"] / group.get("lr_scale", 1.0) for group in self._optimizer.param_groups),
                 accuracy=accuracy(judged, batches, self._world),
                 seconds=self._seconds_so_far,
                 images_per_s=images / self._seconds_so_far,

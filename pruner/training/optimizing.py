@@ -1,6 +1,6 @@
 """timm's optimizers, schedules, gradient clipping and mixing, made of our settings."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -12,13 +12,27 @@ from pruner.training.settings import Mixing, Optimizing, SettingsError
 _WARM_UP_SHARE = 0.05
 
 
+@runtime_checkable
+class LearnsMasks(Protocol):
+    """A network that learns masks beside its weights: `network` holds the weights, `masks` the numbers behind the masks.
+
+    These learn at `mask_lr_scale` times the learning rate, without weight decay, for a common shift of them changes
+    nothing, and their gradients are not clipped, for they shrink by themselves as masks harden.
+    """
+
+    network: nn.Module
+    masks: nn.ParameterDict
+    mask_lr_scale: float
+
+
 def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimizer:
     """The optimizer over what may be learned: decay for matrices alone, and what timm's network says of itself.
 
     Raises `SettingsError` for an optimizer that timm does not know.
     """
     # timm finds layers, and what is not to decay, by the names that its own networks have.
-    timm_network = network.network if isinstance(network, OpenNetwork) else network
+    timm_network = network.network if isinstance(network, OpenNetwork | LearnsMasks) else network
+    assert isinstance(timm_network, nn.Module)
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             timm_network,
@@ -30,6 +44,10 @@ def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimiz
         )
     except (AssertionError, ValueError) as error:
         raise SettingsError(f"timm makes no optimizer of --opt {asked.opt}: {error}") from error
+    if isinstance(network, LearnsMasks):
+        masks = list(network.masks.values())
+        # timm's schedules multiply by `lr_scale`; the group begins at the rate of the others.
+        optimizer.add_param_group({"params": masks, "weight_decay": 0.0, "lr_scale": network.mask_lr_scale})
     return optimizer
 
 
@@ -58,9 +76,10 @@ def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: 
 
 
 def clip(network: nn.Module, asked: Optimizing) -> None:
-    """Keeps the gradients within what was asked for."""
+    """Keeps the gradients within what was asked for; those of masks are left alone."""
     if asked.clip_grad:
-        learning = [parameter for parameter in network.parameters() if parameter.grad is not None]
+        masks = {id(mask) for mask in network.masks.values()} if isinstance(network, LearnsMasks) else set()
+        learning = [one for one in network.parameters() if one.grad is not None and id(one) not in masks]
         dispatch_clip_grad(learning, asked.clip_grad, mode=asked.clip_mode)
 
 
