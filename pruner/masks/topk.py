@@ -1,0 +1,61 @@
+"""The soft top-k of the SMART pruner: gates between 0 and 1 whose sum is k exactly, and that learn."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pruner.masks.roots import rising_root
+
+
+def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:
+    """Gates (..., n) of the scores (..., n): f_i = sigmoid((x_i - theta) / tau), theta such that they sum to k.
+
+    `k` is one number for all, or (...), within [0, n]. As `tau` falls to 0, f goes to 1 for the k largest scores and to
+    0 for the others. Computed in float64 whatever the scores are, and given back in their dtype.
+
+    SMART pruner (arXiv 2403.19969). With v = f (1 - f), the gradient is that of the implicit function: from g to
+    (v / tau) (g - <g, v> / sum v). Gradients sum to zero: a common shift of the scores changes nothing.
+
+    Raises `ValueError` for a `k` that so many gates cannot sum to, and for a temperature that is not positive.
+    """
+    if tau <= 0:
+        raise ValueError(f"a temperature is positive, not {tau}")
+    count = scores.shape[-1]
+    number = torch.as_tensor(k, dtype=torch.float64, device=scores.device).expand(scores.shape[:-1])
+    if bool(((number < 0) | (number > count)).any()):
+        raise ValueError(f"{count} gates can sum to 0 to {count}, not to {k}")
+    gates: Tensor = _SoftTopK.apply(scores, number, tau)  # type: ignore[no-untyped-call]
+    return gates
+
+
+class _SoftTopK(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, number: Tensor, tau: float) -> Tensor:
+        x = scores.detach().double()
+        count = x.shape[-1]
+        # Where all scores are equal, every gate is k / n; the least and the largest score bracket theta so.
+        share = (number / count).clamp(1e-12, 1 - 1e-12)
+        shift = tau * torch.logit(share)
+
+        def excess(minus_theta: Tensor) -> tuple[Tensor, Tensor]:
+            f = torch.sigmoid((x + minus_theta[..., None]) / tau)
+            return f.sum(-1) - number, (f * (1 - f)).sum(-1) / tau
+
+        minus_theta = rising_root(excess, shift - x.amax(-1), shift - x.amin(-1))
+        z = (x + minus_theta[..., None]) / tau
+        f, v = torch.sigmoid(z), torch.sigmoid(z) * torch.sigmoid(-z)
+        decided = ((number <= 0) | (number >= count))[..., None]
+        f, v = torch.where(decided, (number > 0).double()[..., None], f), torch.where(decided, 0.0, v)
+        ctx.save_for_backward(v)
+        ctx.tau = tau
+        return f.to(scores.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (v,) = ctx.saved_tensors
+        g, total = gradient.double(), v.sum(-1, keepdim=True)
+        common = torch.where(total > 0, (g * v).sum(-1, keepdim=True) / total, 0.0)
+        return (v / ctx.tau * (g - common)).to(gradient.dtype), None, None
