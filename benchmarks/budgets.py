@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import depthfinder as df
-from depthfinder.search_stage import SESSION_SPREAD
+from depthfinder.plan_space import SESSION_SPREAD
 from latency.devices import open_device
 from latency.hardware import processor_name
 from latency.timing import Timings, time_interleaved

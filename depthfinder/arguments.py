@@ -48,6 +48,8 @@ class RunArguments(TrainingArguments, DataArguments):
     keep_one_per_stage: bool = False
     max_parameters: float | None = None
     max_memory_mb: float | None = None
+    strategy: str = "optuna"
+    gate_form: str = "knapsack"
     sampler: str = "auto"
     gap: float = 0.0
     timeout: float | None = None

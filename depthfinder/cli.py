@@ -292,6 +292,8 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         keep_one_per_stage=asked.keep_one_per_stage,
         max_parameters=asked.max_parameters,
         max_memory_mb=asked.max_memory_mb,
+        strategy=asked.strategy,
+        gate_form=asked.gate_form,
         sampler=asked.sampler,
         gap=asked.gap,
         timeout=asked.timeout,

@@ -1,7 +1,7 @@
 """Which exit status each error that we know of has."""
 
 from depthfinder.arguments import DifferentRunError
-from depthfinder.search_stage import NothingToPruneError
+from depthfinder.plan_space import NothingToPruneError
 from depthfinder.tensorboard_curves import TensorBoardMissingError
 from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.export import ExportError

@@ -9,9 +9,10 @@ import numpy as np
 
 from depthfinder.console import log
 from depthfinder.pictures import front_picture
+from depthfinder.plan_space import space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
-from depthfinder.search_stage import candidate_record, peers_of, space_of, time_plans
+from depthfinder.search_stage import candidate_record, peers_of, time_plans
 from depthfinder.workers import Helpers
 from profiles.files import write_whole
 from search.candidate import Candidate

@@ -188,6 +188,14 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     max_memory_mb: Annotated[
         float | None, _option("The most memory its weights may take, in MB of 10^6 bytes.", callback=_positive)
     ] = None
+    strategy: Annotated[
+        str,
+        _option(
+            "How the plan is found: optuna evaluates many; gate learns gates with the supernet; scores and dimap solve "
+            "exactly for the scores of single cuts, or for an importance of weights that needs no data."
+        ),
+    ] = "optuna"
+    gate_form: Annotated[str, _option("The form of the gate: knapsack or shift.")] = "knapsack"
     sampler: Annotated[str, _option("What proposes plans: auto, tpe, gp, nsga2, random or exhaustive.")] = "auto"
     n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 128
     gap: Annotated[

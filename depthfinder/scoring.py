@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from depthfinder.arguments import RunArguments
 from depthfinder.run import Run, load_trained
+from depthfinder.strategies import weight_sharing_network
 from profiles.profile import Profile
 from pruner.evaluator import Evaluator
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import supernet
 from search.ledger import Ledger
 from search.search import Evaluate
 from search.storage import open_storage
@@ -22,7 +23,7 @@ _PATIENCE_S: Final = 30.0
 
 def scorer(run: Run) -> Evaluate:
     """Scores plans by the trained supernet on the calibration images."""
-    network = supernet(run.model).to(run.world.device)
+    network = weight_sharing_network(run).to(run.world.device)
     settings = run.train_settings(run.arguments.supernet_epochs)
     load_trained(network, run, "supernet", settings)
     batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
@@ -64,10 +65,15 @@ def _identity(run: Run) -> Mapping[str, str]:
         "choices": f"{asked.choices or 'all'}, keep {sorted(asked.keep)}, at most {asked.max_pruned} cut, "
         f"{'one kept per stage' if asked.keep_one_per_stage else 'any stage'}",
         "size": f"{asked.max_parameters} parameters, {asked.max_memory_mb} MB",
-        "search": f"{asked.sampler}, {asked.n_trials} plans, seed {asked.seed}, gap {asked.gap}, "
+        "search": f"{_strategy(asked)}, {asked.n_trials} plans, seed {asked.seed}, gap {asked.gap}, "
         f"BatchNorm {'estimated' if asked.bn_estimation else 'shared'}",
         "supernet": f"{asked.supernet_epochs} epochs",
     }
+
+
+def _strategy(asked: RunArguments) -> str:
+    """What proposes plans."""
+    return {"optuna": asked.sampler, "gate": f"gate ({asked.gate_form})"}.get(asked.strategy, asked.strategy)
 
 
 def _table_digest(profile: Profile) -> str:

@@ -7,45 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from depthfinder.console import log
+from depthfinder.plan_space import SESSION_SPREAD, latency_limits, space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
+from depthfinder.strategies import check_strategy, evaluations_of, sampler_of
 from depthfinder.workers import Helpers
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from profiles.files import write_whole
 from pruner.plan import Plan
-from pruner.sizes import parameters_by_choice
-from pruner.surgery import supernet
 from search.candidate import Candidate, SearchResult
-from search.feasible import check_reachable
 from search.finalists import Finalist, Judge, TimePlans
-from search.limits import LatencyLimit, Limit, SizeLimit
 from search.promise import keep_promise
-from search.samplers import known_sampler
 from search.search import Stop, search
-from search.space import Space
 from search.storage import open_storage, storage_faults
 from search.storage_url import StorageError, redacted
 
-# The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
-# weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
-# and measured, half as far.
-SESSION_SPREAD: Final = 0.03
 _FINALIST_SECONDS: Final = 10.0
-_BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
-# Plans are scored together here: what begins like another costs less.
-_SCORED_TOGETHER: Final = {"auto": "thrifty"}
 # Processes on other machines may have joined: nobody takes more of a round than so large a share.
 _PEERS_ON_A_SERVER: Final = 4
 
 
-class NothingToPruneError(Exception):
-    """The baseline is within the budget as it is."""
-
-
 def check_search(run: Run) -> None:
     """Finds out before any work whether the search can be carried out as asked; raises the error of what cannot."""
-    known_sampler(run.arguments.sampler)
+    check_strategy(run)
     space_of(run, [])
     if run.storage is not None:
         open_storage(run.storage)
@@ -62,14 +47,14 @@ def search_stage(run: Run) -> None:
     deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
     with storage_faults(storage_url(run)), Helpers(run):
         evaluate = scorer(run)
-        ledger = open_ledger(run)
+        ledger, sampler = open_ledger(run), sampler_of(run)
 
         def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
             return search(
                 space_of(run, latency_limits(run, corrections)),
                 evaluate=evaluate,
                 ledger=ledger,
-                sampler=known_sampler(_SCORED_TOGETHER.get(asked.sampler, asked.sampler)),
+                sampler=sampler,
                 stop=Stop(stop, asked.gap, None if deadline is None else max(0.0, deadline - time.monotonic())),
                 first=first,
                 peers=peers_of(run),
@@ -82,11 +67,12 @@ def search_stage(run: Run) -> None:
             if judge.time_plans is None:
                 device = judge.device
                 log.info("%s is not here: nothing is measured on it; `depthfinder measure` there to be sure", device)
-        found = keep_promise(hunt, judges, asked.n_trials, margin=SESSION_SPREAD / 2, tell=log.info)
+        found = keep_promise(hunt, judges, evaluations_of(run, sampler), margin=SESSION_SPREAD / 2, tell=log.info)
     log.info("%d plans evaluated; %s", found.result.num_evaluations, found.result.stopped)
     record = {
         "budget_ms": run.budget.latency_ms,
         "budgets_ms": {judge.device: judge.budget.latency_ms for judge in judges},
+        "strategy": asked.strategy,
         "sampler": asked.sampler,
         "stopped": found.result.stopped,
         "gap": found.result.gap,
@@ -95,44 +81,6 @@ def search_stage(run: Run) -> None:
     }
     write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")
     write_whole(run.folder["plan.json"], found.winner.candidate.plan.to_json())
-
-
-def space_of(run: Run, limits: Sequence[Limit]) -> Space:
-    """The plans that were not ruled out, within these limits and those on size."""
-    asked = run.arguments
-    return Space.of(
-        run.chain,
-        [*limits, *_size_limits(run)],
-        keep=asked.keep,
-        only=None if asked.choices is None else [choice.strip() for choice in asked.choices.split(",")],
-        max_pruned=asked.max_pruned,
-        keep_one_per_stage=asked.keep_one_per_stage,
-    )
-
-
-def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:
-    """What every device's table may say of a plan, if it has to be multiplied by the device's correction."""
-    return [
-        LatencyLimit(one.profile, one.budget.tightened(SESSION_SPREAD).latency_ms / correction)
-        for one, correction in zip((run, *run.others), corrections, strict=True)
-    ]
-
-
-def limits_of(run: Run) -> list[LatencyLimit]:
-    """The same by the tables as they are."""
-    return latency_limits(run, [1.0 for _ in (run, *run.others)])
-
-
-def check_budget(run: Run) -> None:
-    """Before any training: whether the budgets ask for something, and for something that can be had."""
-    budget, sizes = run.budget, (run.arguments.max_parameters, run.arguments.max_memory_mb)
-    within = [one.budget.latency_ms >= one.profile.baseline_ms for one in (run, *run.others)]
-    if all(within) and not any(sizes):
-        raise NothingToPruneError(
-            f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
-            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
-        )
-    check_reachable(space_of(run, limits_of(run)))
 
 
 def peers_of(run: Run) -> int:
@@ -180,18 +128,3 @@ def _finalist_record(finalist: Finalist) -> dict[str, Any]:
         "straddles": finalist.straddles,
         "elsewhere": [dataclasses.asdict(verdict) for verdict in finalist.verdicts[1:]],
     }
-
-
-def _size_limits(run: Run) -> list[Limit]:
-    asked = run.arguments
-    if asked.max_parameters is None and asked.max_memory_mb is None:
-        return []
-    sizes = parameters_by_choice(supernet(run.untuned))
-    whole = float(sum(parameter.numel() for parameter in run.untuned.parameters()))
-    limits: list[Limit] = []
-    if asked.max_parameters is not None:
-        limits.append(SizeLimit("parameters", asked.max_parameters, whole, sizes))
-    if asked.max_memory_mb is not None:
-        parameters = asked.max_memory_mb * 1e6 / _BYTES[asked.dtype]
-        limits.append(SizeLimit(f"parameters ({asked.max_memory_mb:g} MB)", parameters, whole, sizes))
-    return limits

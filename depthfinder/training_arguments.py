@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
 
-LAMBDA_SCHEDULES: Final = ("linear", "cosine", "blocks", "score")
+LAMBDA_SCHEDULES: Final = ("linear", "cosine", "blocks", "score", "decay")
+STRATEGIES: Final = ("optuna", "gate", "scores", "dimap")
 SUPERNET_SAMPLINGS: Final = ("random", "sandwich", "latency")
 
 

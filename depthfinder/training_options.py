@@ -81,7 +81,8 @@ class TrainingOptions:
         _option("What becomes of BatchNorm statistics of several processes after an epoch."),
     ] = "reduce"
     lambda_schedule: Annotated[
-        str, _option("How gates close: linear, cosine, blocks (from the end) or score (least harm first).")
+        str,
+        _option("How gates close: linear, cosine, blocks (from the end), score (least harm first) or decay (by norm)."),
     ] = "linear"
     closing_share: Annotated[
         float, _option("The share of the progressive epochs after which all gates are closed.", callback=_share)

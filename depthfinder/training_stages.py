@@ -9,22 +9,24 @@ from torch import nn
 
 from depthfinder.console import log
 from depthfinder.curves import told
+from depthfinder.plan_space import check_budget, limits_of, space_of
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
-from depthfinder.search_stage import check_budget, limits_of, space_of
+from depthfinder.strategies import objective_of, weight_sharing_network
 from depthfinder.training_arguments import LAMBDA_SCHEDULES, SUPERNET_SAMPLINGS
 from latency.device import DeviceMissingError
 from pruner.errors import CheckpointError
 from pruner.models import load_model_and_source
 from pruner.plan import MERGE
-from pruner.surgery import Cut, apply, supernet
+from pruner.surgery import Cut, apply
 from pruner.training.loop import check_precision, fit
+from pruner.training.norm_decay import NormDecay
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.progressive import Progressive, begin
+from pruner.training.progressive import Closing, Progressive, begin
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import SettingsError
-from pruner.training.supernet import Draw, RandomPlans, Sandwich, SupernetObjective, freeze_backbone, trainable
+from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
 from search.draws import AroundTheLimits
 
 
@@ -62,16 +64,13 @@ def supernet_stage(run: Run) -> None:
     if asked.budget_ms is not None or asked.budget_ratio is not None:
         check_budget(run)
     settings = run.train_settings(asked.supernet_epochs)
-    network = supernet(run.model).to(run.world.device)
+    network = weight_sharing_network(run).to(run.world.device)
     everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
     begin(network, everywhere, run.data, settings)
     if asked.freeze_backbone:
         freeze_backbone(network)
         log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))
-    objective = SupernetObjective(
-        network, _draw(run), asked.kd_temperature, asked.distill_loss_weight, smoothing=asked.smoothing
-    )
-    _train(run, "supernet", objective, asked.supernet_epochs)
+    _train(run, "supernet", objective_of(run, network, _draw(run)), asked.supernet_epochs)
 
 
 def train_stage(run: Run) -> None:
@@ -79,7 +78,7 @@ def train_stage(run: Run) -> None:
     asked = run.arguments
     cut = apply(run.model, run.plan).to(run.world.device)
     begin(cut, run.plan, run.data, run.train_settings(asked.progressive_epochs))
-    objective = Progressive(cut, _teaching(run), _schedule(run), smoothing=asked.smoothing)
+    objective = Progressive(cut, _teaching(run), _closing(run, cut), smoothing=asked.smoothing)
     _train(run, "progressive", objective, asked.progressive_epochs)
 
 
@@ -127,8 +126,10 @@ def _other_teacher(run: Run, name: str) -> nn.Module:
     return frozen(teacher)
 
 
-def _schedule(run: Run) -> Schedule:
+def _closing(run: Run, cut: Cut) -> Closing:
     asked = run.arguments
+    if asked.lambda_schedule == "decay":
+        return NormDecay.of(cut, asked.closing_share)
     curve, order = asked.lambda_schedule, from_the_end(run.chain, run.plan)
     if curve == "score" and order:
         plans = single_cuts(run.plan)

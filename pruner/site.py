@@ -1,7 +1,9 @@
 """A place where an opened network may be cut: every choice's path over one set of weights."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from pruner.branch import batch_norm_pairs, why_not
@@ -9,7 +11,10 @@ from pruner.chain import Block
 from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.modules import folded_copy
 from pruner.plan import DROP, KEEP
-from pruner.steps import Step, Switch
+from pruner.steps import Scale, Step, Switch
+
+_OF_NO_ACCOUNT: Final = 1e-6
+"""A share of a mixture that is not worth running: single precision would hardly see it."""
 
 
 class Site(nn.Module):
@@ -33,19 +38,45 @@ class Site(nn.Module):
         self.norms = nn.ModuleList(norms)
         self.choice = KEEP
         self.lam = 1.0
+        self._shares: Mapping[str, Tensor] | None = None
         # No module registers these: they hold the modules of `kept`, which would then stand in the network twice.
         self._anatomy = anatomy
         self._forms = dict(forms)
 
     def select(self, choice: str, lam: float) -> None:
         """Chooses the path that `forward` takes, and how far towards it the gate stands."""
-        self.choice, self.lam = choice, lam
+        self.choice, self.lam, self._shares = choice, lam, None
+
+    def mix(self, shares: Mapping[str, Tensor]) -> None:
+        """Until a choice is selected, `forward` gives the mean of what the choices compute at `lam` 0 in the shares
+        given: choice -> a number, which learns."""
+        self._shares = shares
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._shares is not None:
+            ways = [share * self._at_zero(c, x) for c, share in self._shares.items() if share.detach() > _OF_NO_ACCOUNT]
+            return torch.stack(ways).sum(0)
         if self.choice == KEEP or (self.lam == 1 and not any(norm.training for norm in self.norms)):
             y: Tensor = self.kept(x)
             return y
         return self._forms[self.choice].run(x, self.lam)
+
+    def _at_zero(self, choice: str, x: Tensor) -> Tensor:
+        """What the choice comes to."""
+        y: Tensor = self.kept(x) if choice == KEEP else self._forms[choice].run(x, 0.0)
+        return y
+
+    def ending(self) -> nn.Parameter:
+        """What the branch ends with: the matrix, or the factors of a norm or a layer scale, that its output is a
+        multiple of, but for a bias."""
+        for step in reversed(self._anatomy.branch):
+            if isinstance(step, Scale):
+                gamma: nn.Parameter = step.owner.gamma
+                return gamma
+            weights = [parameter for parameter in step.parameters() if parameter.ndim > 1] or step.parameters()[:1]
+            if weights:
+                return weights[-1]
+        raise AssertionError(f"{self.block.name} has no weights, so nothing of it can be cut")
 
     def separate_statistics(self) -> None:
         """Gives every way of cutting BatchNorm statistics of its own, over the same weights."""

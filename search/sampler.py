@@ -37,6 +37,9 @@ class Sampler(ABC):
     seeks_one: ClassVar[bool] = True
     """Whether it is after the one best plan, so that those which cannot be it need not be evaluated to the end."""
 
+    exhausted: ClassVar[str] = "hardly a plan is left that was not evaluated"
+    """Why a search ends when it proposes fewer plans than it was asked for."""
+
     def opening(self, space: Space, n_trials: int) -> int:
         """How many plans it wants to see before it learns from any."""
         return min(self.round_size, n_trials)

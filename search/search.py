@@ -82,7 +82,7 @@ def search(
             why = "the time is up"
             break
         if len(entries) < len(slots):
-            why = "hardly a plan is left that was not evaluated"
+            why = sampler.exhausted
             break
     entries = _scored(ledger, stop.n_trials)
     gap = None

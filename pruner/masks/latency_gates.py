@@ -7,6 +7,9 @@ A generalization, of our own, of the soft top-k (SMART pruner, arXiv 2403.19969)
 choices to many. The nearest theory is a differentiable knapsack (arXiv 2601.21775).
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
@@ -18,35 +21,33 @@ from pruner.masks.roots import rising_root
 _MOST_DOUBLINGS: Final = 80
 
 
-def shift_gates(scores: Tensor, costs: Tensor, budget: float, tau: float) -> Tensor:
-    """z = softmax over choices of (x + t r) / tau, t such that the costs, <w, z>, sum to the budget.
+@dataclass(frozen=True)
+class GateForm:
+    """z = softmax over a block's choices of (x + t a) / tau, t such that the costs, <w, z>, sum to the budget.
 
-    r is the rank of a choice in its block by cost, from 0 for the cheapest to 1 for the dearest: for blocks that are
-    kept or dropped, z = sigmoid((x + t) / tau), and the gradient goes from g to (v / tau) (g - w <g, v> / <w, v>) with
-    v = z (1 - z). A block's score says how it compares with the others whatever their latencies.
-
-    Returns z (blocks, choices), 0 where there is no choice. A budget of the dearest choices or more selects these, one
-    of the cheapest or less those.
+    `direction` makes a (blocks, choices) of the costs: within a block it rises with them. The gradient is that of the
+    implicit function.
     """
-    return _gates(scores, costs, _ranks(costs), budget, tau)
 
+    direction: Callable[[Tensor], Tensor]
 
-def knapsack_gates(scores: Tensor, costs: Tensor, budget: float, tau: float) -> Tensor:
-    """z = softmax over choices of (x - mu w) / tau, mu such that the costs, <w, z>, sum to the budget.
+    def gates(self, scores: Tensor, costs: Tensor, budget: float, tau: float) -> Tensor:
+        """z (blocks, choices), 0 where there is no choice, in the dtype of the scores. A budget of the dearest choices
+        or more selects these, one of the cheapest or less those.
 
-    The relaxed knapsack problem with its price mu for latency: a score says what a choice is worth. For blocks that
-    are kept or dropped the gradient goes from g to (v / tau) (g - w <g, w v> / <w^2, v>).
-    """
-    known = torch.where(costs.isnan(), 0.0, costs)
-    spread = _spread(costs).amax()
-    return _gates(scores, costs, known / spread if spread > 0 else known, budget, tau)
+        Raises `ValueError` for a temperature that is not positive.
+        """
+        if tau <= 0:
+            raise ValueError(f"a temperature is positive, not {tau}")
+        direction = self.direction(costs).double()
+        gates: Tensor = _Gates.apply(scores, costs.double(), direction, budget, tau)  # type: ignore[no-untyped-call]
+        return gates
 
-
-def _gates(scores: Tensor, costs: Tensor, direction: Tensor, budget: float, tau: float) -> Tensor:
-    if tau <= 0:
-        raise ValueError(f"a temperature is positive, not {tau}")
-    gates: Tensor = _ChoiceGates.apply(scores, costs.double(), direction.double(), budget, tau)  # type: ignore[no-untyped-call]
-    return gates
+    def net_scores(self, scores: Tensor, costs: Tensor, budget: float, tau: float) -> Tensor:
+        """x + t a (blocks, choices) in float64: what the gates are the softmax of, times tau. Scores by themselves say
+        nothing of whether a choice pays: adding a multiple of the direction to them changes no gate."""
+        costs, direction = costs.double(), self.direction(costs).double()
+        return scores.detach().double() + _shift(scores.detach().double(), costs, direction, budget, tau) * direction
 
 
 def _ranks(costs: Tensor) -> Tensor:
@@ -55,36 +56,39 @@ def _ranks(costs: Tensor) -> Tensor:
     return below / below.masked_fill(costs.isnan(), 0.0).amax(1, keepdim=True).clamp(min=1.0)
 
 
-def _spread(costs: Tensor) -> Tensor:
-    """(blocks,) how much the dearest choice takes more than the cheapest."""
+def _relative(costs: Tensor) -> Tensor:
+    """The costs themselves, in units of the largest difference within a block; 0 where there is no choice."""
     missing = costs.isnan()
-    return costs.masked_fill(missing, -torch.inf).amax(1) - costs.masked_fill(missing, torch.inf).amin(1)
+    spread = (costs.masked_fill(missing, -torch.inf).amax(1) - costs.masked_fill(missing, torch.inf).amin(1)).amax()
+    return torch.where(missing, 0.0, costs) / torch.where(spread > 0, spread, 1.0)
 
 
-class _ChoiceGates(torch.autograd.Function):
+SHIFT: Final = GateForm(_ranks)
+"""For blocks that are kept or dropped, z = sigmoid((x + t) / tau), and the gradient goes from g to (v / tau) (g - w <g,
+v> / <w, v>) with v = z (1 - z). A block's score says how it compares with the others whatever their latencies."""
+
+KNAPSACK: Final = GateForm(_relative)
+"""For blocks that are kept or dropped, z = sigmoid((x - mu w) / tau), and the gradient goes from g to (v / tau) (g - w
+<g, w v> / <w^2, v>). The relaxed knapsack problem, with a price mu for latency: a score says what a choice is worth."""
+
+GATE_FORMS: Final[Mapping[str, GateForm]] = MappingProxyType({"knapsack": KNAPSACK, "shift": SHIFT})
+
+
+class _Gates(torch.autograd.Function):
     """The gradient is that of the implicit function: with means and covariances over each block's gates, from g to
     z (g - mean g) / tau - z (w - mean w) / tau * sum cov(g, a) / sum cov(w, a), a the direction."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, costs: Tensor, direction: Tensor, budget: float, tau: float) -> Tensor:
         missing = costs.isnan()
-        w = torch.where(missing, 0.0, costs)
-        x = scores.detach().double().masked_fill(missing, -torch.inf)
-
-        def gates(t: Tensor) -> Tensor:
-            return torch.softmax((x + t * direction) / tau, dim=1)
-
-        def excess(t: Tensor) -> tuple[Tensor, Tensor]:
-            z = gates(t)
-            return (w * z).sum() - budget, _covariance(z, w, direction) / tau
-
+        w, x = torch.where(missing, 0.0, costs), scores.detach().double()
         cheapest, dearest = w.masked_fill(missing, torch.inf).amin(1), w.masked_fill(missing, -torch.inf).amax(1)
         if float(cheapest.sum()) < budget < float(dearest.sum()):
-            z = gates(rising_root(excess, *_bracket(excess, x, tau)))
+            z = _softmax(x + _shift(x, costs, direction, budget, tau) * direction, missing, tau)
         else:
             end = cheapest if budget <= float(cheapest.sum()) else dearest
             chosen = (w == end[:, None]) & ~missing
-            z = torch.softmax(x.masked_fill(~chosen, -torch.inf) / tau, dim=1)
+            z = _softmax(x, ~chosen, tau)
             direction = torch.zeros_like(direction)  # within the chosen costs nothing is left to exchange
         ctx.save_for_backward(z, w, direction)
         ctx.tau = tau
@@ -101,16 +105,27 @@ class _ChoiceGates(torch.autograd.Function):
         return (z * centred / ctx.tau).to(gradient.dtype), None, None, None, None
 
 
-def _bracket(excess: Any, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    """Between which t the root lies, by doubling."""
-    finite = x[x.isfinite()]
-    reach = float(finite.amax() - finite.amin()) + tau
+def _softmax(scores: Tensor, missing: Tensor, tau: float) -> Tensor:
+    return torch.softmax(scores.masked_fill(missing, -torch.inf) / tau, dim=1)
+
+
+def _shift(x: Tensor, costs: Tensor, direction: Tensor, budget: float, tau: float) -> Tensor:
+    """t, at which the expected costs are the budget; beyond what the choices can take, far out."""
+    missing = costs.isnan()
+    w = torch.where(missing, 0.0, costs)
+
+    def excess(t: Tensor) -> tuple[Tensor, Tensor]:
+        z = _softmax(x + t * direction, missing, tau)
+        return (w * z).sum() - budget, _covariance(z, w, direction) / tau
+
+    known = x[~missing]
+    reach = float(known.amax() - known.amin()) + tau
     low = high = x.new_zeros(())
     for _ in range(_MOST_DOUBLINGS):
         if float(excess(low)[0]) <= 0 <= float(excess(high)[0]):
             break
         low, high, reach = low - reach, high + reach, 2 * reach
-    return low, high
+    return rising_root(excess, low, high)
 
 
 def _mean(z: Tensor, values: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ _WARM_UP_SHARE = 0.05
 
 @runtime_checkable
 class LearnsMasks(Protocol):
-    """A network that learns masks beside its weights: `network` holds the weights, `masks` the numbers behind the masks.
+    """A network that learns masks beside its weights: `network` holds these, `masks` the numbers behind the masks.
 
-    These learn at `mask_lr_scale` times the learning rate, without weight decay, for a common shift of them changes
-    nothing, and their gradients are not clipped, for they shrink by themselves as masks harden.
+    The latter learn at `mask_lr_scale` times the learning rate; without weight decay, for a common shift of them
+    changes nothing; and their gradients are not clipped, for they shrink by themselves as masks harden.
     """
 
     network: nn.Module

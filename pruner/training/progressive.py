@@ -1,6 +1,7 @@
 """Training a cut network while its gates close: from the baseline, exactly, to a network that merges, exactly."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -16,18 +17,25 @@ from pruner.training.settings import TrainSettings
 _BATCHES_FOR_STATISTICS = 20
 
 
+class Closing(Protocol):
+    """How gates close."""
+
+    def lams(self, share: float) -> dict[str, float]:
+        """Block -> lambda, when `share` of the training is behind."""
+
+
 class Progressive(Objective):
     """Sets every gate for the step, then learns from the labels and from the baseline (UPDP's progressive training)."""
 
     network: Cut
 
     def __init__(
-        self, cut: Cut, teaching: Teaching | None, schedule: Schedule | None = None, smoothing: float = 0.0
+        self, cut: Cut, teaching: Teaching | None, schedule: Closing | None = None, smoothing: float = 0.0
     ) -> None:
         """Without a schedule, all gates close together in a straight line, as `Schedule` has it by default."""
         super().__init__(cut)
         self.teaching = teaching
-        self.schedule = schedule or Schedule(tuple(cut.plan.choices))
+        self.schedule: Closing = schedule or Schedule(tuple(cut.plan.choices))
         self.smoothing = smoothing
 
     def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:

@@ -87,10 +87,12 @@ class SupernetObjective(Objective):
 
 
 def freeze_backbone(supernet: Supernet) -> None:
-    """Leaves to be trained, in place, the BatchNorms that cut blocks switch to and the biases: enough for a ranking."""
+    """Leaves to be trained, in place, the BatchNorms that cut blocks switch to and the biases, and masks if there are
+    any: enough for a ranking."""
     new = {id(parameter) for site in supernet.sites.values() for parameter in site.norms.parameters()}
     for name, parameter in supernet.named_parameters():
-        parameter.requires_grad_(id(parameter) in new or name.endswith("bias"))
+        learns = id(parameter) in new or name.endswith("bias") or name.startswith("masks.")
+        parameter.requires_grad_(learns)
 
 
 def trainable(network: nn.Module) -> int:

@@ -1,9 +1,22 @@
 """The samplers that there are; importing this registers them."""
 
 from search.sampler import known_sampler
+from search.samplers.by_gains import ByGains, BySingleScores
 from search.samplers.by_optuna import Gp, Nsga2, Tpe
 from search.samplers.by_order import Exhaustive, Random
 from search.samplers.front import Front
 from search.samplers.learned import Learned, Thrifty
 
-__all__ = ["Exhaustive", "Front", "Gp", "Learned", "Nsga2", "Random", "Thrifty", "Tpe", "known_sampler"]
+__all__ = [
+    "ByGains",
+    "BySingleScores",
+    "Exhaustive",
+    "Front",
+    "Gp",
+    "Learned",
+    "Nsga2",
+    "Random",
+    "Thrifty",
+    "Tpe",
+    "known_sampler",
+]

@@ -1,0 +1,74 @@
+"""Which plans a run may propose: what was not ruled out, within its budgets and sizes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from depthfinder.run import Run
+from pruner.sizes import parameters_by_choice
+from pruner.surgery import supernet
+from search.feasible import check_reachable
+from search.limits import LatencyLimit, Limit, SizeLimit
+from search.space import Space
+
+# The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
+# weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
+# and measured, half as far.
+SESSION_SPREAD: Final = 0.03
+_BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+class NothingToPruneError(Exception):
+    """The baseline is within the budget as it is."""
+
+
+def space_of(run: Run, limits: Sequence[Limit]) -> Space:
+    """The plans that were not ruled out, within these limits and those on size."""
+    asked = run.arguments
+    return Space.of(
+        run.chain,
+        [*limits, *_size_limits(run)],
+        keep=asked.keep,
+        only=None if asked.choices is None else [choice.strip() for choice in asked.choices.split(",")],
+        max_pruned=asked.max_pruned,
+        keep_one_per_stage=asked.keep_one_per_stage,
+    )
+
+
+def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:
+    """What every device's table may say of a plan, if it has to be multiplied by the device's correction."""
+    return [
+        LatencyLimit(one.profile, one.budget.tightened(SESSION_SPREAD).latency_ms / correction)
+        for one, correction in zip((run, *run.others), corrections, strict=True)
+    ]
+
+
+def limits_of(run: Run) -> list[LatencyLimit]:
+    """The same by the tables as they are."""
+    return latency_limits(run, [1.0 for _ in (run, *run.others)])
+
+
+def check_budget(run: Run) -> None:
+    """Before any training: whether the budgets ask for something, and for something that can be had."""
+    budget, sizes = run.budget, (run.arguments.max_parameters, run.arguments.max_memory_mb)
+    within = [one.budget.latency_ms >= one.profile.baseline_ms for one in (run, *run.others)]
+    if all(within) and not any(sizes):
+        raise NothingToPruneError(
+            f"{run.chain.model} takes {run.profile.baseline_ms:.3f} ms as it is, within the budget of "
+            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
+        )
+    check_reachable(space_of(run, limits_of(run)))
+
+
+def _size_limits(run: Run) -> list[Limit]:
+    asked = run.arguments
+    if asked.max_parameters is None and asked.max_memory_mb is None:
+        return []
+    sizes = parameters_by_choice(supernet(run.untuned))
+    whole = float(sum(parameter.numel() for parameter in run.untuned.parameters()))
+    limits: list[Limit] = []
+    if asked.max_parameters is not None:
+        limits.append(SizeLimit("parameters", asked.max_parameters, whole, sizes))
+    if asked.max_memory_mb is not None:
+        parameters = asked.max_memory_mb * 1e6 / _BYTES[asked.dtype]
+        limits.append(SizeLimit(f"parameters ({asked.max_memory_mb:g} MB)", parameters, whole, sizes))
+    return limits

@@ -1,0 +1,68 @@
+"""A weight-sharing network in which every block is a mixture of its choices, by gates that learn and meet a budget."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pruner.masks.latency_gates import GateForm
+from pruner.plan import KEEP
+from pruner.surgery import Supernet
+
+
+@dataclass(frozen=True)
+class GateCosts:
+    """What the gates are to spend. `saved_ms` is what each choice of each block that has a gate saves, 0 for `keep`,
+    which comes first; `needed_ms` how much has to be saved in all."""
+
+    saved_ms: Mapping[str, Mapping[str, float]]
+    needed_ms: float
+
+    def table(self) -> Tensor:
+        """(blocks, choices) in float64: what each choice takes more than keeping its block; nan where there is none."""
+        most = max(len(saved) for saved in self.saved_ms.values())
+        rows = [[-ms for ms in saved.values()] for saved in self.saved_ms.values()]
+        return torch.tensor([row + [torch.nan] * (most - len(row)) for row in rows], dtype=torch.float64)
+
+
+class GatedSupernet(Supernet):
+    """A supernet that runs a mixture of plans. The gates' scores are learned beside the weights; blocks of which
+    nothing can be saved are kept.
+
+    A cut block's own weights could make up for a soft gate by growing: gates have to end hard, and what is found is
+    judged as a plan.
+    """
+
+    mask_lr_scale: float = 50.0
+    """Scores learn faster than weights: their gradients fade as gates harden (SMART pruner: 10 to 100 times)."""
+
+    def __init__(self, model: nn.Module, costs: GateCosts) -> None:
+        """Raises `ValueError` when there is no block with a choice that saves anything."""
+        super().__init__(model)
+        if not costs.saved_ms:
+            raise ValueError("no choice of any block saves anything: there is nothing for gates to decide")
+        self.costs = costs
+        self._costs = costs.table()
+        self.masks = nn.ParameterDict({"scores": torch.zeros(self._costs.shape)})
+
+    def gates(self, form: GateForm, needed_ms: float, tau: float) -> Tensor:
+        """(blocks, choices): the shares of the choices, which save `needed_ms` together. Their scores learn by them."""
+        scores = self.masks["scores"]
+        return form.gates(scores, self._costs.to(scores.device), -needed_ms, tau)
+
+    def mix(self, gates: Tensor) -> None:
+        """Runs the mixture of these gates (blocks, choices) until a plan is selected."""
+        for (name, saved), row in zip(self.costs.saved_ms.items(), gates, strict=True):
+            self.sites[name].mix(dict(zip(saved, row, strict=False)))
+
+    def gains(self, form: GateForm, tau: float) -> dict[tuple[str, str], float]:
+        """(block, choice) -> how much the gate would rather have that than the block kept, when all that is needed is
+        saved; negative where it would keep it."""
+        scores = form.net_scores(self.masks["scores"].cpu(), self._costs, -self.costs.needed_ms, tau)
+        return {
+            (name, choice): score - row[0]
+            for (name, saved), row in zip(self.costs.saved_ms.items(), scores.tolist(), strict=True)
+            for choice, score in zip(saved, row, strict=False)
+            if choice != KEEP
+        }

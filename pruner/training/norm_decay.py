@@ -1,0 +1,48 @@
+"""Gates that close so that what is pruned shrinks smoothly in norm (the Decay Pruning Method).
+
+"Decay Pruning Method: Smooth Pruning With a Self-Rectifying Procedure", arXiv 2406.03879. Taken from there: the
+structures to prune are brought after every step to a target norm, x <- x L_target / ||x||, which falls in equal steps
+from the norm that they began with to 0.
+
+Our own: the structure of a cut block is what its branch ends with (a matrix, or the factors of a BatchNorm or a layer
+scale, of which the branch's output is a multiple), and the gate does the scaling: lambda = L_target / ||x||. So weights
+and optimizer are left alone, and a block that is not dropped but merged is closed at the same pace. Left out: the
+paper's release of structures whose gradients resist, whose criterion is not public; the plan is what was searched for.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from pruner.surgery import Cut
+from pruner.training.settings import SettingsError
+
+
+@dataclass(frozen=True)
+class NormDecay:
+    """Lambda of every cut block by the norm of what its branch ends with, as that was when this was made."""
+
+    cut: Cut
+    norms: dict[str, float]
+    closing_share: float
+
+    @classmethod
+    def of(cls, cut: Cut, closing_share: float) -> "NormDecay":
+        """Raises `SettingsError` for a share outside (0, 1]."""
+        if not 0 < closing_share <= 1:
+            raise SettingsError(f"gates close within a share of the training in (0, 1], not {closing_share}")
+        return cls(cut, {name: _norm(cut, name) for name in cut.plan.choices}, closing_share)
+
+    def lams(self, share: float) -> dict[str, float]:
+        """Block -> lambda, when `share` of the training is behind: never more than 1, however small weights become."""
+        left = 1 - min(1.0, share / self.closing_share)
+        return {name: _lam(left * norm, _norm(self.cut, name)) for name, norm in self.norms.items()}
+
+
+def _lam(target: float, norm: float) -> float:
+    return 0.0 if target <= 0 else 1.0 if norm <= target else target / norm
+
+
+@torch.no_grad()
+def _norm(cut: Cut, name: str) -> float:
+    return float(cut.sites[name].ending().double().norm())

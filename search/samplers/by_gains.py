@@ -1,0 +1,63 @@
+"""Samplers that know what each cut brings from somewhere, and ask the exact solver once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pruner.plan import Plan
+from search.feasible import solved_plan
+from search.ledger import Entry, Proposal
+from search.sampler import Proposals, Sampler
+from search.space import Array, Cut, Space
+
+
+@dataclass(frozen=True)
+class ByGains(Sampler):
+    """The plan within the limits whose cuts have the largest sum of gains, without those that no limit needs; a cut
+    that has no gain is not made."""
+
+    gains: Mapping[Cut, float]
+    source: str
+
+    exhausted: ClassVar[str] = "the exact solver has one answer to gains that are known"
+
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        plan = solved_plan(space, _vector(space, self.gains))
+        if plan is None:
+            return Proposals(())
+        gains = {block: self.gains.get((block, choice), -math.inf) for block, choice in plan.choices.items()}
+        return _new(space.eased(plan, sorted(gains, key=gains.__getitem__)), history, self.source)
+
+
+@dataclass(frozen=True)
+class BySingleScores(Sampler):
+    """Scores every cut alone, whatever it takes, and the uncut network; then as `ByGains`, by what each loses."""
+
+    exhausted: ClassVar[str] = ByGains.exhausted
+
+    def opening(self, space: Space, n_trials: int) -> int:
+        return len(space.cuts) + 1
+
+    def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        scores = {entry.plan: entry.score.value for entry in history if entry.score}
+        singles = {cut: space.chain.plan(dict([cut])) for cut in space.cuts}
+        missing = [plan for plan in (space.uncut, *singles.values()) if plan not in scores]
+        if missing:
+            return Proposals(tuple(Proposal(plan, "single") for plan in missing[:count]))
+        gains = {cut: scores[plan] - scores[space.uncut] for cut, plan in singles.items()}
+        return _new(solved_plan(space, _vector(space, gains)), history, "single scores")
+
+
+def _vector(space: Space, gains: Mapping[Cut, float]) -> Array:
+    """(cuts,) with a loss larger than all gains together for what has none."""
+    never = -1 - 2 * sum(abs(gain) for gain in gains.values())
+    return np.array([gains.get(cut, never) for cut in space.cuts])
+
+
+def _new(plan: Plan | None, history: Sequence[Entry], how: str) -> Proposals:
+    """The one plan, unless there is none or it was evaluated."""
+    known = {entry.plan for entry in history}
+    return Proposals(() if plan is None or plan in known else (Proposal(plan, how),))
