@@ -176,6 +176,8 @@ def pareto_command(asked: RunOptions) -> None:
     from depthfinder.run_folder import FRONT_STAGES
     from depthfinder.tables import front_table, show
 
+    if asked.strategy != "optuna":
+        raise typer.BadParameter(f"a front is searched by --strategy optuna alone, not by {asked.strategy}")
     arguments = _arguments(with_newest_profile(asked.output, asked))
     folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, FRONT_STAGES)

@@ -81,3 +81,31 @@ def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
 def _kwargs() -> list[str]:
     words = shlex.split(NETWORK)
     return [word for i, word in enumerate(words) if word == "--model-kwargs" or words[i - 1] == "--model-kwargs"]
+
+
+@pytest.mark.parametrize("strategy", ["gate", "gate --gate-form shift", "scores", "dimap"])
+def test_every_strategy_ends_with_a_plan_within_the_budget(depthfinder: Command, strategy: str) -> None:
+    found = searched(depthfinder, f"--budget-ratio 0.7 --strategy {strategy}")
+    assert found["strategy"] == strategy.split()[0]
+    how = [plan["how"] for plan in found["evaluated"]]  # type: ignore[attr-defined]
+    if strategy == "scores":
+        assert how.count("single") == 1 + 4 + 2 * 4  # the uncut network, four attentions, and two ways for four FFNs
+        assert set(how) == {"single", "single scores"}
+    else:
+        assert set(how) == {strategy.split()[0]}
+    table = load_profile(HERE / "profile.json")
+    plan = Plan.from_json((HERE / "plan.json").read_text())
+    assert table.latency_ms(plan) <= 0.7 * table.baseline_ms
+    assert plan.choices == found["finalists"][0]["choices"]  # type: ignore[index]
+
+
+def test_a_strategy_that_there_is_not_is_refused(depthfinder: Command) -> None:
+    done = depthfinder(*shlex.split(f"search {NETWORK} --budget-ratio 0.7 --strategy luck"))
+    assert done.returncode == 2
+    assert "no strategy is called 'luck'; there are: optuna, gate, scores, dimap" in done.stderr
+    done = depthfinder(*shlex.split(f"search {NETWORK} --budget-ratio 0.7 --strategy gate --gate-form sieve"))
+    assert done.returncode == 2
+    assert "no form of the gate is called 'sieve'; there are: knapsack, shift" in done.stderr
+    done = depthfinder(*shlex.split(f"pareto {NETWORK} --strategy gate"))
+    assert done.returncode == 2
+    assert "a front is searched by --strategy optuna alone" in done.stderr
