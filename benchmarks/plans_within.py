@@ -1,0 +1,87 @@
+"""Depth by our own method, as `depthfinder search` goes about it: a supernet of a small network, and the plan that it
+scores best among those that were measured to fit a share of the baseline's latency."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+import depthfinder as df
+from depthfinder.search_stage import SESSION_SPREAD
+from latency.device import Device
+from latency.timing import Timings, time_interleaved
+from latency.workbench import Workbench
+from profiles.profile import Profile
+from pruner.checkpoint import CheckpointFile
+from pruner.data.images import ImageData
+from pruner.evaluator import Evaluator
+from pruner.plan import MERGE, Plan
+from pruner.progress import silent
+from pruner.surgery import supernet
+from pruner.training.loop import fit
+from pruner.training.progressive import begin
+from pruner.training.settings import TrainSettings
+from pruner.training.supernet import SupernetObjective
+from search.budget import Budget
+from search.candidate import SearchResult
+from search.finalists import Finalist, Judge
+from search.ledger import Ledger, in_memory
+from search.limits import LatencyLimit
+from search.promise import keep_promise
+from search.samplers import known_sampler
+from search.search import Stop, search
+from search.space import Space
+
+_STATISTICS_BATCHES: Final = 8
+
+
+def scorer(whole: nn.Module, data: ImageData, settings: TrainSettings, checkpoints: CheckpointFile) -> Evaluator:
+    """Scores plans on calibration images by a trained supernet, with BatchNorm statistics taken anew for every plan.
+    The supernet's training is taken up from its checkpoint."""
+    network = supernet(whole)
+    mergeable = {block.name: MERGE for block in network.chain.blocks if MERGE in block.choices}
+    begin(network, network.chain.plan(mergeable), data, settings)
+    fit(SupernetObjective(network), data, settings, checkpoints, silent)
+    more: list[Tensor] = []
+    for images, _ in data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed):
+        more.append(images)
+    batches = list(data.calibration_batches(batch_size=100))
+    return Evaluator(network.eval(), batches, statistics=more[:_STATISTICS_BATCHES])
+
+
+def best_plan(
+    whole: nn.Module,
+    device: Device[Any],
+    costs: Profile,
+    evaluate: Evaluator,
+    *,
+    share: float,
+    trials: int,
+    seconds: float,
+    tell: Callable[[str], None],
+) -> Finalist:
+    """The winner within `share` of the baseline's latency, with what its network took; finalists are measured for
+    `seconds` at a time.
+
+    Raises `BudgetUnreachableError` when no plan fits.
+    """
+    budget, chain = Budget.relative(share, costs), df.describe(whole)
+    ledger = Ledger(in_memory(), "study", {}, patience_s=0)
+
+    def timed(plans: Mapping[str, Plan]) -> Timings:
+        bench = Workbench(whole, device, 1)
+        programs = {name: bench.program_of(plan) for name, plan in plans.items()}
+        return time_interleaved(programs, seconds=seconds, seed=0)
+
+    def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
+        limit = LatencyLimit(costs, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
+        return search(
+            Space.of(chain, [limit]),
+            evaluate=lambda plans, bar: evaluate(plans, bar),
+            ledger=ledger,
+            sampler=known_sampler("thrifty"),
+            stop=Stop(stop),
+            first=first,
+        )
+
+    return keep_promise(hunt, [Judge(budget, costs, timed)], trials, margin=SESSION_SPREAD / 2, tell=tell).winner
