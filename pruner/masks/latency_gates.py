@@ -125,7 +125,7 @@ def _shift(x: Tensor, costs: Tensor, direction: Tensor, budget: float, tau: floa
         if float(excess(low)[0]) <= 0 <= float(excess(high)[0]):
             break
         low, high, reach = low - reach, high + reach, 2 * reach
-    return rising_root(excess, low, high)
+    return rising_root(excess, low, high, (low + high) / 2)
 
 
 def _mean(z: Tensor, values: Tensor) -> Tensor:

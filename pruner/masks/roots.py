@@ -13,23 +13,24 @@ _MOST_STEPS: Final = 200
 _TOLERANCE: Final = 1e-13
 
 
-def rising_root(function: Rising, low: Tensor, high: Tensor) -> Tensor:
+def rising_root(function: Rising, low: Tensor, high: Tensor, start: Tensor) -> Tensor:
     """t (...) in float64 where `function` is zero, each between its `low` and `high` (...), where it is not positive
-    and not negative.
+    and not negative; looked for from `start` (...) on.
 
     The bracket gets narrower with every step, by Newton's where that stays inside and at least halves the value, else
     by half, so that flat stretches, of which soft selections have many at low temperatures, do no harm.
     """
-    t = (low + high) / 2
+    t = torch.minimum(torch.maximum(start, low), high)
     before = torch.full_like(t, torch.inf)
     for _ in range(_MOST_STEPS):
         value, slope = function(t)
         low, high = torch.where(value < 0, t, low), torch.where(value > 0, t, high)
         middle = (low + high) / 2
-        if bool(((value.abs() <= _TOLERANCE) | (middle <= low) | (middle >= high)).all()):
+        found = (value.abs() <= _TOLERANCE) | (middle <= low) | (middle >= high)
+        if bool(found.all()):
             break
         newton = t - value / slope
         helps = (newton > low) & (newton < high) & (value.abs() <= before / 2)
         before = value.abs()
-        t = torch.where(value == 0, t, torch.where(helps, newton, middle))
+        t = torch.where(found, t, torch.where(helps, newton, middle))
     return t

@@ -30,6 +30,16 @@ def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:
     return gates
 
 
+def _cold_theta(x: Tensor, number: Tensor, tau: float) -> Tensor:
+    """(...) where theta lies at low temperatures: midway between the last score that is in and the first that is not,
+    or where the gate of the one score that is partly in has the part that is left for it."""
+    ordered, part = x.sort(dim=-1, descending=True).values, number - number.floor()
+    place = number.long().clamp(max=x.shape[-1] - 1)[..., None]
+    last, after = ordered.gather(-1, (place - 1).clamp(min=0))[..., 0], ordered.gather(-1, place)[..., 0]
+    partly_in = after - tau * torch.logit(part.clamp(1e-12, 1 - 1e-12))
+    return torch.where(part > 0, partly_in, (last + after) / 2)
+
+
 class _SoftTopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, number: Tensor, tau: float) -> Tensor:
@@ -43,7 +53,7 @@ class _SoftTopK(torch.autograd.Function):
             f = torch.sigmoid((x + minus_theta[..., None]) / tau)
             return f.sum(-1) - number, (f * (1 - f)).sum(-1) / tau
 
-        minus_theta = rising_root(excess, shift - x.amax(-1), shift - x.amin(-1))
+        minus_theta = rising_root(excess, shift - x.amax(-1), shift - x.amin(-1), -_cold_theta(x, number, tau))
         z = (x + minus_theta[..., None]) / tau
         f, v = torch.sigmoid(z), torch.sigmoid(z) * torch.sigmoid(-z)
         decided = ((number <= 0) | (number >= count))[..., None]
