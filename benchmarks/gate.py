@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--budget", type=float, default=0.5, help="share of the baseline's latency")
     parser.add_argument("--supernet-epochs", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
 
@@ -167,6 +167,7 @@ def trained(
         objective = SupernetObjective(network)
     else:
         assert isinstance(network, GatedSupernet)
+        network.pace(settings.optimizing.lr, settings.epochs * DATA.steps_per_epoch(settings.batch_size))
         objective = GateObjective(network, annealing)
     fit(objective, DATA, settings, CheckpointFile(study.output / f"{source}-{seed}.safetensors", source), silent)
     if annealing is None:

@@ -1,6 +1,6 @@
 """The functions of the public door that take names and paths where the packages behind them take objects."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,23 @@ def profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
 ) -> Profile:
-    """The latency table of `model` on a device, measured now.
+    """The latency table of `model` on a device, measured now, for the chain of `describe(model, also)`.
 
     Raises `UnknownDeviceError` for a device, and `UnknownModelError` for a network, that is not known;
     `DeviceMissingError` for a device that is not here.
     """
     opened = open_device(device, Mode(threads, dtype, channels_last, compiled))
-    return _profile(model, opened, batch_size=batch_size, max_seconds=max_seconds, seed=seed, model_kwargs=model_kwargs)
+    return _profile(
+        model,
+        opened,
+        batch_size=batch_size,
+        max_seconds=max_seconds,
+        seed=seed,
+        model_kwargs=model_kwargs,
+        also=also,
+    )
 
 
 def search(

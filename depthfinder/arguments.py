@@ -64,6 +64,11 @@ class RunArguments(TrainingArguments, DataArguments):
         return Mode(self.threads, self.dtype, self.channels_last, self.compiled)
 
     @property
+    def named_choices(self) -> tuple[str, ...] | None:
+        """The only choices that blocks may be cut in; None for all that are offered."""
+        return None if self.choices is None else tuple(choice.strip() for choice in self.choices.split(","))
+
+    @property
     def budgets_ms(self) -> dict[str, float]:
         """Device -> what the network may take there, as they were named; empty for a share of the baseline."""
         return {} if self.budget_ms is None else parse_budgets(self.budget_ms, self.device)

@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from depthfinder.result import RunResult
 from profiles.profile import Profile
+from profiles.walk import rows_of, unthinned
 from pruner.plan import Plan
 from pruner.training.curve import Epoch
 
@@ -20,6 +22,8 @@ COLOURS: Final = {
     "separable": "#c9772b",
     "shrink": "#7a8f3c",
     "merge-act": "#a8562f",
+    "narrow": "#4a90a4",
+    "thin": "#6b4e9b",
     "drop": "#d9dde1",
 }
 PALE: Final = "#9aa5b1"
@@ -155,13 +159,15 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
-    """(left edge, width, colour) of all that stands outside the blocks together, then of every block."""
-    bars, left = [(0.0, profile.fixed_ms, PALE)], profile.fixed_ms
+    """(left edge, width, colour) of all that stands outside the blocks together, then of every block that is left."""
+    rows = dict(rows_of(profile.segments, plan, profile.vanishing, profile.thinning))
+    widths = {name: profile.block_ms(name, row) for name, row in rows.items()}
+    left = math.fsum(width for name, width in widths.items() if name not in profile.blocks)
+    bars = [(0.0, left, PALE)]
     for name in profile.blocks:
-        choice = plan.choice_of(name)
-        width = profile.block_ms(name, choice)
-        bars.append((left, width, COLOURS[choice]))
-        left += width
+        if name in rows:
+            bars.append((left, widths[name], COLOURS[unthinned(rows[name])]))
+            left += widths[name]
     return bars
 
 

@@ -28,7 +28,7 @@ def space_of(run: Run, limits: Sequence[Limit]) -> Space:
         run.chain,
         [*limits, *_size_limits(run)],
         keep=asked.keep,
-        only=None if asked.choices is None else [choice.strip() for choice in asked.choices.split(",")],
+        only=asked.named_choices,
         max_pruned=asked.max_pruned,
         keep_one_per_stage=asked.keep_one_per_stage,
     )
@@ -63,7 +63,7 @@ def _size_limits(run: Run) -> list[Limit]:
     asked = run.arguments
     if asked.max_parameters is None and asked.max_memory_mb is None:
         return []
-    sizes = parameters_by_choice(supernet(run.untuned))
+    sizes = parameters_by_choice(supernet(run.untuned, run.also))
     whole = float(sum(parameter.numel() for parameter in run.untuned.parameters()))
     limits: list[Limit] = []
     if asked.max_parameters is not None:

@@ -7,7 +7,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from depthfinder.pictures import COLOURS, PALE, svg
-from profiles.profile import KEPT, Profile
+from profiles.profile import Profile
+from profiles.walk import KEPT
 
 _MOST_PARTS: Final = 8
 _SHADES: Final = ("#12405f", "#1f5f8b", "#3d86b5", "#6fa9cf", "#a3cae3", "#c9772b", "#e39b2d", "#f0c27b", "#9aa5b1")

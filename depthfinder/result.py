@@ -17,6 +17,8 @@ _WORDS: Final = {
     "separable": "separable",
     "shrink": "shrunk",
     "merge-act": "merged with activation",
+    "narrow": "narrowed",
+    "thin": "thinned behind",
     "drop": "dropped",
 }
 _ALWAYS_COUNTED: Final = ("keep", "merge", "drop")

@@ -13,6 +13,7 @@ from depthfinder.run_folder import RunFolder
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.store import load_profile
+from profiles.walk import unthinned
 from pruner.plan import KEEP, Plan
 from search.review import ReviewCopy, build_review, check_installed
 from search.reviewed import Details, ReviewedPlan, ReviewError
@@ -110,7 +111,7 @@ def _choices(profile: Profile, found: Mapping[str, Any]) -> dict[str, tuple[str,
     tried = [entry["choices"] for entry in found["evaluated"]]
     choices = {}
     for name in profile.blocks:
-        priced = [row.choice for row in profile.rows if row.signature == profile.signatures[name]]
+        priced = [unthinned(row.choice) for row in profile.rows if row.signature == profile.signatures[name]]
         seen = [plan.get(name, KEEP) for plan in tried]
         choices[name] = tuple(dict.fromkeys((KEEP, *priced, *sorted(seen))))
     return choices

@@ -74,9 +74,21 @@ class Run:
         load_trained(network, self, "finetune", self.train_settings(epochs))
         return network
 
+    @property
+    def also(self) -> tuple[str, ...]:
+        """The choices that were asked for by name: those of them that blocks have on request are offered too."""
+        return self.arguments.named_choices or ()
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """Those of them that are offered for that alone: a table with their rows is another than the one without."""
+        usual = {choice for block in describe(self.untuned).blocks for choice in block.choices}
+        offered = {choice for block in self.chain.blocks for choice in block.choices}
+        return tuple(sorted(offered - usual))
+
     @cached_property
     def chain(self) -> Chain:
-        return describe(self.untuned)
+        return describe(self.untuned, self.also)
 
     @cached_property
     def data(self) -> ImageData:

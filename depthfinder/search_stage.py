@@ -93,7 +93,7 @@ def time_plans(run: Run) -> TimePlans | None:
     """Times plans' merged networks on the run's device; None when that is not here."""
     if not run.device_is_here:
         return None
-    bench = Workbench(run.model, run.device, run.arguments.batch_size)
+    bench = Workbench(run.model, run.device, run.arguments.batch_size, run.also)
 
     def timed(plans: Mapping[str, Plan]) -> Timings:
         programs = {name: bench.program_of(plan) for name, plan in plans.items()}

@@ -79,11 +79,12 @@ def _table(run: Run) -> Profile:
             max_seconds=arguments.max_seconds,
             seed=arguments.seed,
             model_kwargs=arguments.model_kwargs,
+            also=run.also,
             progress=run.watch,
         )
         if found.conditions is not None and found.conditions.noise is not None:
             log.info("the machine was not steady: %s", found.conditions.noise)
-        save_profile(found, profile_path(run.profiles_root, run.chain.model, setting))
+        save_profile(found, profile_path(run.profiles_root, run.chain.model, setting, run.requested))
     return found
 
 

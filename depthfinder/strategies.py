@@ -36,8 +36,8 @@ def check_strategy(run: Run) -> None:
 def weight_sharing_network(run: Run) -> Supernet:
     """The network that scores plans, with the weights of the uncut one; with gates, if it is to learn them."""
     if run.arguments.strategy == "gate":
-        return GatedSupernet(run.model, gate_costs(space_of(run, limits_of(run))))
-    return supernet(run.model)
+        return GatedSupernet(run.model, gate_costs(space_of(run, limits_of(run))), run.also)
+    return supernet(run.model, run.also)
 
 
 def objective_of(run: Run, network: Supernet, draw: Draw) -> Objective:
@@ -45,6 +45,8 @@ def objective_of(run: Run, network: Supernet, draw: Draw) -> Objective:
     asked = run.arguments
     learning = (asked.kd_temperature, asked.distill_loss_weight, asked.smoothing)
     if isinstance(network, GatedSupernet):
+        settings = run.train_settings(asked.supernet_epochs)
+        network.pace(settings.optimizing.lr, settings.epochs * run.data.steps_per_epoch(settings.batch_size))
         return GateObjective(network, Annealing(asked.gate_form), *learning)
     return SupernetObjective(network, draw, *learning)
 
@@ -61,7 +63,7 @@ def sampler_of(run: Run) -> Sampler:
         annealing = Annealing(asked.gate_form)
         return ByGains(network.gains(GATE_FORMS[annealing.form], annealing.coldest), "gate")
     if asked.strategy == "dimap":
-        harm = harm_of_cuts(supernet(run.model))
+        harm = harm_of_cuts(supernet(run.model, run.also))
         return ByGains({cut: -lost for cut, lost in harm.items() if cut[1] != KEEP}, "dimap")
     return known_sampler(_SCORED_TOGETHER.get(asked.sampler, asked.sampler))
 

@@ -49,13 +49,13 @@ def predicted_from_other_sizes(run: Run) -> Profile | None:
     kwargs = arguments.model_kwargs
     try:
         found = predicted_profile(
-            run.untuned, setting, pieces, seed=arguments.seed, model_kwargs=kwargs, progress=run.watch
+            run.untuned, setting, pieces, seed=arguments.seed, model_kwargs=kwargs, also=run.also, progress=run.watch
         )
     except ProfileError as error:
         log.info("%s: measuring anew", error)
         return None
     whole = 1 + found.relative_error
-    uncut = Workbench(run.untuned, run.device, arguments.batch_size).program_of(run.chain.plan({}))
+    uncut = Workbench(run.untuned, run.device, arguments.batch_size, run.also).program_of(run.chain.plan({}))
     timings = time_interleaved({"uncut": uncut}, seconds=_UNCUT_SECONDS, seed=arguments.seed, progress=run.watch)
     measured = timings.measurement("uncut")
     log.info(

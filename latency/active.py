@@ -2,20 +2,20 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
 
 from latency.device import Device
 from latency.modelled import anchored, predicted_profile
+from latency.pieces import plan_with
 from latency.predictor.blocks import TimedPiece
 from latency.predictor.listen import operators_of
 from latency.study import What, key_of
 from latency.timing import time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile, Row
-from pruner.plan import KEEP, Plan
 from pruner.progress import Progress, silent
 
 _UNCUT: Final = "uncut"
@@ -31,6 +31,7 @@ def active_profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` as predicted from `pieces` that were measured on this device, after measuring the `count`
@@ -41,14 +42,13 @@ def active_profile(
     """
     started = time.monotonic()
     setting, kwargs = device.setting(batch_size), dict(model_kwargs or {})
-    first = predicted_profile(model, setting, pieces, seed=seed, model_kwargs=kwargs, progress=progress)
-    bench = Workbench(model, device, batch_size)
+    first = predicted_profile(model, setting, pieces, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
+    bench = Workbench(model, device, batch_size, also)
     uncut = bench.network_keys(bench.chain.plan({}))
     chosen = sorted(first.rows, key=_doubt_ms, reverse=True)[:count]
     programs = {_UNCUT: bench.network(uncut)}
     for row in chosen:
-        for plan in _plans_with(bench, row):
-            bench.network_keys(plan)
+        bench.network_keys(plan_with(bench.chain, _what(row)))
         programs[_key(row)] = bench.alone(_key(row))
     timings = time_interleaved(programs, seconds=max_seconds, seed=seed, progress=progress)
     alone = {_what(row): timings.measurement(_key(row)) for row in chosen}
@@ -62,7 +62,9 @@ def active_profile(
         )
         for row in chosen
     ]
-    second = predicted_profile(model, setting, [*pieces, *measured], seed=seed, model_kwargs=kwargs, progress=progress)
+    second = predicted_profile(
+        model, setting, [*pieces, *measured], seed=seed, model_kwargs=kwargs, also=also, progress=progress
+    )
     rows = tuple(
         dataclasses.replace(
             row,
@@ -90,9 +92,3 @@ def _what(row: Row) -> What:
 
 def _key(row: Row) -> str:
     return key_of([_what(row)])
-
-
-def _plans_with(bench: Workbench, row: Row) -> list[Plan]:
-    """A plan whose network runs through that piece; none for what stands outside the blocks, which is in every one."""
-    places = [block.name for block in bench.chain.blocks if block.signature == row.signature]
-    return [bench.chain.plan({places[0]: row.choice})] if places and row.choice != KEEP else []

@@ -1,13 +1,16 @@
 """Which whole networks to measure, so that every choice of every kind of block stands in some of them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from latency.pieces import THINNING, VANISHING, places_of
+from latency.study import What
+from profiles.profile import Segment
+from profiles.walk import rows_of, unthinned
 from pruner.chain import Chain
-from pruner.plan import DROP, KEEP, Plan
+from pruner.plan import KEEP, THIN, Plan
 
 _SHARES_CUT: Final = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _MOST_DRAWS: Final = 400
@@ -46,21 +49,37 @@ def designed_plans(chain: Chain, fitted: int, held_out: int, seed: int) -> Desig
 def _covering(chain: Chain, plans: Sequence[Plan], taken: Sequence[Plan], random: Random) -> tuple[Plan, ...]:
     """The plans, changed where a choice of a kind of block stood too seldom in them; none becomes one that is taken."""
     covered = list(plans)
-    places = Counter((block.signature, choice) for block in chain.blocks for choice in block.choices)
-    for (signature, choice), count in places.items():
-        if choice in (KEEP, DROP):
+    segments = [Segment(block.name, block.signature, is_block=True) for block in chain.blocks]
+    for what, count in places_of(chain, segments).items():
+        if what[1] == KEEP:
             continue
-        offering = [block for block in chain.blocks if block.signature == signature]
         for _ in range(_FEWEST_PLACES):
-            if _stands(chain, covered, signature, choice) >= min(_FEWEST_PLACES, count * (len(covered) - 1)):
+            if _stands(segments, covered, what) >= min(_FEWEST_PLACES, count * (len(covered) - 1)):
                 break
             where = random.randrange(1, len(covered)) if len(covered) > 1 else 0
-            changed = chain.plan({**covered[where].choices, random.choice(offering).name: choice})
+            changed = _changed(chain, covered[where], what, random)
             if where and changed not in (*covered, *taken):
                 covered[where] = changed
     return tuple(covered)
 
 
-def _stands(chain: Chain, plans: Sequence[Plan], signature: str, choice: str) -> int:
-    alike = [block.name for block in chain.blocks if block.signature == signature]
-    return sum(plan.choice_of(name) == choice for plan in plans for name in alike)
+def _changed(chain: Chain, plan: Plan, what: What, random: Random) -> Plan:
+    """The plan with a row in it, at a place drawn evenly."""
+    signature, choice = what[0], unthinned(what[1])
+    offering = [block.name for block in chain.blocks if block.signature == signature]
+    choices = dict(plan.choices)
+    if choice == THIN or choice != what[1]:
+        choices = {block: other for block, other in choices.items() if other not in THINNING}
+    if choice != what[1]:
+        first = chain.thinning[0]
+        choices[first] = THIN
+        names = [block.name for block in chain.blocks]
+        offering = [name for name in offering if names.index(name) > names.index(first)]
+    return chain.plan({**choices, random.choice(offering): choice})
+
+
+def _stands(segments: Sequence[Segment], plans: Sequence[Plan], what: What) -> int:
+    """In how many places of the plans' networks a row stands."""
+    signatures = {segment.name: segment.signature for segment in segments}
+    rows = (row for plan in plans for row in rows_of(segments, plan, VANISHING, THINNING))
+    return sum((signatures[name], row) == what for name, row in rows)

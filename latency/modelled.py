@@ -8,7 +8,7 @@ one that is.
 import dataclasses
 import datetime
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -50,6 +50,7 @@ def modelled_profile(
     batch_size: int = 1,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` on a device that is described, by published timings of operators alone.
@@ -67,7 +68,8 @@ def modelled_profile(
     peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * FLOAT_BYTES / _BYTES[mode.dtype])
     setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads)
     costs = PublishedCosts(device, peak)
-    return _table(model, setting, costs, peak, seed=seed, model_kwargs=model_kwargs or {}, progress=progress)
+    kwargs = dict(model_kwargs or {})
+    return _table(model, setting, costs, peak, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
 
 
 def predicted_profile(
@@ -77,6 +79,7 @@ def predicted_profile(
     *,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` in a setting in which it was not measured, by pieces that were measured on the same device
@@ -90,7 +93,8 @@ def predicted_profile(
         raise ProfileError(f"nothing to predict {setting.device} from: {error}") from error
 
     costs = _Predicted(predictor, setting.batch_size)
-    return _table(model, setting, costs, None, seed=seed, model_kwargs=model_kwargs or {}, progress=progress)
+    kwargs = dict(model_kwargs or {})
+    return _table(model, setting, costs, None, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class _Predicted:
 
 def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
     """The pieces of a table, as the network it is of runs them; `model` is that network, whatever its weights."""
-    bench = Pieces(model, operators_of, profile.setting.batch_size)
+    bench = Pieces(model, operators_of, profile.setting.batch_size, also={row.choice for row in profile.rows})
     for plan in all_choices(bench.chain):
         bench.network_keys(plan)
     kwargs = "".join(f" {name}={value}" for name, value in sorted(profile.model_kwargs.items()))
@@ -161,11 +165,12 @@ def _table(
     *,
     seed: int,
     model_kwargs: Mapping[str, Any],
+    also: Collection[str],
     progress: Progress,
 ) -> Profile:
     started = datetime.datetime.now(datetime.timezone.utc)
     progress(0, 1, "counting operations")
-    bench = Pieces(model, operators_of, setting.batch_size)
+    bench = Pieces(model, operators_of, setting.batch_size, also)
     compile_pieces(bench, designed_plans(bench.chain, 12, 0, seed))
     study = study_of(bench, [], model_kwargs)
     bounds = costs_of.bounds([bench.fragment(key) for key in study.kinds])
@@ -185,6 +190,7 @@ def _table(
         setting=setting,
         segments=study.segments,
         vanishing=study.vanishing,
+        thinning=study.thinning,
         rows=tuple(rows),
         pairs=tuple(_pair(kind, costs) for kind in study.kinds.values() if len(kind.whats) == 2),
         anchors=(),

@@ -1,7 +1,8 @@
 """Builds and compiles each distinct piece of a model once, for whoever measures, packs or counts them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -9,21 +10,26 @@ from torch import Tensor, nn
 from latency.roofline import work_of
 from latency.study import Kind, What, key_of
 from profiles.profile import Segment
+from profiles.walk import rows_of, thinned, unthinned
 from pruner.chain import Chain
 from pruner.modules import folded_on
-from pruner.plan import KEEP, Plan
+from pruner.plan import DROP, KEEP, THIN, Plan
 from pruner.surgery import OpenNetwork
 
 Compile = Callable[[nn.Module, Tensor], Any]
 """Makes a fragment of a module, given an example (B, ...) of its input."""
 
 
-class Pieces:
-    """The pieces of one model, each compiled once."""
+VANISHING: Final = frozenset({DROP})
+THINNING: Final = frozenset({THIN})
 
-    def __init__(self, model: nn.Module, compile_piece: Compile, batch_size: int) -> None:
+
+class Pieces:
+    """The pieces of one model, each compiled once; of choices on request those that are named in `also`."""
+
+    def __init__(self, model: nn.Module, compile_piece: Compile, batch_size: int, also: Collection[str] = ()) -> None:
         self._compile = compile_piece
-        self._opened = OpenNetwork(model).eval()
+        self._opened = OpenNetwork(model, also).eval()
         self.chain = self._opened.chain
         self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
         self.kinds: dict[str, Kind] = {}
@@ -45,8 +51,9 @@ class Pieces:
         keys: list[str] = []
         before: tuple[What, ...] | None = None  # of the block right before, where there is one
         flowing = self.images
-        for piece in self._opened.pieces(plan):
-            whats: tuple[What, ...] = ((piece.signature, piece.choice),)
+        rows = rows_of(self.segments, plan, VANISHING, THINNING)
+        for piece, (_, row) in zip(self._opened.pieces(plan), rows, strict=True):
+            whats: tuple[What, ...] = ((piece.signature, row),)
             if key_of(whats) not in self._modules:
                 self._modules[key_of(whats)] = piece.build()
             if before and piece.is_block and self._joins(before, whats):
@@ -93,10 +100,47 @@ class Pieces:
         return self._joined[pair]
 
 
-def all_choices(chain: Chain) -> list[Plan]:
-    """The fewest plans that between them make of every block all that it offers."""
-    most = max(len(block.choices) for block in chain.blocks)
-    return [
-        chain.plan({b.name: b.choices[index] if index < len(b.choices) else KEEP for b in chain.blocks})
-        for index in range(most)
+def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[What]:
+    """Every row that the chain's table has, with how many places could be it: whatever something is left of, and what
+    can stand behind a block that thins the tokens as that too. What stands outside the blocks comes first."""
+    choices = {block.name: block.choices for block in chain.blocks}
+    found: list[tuple[bool, bool, What]] = []
+    is_behind = False
+    for segment in segments:
+        left = [choice for choice in choices.get(segment.name, (KEEP,)) if choice not in VANISHING]
+        found += [(False, segment.is_block, (segment.signature, choice)) for choice in left]
+        if is_behind:
+            again = [thinned(choice) for choice in left if choice not in THINNING]
+            found += [(True, segment.is_block, (segment.signature, row)) for row in again]
+        is_behind = is_behind or not THINNING.isdisjoint(left)
+    return Counter(what for *_, what in sorted(found, key=lambda one: one[:2]))
+
+
+def plan_with(chain: Chain, what: What) -> Plan:
+    """A plan whose network runs through a row, which is not of the uncut network's."""
+    signature, row = what
+    names, choice, cuts = [block.name for block in chain.blocks], unthinned(row), {}
+    if choice != row:
+        cuts[chain.thinning[0]] = THIN
+        names = names[names.index(chain.thinning[0]) + 1 :]
+    places = [block.name for block in chain.blocks if block.signature == signature and block.name in names]
+    return chain.plan(cuts | ({places[0]: choice} if places else {}))
+
+
+def all_choices(chain: Chain, like: Iterable[Plan] = ()) -> list[Plan]:
+    """Few plans that between them make of every block all that it offers, behind one that thins the tokens and where
+    none does; and where some do, of the plans `like` that, too."""
+    ways = {block.name: [choice for choice in block.choices if choice not in THINNING] for block in chain.blocks}
+    plans = [
+        chain.plan({name: choices[index] if index < len(choices) else KEEP for name, choices in ways.items()})
+        for index in range(max(map(len, ways.values())))
     ]
+    if not chain.thinning:
+        return plans
+    whole = [*plans, *(_without_thinning(plan) for plan in like)]
+    behind = [chain.plan({**plan.choices, chain.thinning[0]: THIN}) for plan in whole]
+    return [*whole, *behind, *(chain.plan({name: THIN}) for name in chain.thinning)]
+
+
+def _without_thinning(plan: Plan) -> Plan:
+    return Plan(plan.model, {block: choice for block, choice in plan.choices.items() if choice not in THINNING})

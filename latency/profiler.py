@@ -2,21 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
 
 from latency.design import Designed, designed_plans
 from latency.device import Device
-from latency.pieces import Pieces, all_choices
+from latency.pieces import THINNING, VANISHING, Pieces, all_choices, places_of
 from latency.rounds import Program, visit_seconds
-from latency.study import REFERENCE, Network, Study, What
+from latency.study import REFERENCE, Network, Study
 from latency.table import Table, network_names, peak_of
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile
-from pruner.plan import DROP, KEEP, Plan
+from pruner.plan import Plan
 from pruner.progress import Progress, silent
 
 _FITTED_NETWORKS: Final = 24
@@ -37,9 +37,11 @@ def profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
-    """Measures `model` on `device` and fits its latency table, in at most about `max_seconds`.
+    """Measures `model` on `device` and fits its latency table, in at most about `max_seconds`; of what its blocks have
+    on request with that which `also` names.
 
     Block costs are fitted in context: whole networks are measured side by side, and the costs are those whose sums
     come nearest to them, leaning on each block's time alone. Networks that took no part in the fit judge it. Where time
@@ -49,7 +51,7 @@ def profile(
     """
     watch = _Stopwatch(max_seconds)
     progress(0, 1, "compiling")
-    bench = Workbench(model, device, batch_size)
+    bench = Workbench(model, device, batch_size, also)
     designed = designed_plans(bench.chain, _FITTED_NETWORKS, _HELD_OUT_NETWORKS, seed)
     compile_pieces(bench, designed)
     alone = time_alone(bench, seconds=_SHARE_ALONE * watch.left, seed=seed, progress=progress)
@@ -68,8 +70,10 @@ def profile(
 
 
 def compile_pieces(bench: Pieces, designed: Designed) -> None:
-    """Compiles every choice of every block, and whatever else the designed networks need."""
-    for plan in (*all_choices(bench.chain), *designed.fitted, *designed.held_out):
+    """Compiles every choice of every block, and whatever else the designed networks need; layers that become one there,
+    behind a block that thins the tokens too."""
+    networks = (*designed.fitted, *designed.held_out)
+    for plan in (*all_choices(bench.chain, like=networks), *networks):
         bench.network_keys(plan)
 
 
@@ -87,12 +91,13 @@ def study_of(bench: Pieces, networks: Sequence[tuple[Plan, bool]], model_kwargs:
         fingerprint=bench.chain.fingerprint,
         batch_size=len(bench.images),
         segments=bench.segments,
-        vanishing=frozenset({DROP}),
-        blocks=_places(bench),
+        vanishing=VANISHING,
+        blocks=dict(places_of(bench.chain, bench.segments)),
         kinds=dict(bench.kinds),
         networks=tuple(
             Network(dict(plan.choices), tuple(bench.network_keys(plan)), held_out) for plan, held_out in networks
         ),
+        thinning=THINNING if bench.chain.thinning else frozenset(),
     )
 
 
@@ -138,13 +143,6 @@ def _alternating(designed: Designed) -> list[tuple[Plan, bool]]:
     places = [((i + 0.5) / fitted if i else 0.0, plan, False) for i, plan in enumerate(designed.fitted)]
     places += [((i + 0.5) / held_out, plan, True) for i, plan in enumerate(designed.held_out)]
     return [(plan, is_held_out) for _, plan, is_held_out in sorted(places, key=lambda place: place[0])]
-
-
-def _places(bench: Pieces) -> dict[What, int]:
-    """Every (signature, choice) of which something is left, with how many places could be it."""
-    places = Counter((segment.signature, KEEP) for segment in bench.segments if not segment.is_block)
-    places.update((block.signature, c) for block in bench.chain.blocks for c in block.choices if c != DROP)
-    return dict(places)
 
 
 class _Stopwatch:

@@ -47,7 +47,8 @@ class Network:
 class Study:
     """Everything about a model that a latency table is made from, but for the readings.
 
-    `blocks` counts the places that could be each (signature, choice); `vanishing` choices leave nothing of a block.
+    `blocks` counts the places that could be each (signature, choice); `vanishing` choices leave nothing of a block,
+    `thinning` ones fewer tokens to all that stands behind.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Study:
     blocks: Mapping[What, int]
     kinds: Mapping[str, Kind]
     networks: tuple[Network, ...]
+    thinning: frozenset[str] = frozenset()
 
     def counts(self, network: Network) -> tuple[Counter[What], Counter[tuple[What, What]]]:
         """How often each thing stands in a network, and how often one directly follows another in one layer."""
@@ -79,6 +81,7 @@ class Study:
             "batch_size": self.batch_size,
             "segments": [dataclasses.asdict(segment) for segment in self.segments],
             "vanishing": sorted(self.vanishing),
+            "thinning": sorted(self.thinning),
             "blocks": [[*what, count] for what, count in self.blocks.items()],
             "kinds": [
                 {"whats": [list(what) for what in kind.whats], **dataclasses.asdict(kind.work)}
@@ -106,4 +109,5 @@ class Study:
             blocks={(signature, choice): count for signature, choice, count in record["blocks"]},
             kinds={kind.key: kind for kind in kinds},
             networks=tuple(Network(n["choices"], tuple(n["keys"]), n["held_out"]) for n in record["networks"]),
+            thinning=frozenset(record.get("thinning", ())),
         )

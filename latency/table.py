@@ -55,6 +55,7 @@ class Table:
             setting=setting,
             segments=study.segments,
             vanishing=study.vanishing,
+            thinning=study.thinning,
             rows=tuple(self._row(what, blocks, costs[what], origin) for what, blocks in study.blocks.items()),
             pairs=tuple(
                 Pair(term[0], term[1], cost.in_context_ms)

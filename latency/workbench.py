@@ -1,6 +1,6 @@
 """The pieces of a model on a device: alone, and assembled to whole networks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -16,8 +16,8 @@ from pruner.plan import Plan
 class Workbench(Pieces):
     """Makes programs of pieces that were compiled for one device."""
 
-    def __init__(self, model: nn.Module, device: Device[Any], batch_size: int) -> None:
-        super().__init__(model, device.compile, batch_size)
+    def __init__(self, model: nn.Module, device: Device[Any], batch_size: int, also: Collection[str] = ()) -> None:
+        super().__init__(model, device.compile, batch_size, also)
         self.device = device
 
     def network(self, keys: Sequence[str]) -> Program:

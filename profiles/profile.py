@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from profiles.measurement import Measurement
+from profiles.walk import KEPT, rows_of
 
 Origin = Literal["measured", "imported", "modelled"]
-KEPT: Final = "keep"
 _STEADY_ROUNDS: Final = 0.15
 _STEADY_SHARE: Final = 0.9
 # Where all but nothing of a network is left, a hundredth of a millisecond is many per cent of it, and of no matter.
@@ -66,8 +66,11 @@ class Segment:
 @dataclass(frozen=True)
 class Row:
     """What one choice of one signature costs inside a whole network, with its 90 % interval; and alone, if it was
-    measured so. `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known;
-    `blocks` counts the places in the network that could be this."""
+    measured so. Behind a block that thins the tokens the same choice is another, such as `keep, thinned`.
+
+    `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known; `blocks`
+    counts the places in the network that could be this.
+    """
 
     signature: str
     choice: str
@@ -140,8 +143,9 @@ class Profile:
     """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint.
 
     `model` and `model_kwargs` are what the network was made from. A choice that leaves nothing of a block has no row
-    and costs nothing. `relative_error` is the error of a whole network's prediction that nine in ten networks
-    stay within, by those that took no part in the fit. `seconds` is how long it took to make.
+    and costs nothing; behind one that is `thinning`, all else costs what it does on fewer tokens. `relative_error` is
+    the error of a whole network's prediction that nine in ten networks stay within, by those that took no part in the
+    fit. `seconds` is how long it took to make.
     """
 
     model: str
@@ -158,6 +162,7 @@ class Profile:
     origin: Origin
     seconds: float
     created: str
+    thinning: frozenset[str] = frozenset()
 
     def latency_ms(self, plan: CutPlan) -> float:
         """What the plan's network is predicted to take. Raises `KeyError` for a block or choice without a row."""
@@ -166,12 +171,9 @@ class Profile:
     def costs_ms(self, plan: CutPlan) -> list[float]:
         """What the latency is the sum of: each thing that the network runs through, and each pair that is joined."""
         costs, before = [], None
-        for segment in self.segments:
-            choice = plan.choice_of(segment.name) if segment.is_block else KEPT
-            if choice in self.vanishing:
-                continue
-            costs.append(self.block_ms(segment.name, choice))
-            here = (segment.signature, choice)
+        for segment, row in rows_of(self.segments, plan, self.vanishing, self.thinning):
+            costs.append(self.block_ms(segment, row))
+            here = (self.signatures[segment], row)
             costs.append(self._pairs.get((before, here), 0.0))
             before = here
         return costs

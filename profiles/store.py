@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,12 +64,14 @@ def load_profile(path: str | Path) -> Profile:
     return profile
 
 
-def profile_path(root: Path, model: str, setting: Setting) -> Path:
-    """Where below `root` the profile of a model in a setting lies."""
+def profile_path(root: Path, model: str, setting: Setting, requested: Sequence[str] = ()) -> Path:
+    """Where below `root` the profile of a model in a setting lies; one with rows for what blocks have on request lies
+    beside the one without."""
     runtime = setting.runtime.partition(" ")[0]
     marks = ("-channels-last" if setting.channels_last else "") + ("-compiled" if setting.compiled else "")
     folder = f"{setting.device}-{runtime}-{setting.dtype}{marks}"
-    return root / folder / f"{model}-b{setting.batch_size}-t{setting.threads}.json"
+    more = "".join(f"+{choice}" for choice in requested)
+    return root / folder / f"{model}{more}-b{setting.batch_size}-t{setting.threads}.json"
 
 
 def matching_profile(root: Path, fingerprint: str, setting: Setting) -> tuple[Path, Profile] | None:
@@ -169,6 +171,9 @@ def _record(profile: Profile) -> dict[str, Any]:
     record["setting"] = dataclasses.asdict(profile.setting)
     record["segments"] = [dataclasses.asdict(segment) for segment in profile.segments]
     record["vanishing"] = sorted(profile.vanishing)
+    record["thinning"] = sorted(profile.thinning)
+    if not profile.thinning:
+        del record["thinning"]  # a table without it is what it was before there was any such choice
     record["rows"] = [dataclasses.asdict(row) for row in profile.rows]
     record["pairs"] = [
         {**dataclasses.asdict(p), "first": list(p.first), "second": list(p.second)} for p in profile.pairs
@@ -193,6 +198,7 @@ def _profile(record: Mapping[str, Any]) -> Profile:
         "setting": Setting(**record["setting"]),
         "segments": tuple(Segment(**segment) for segment in record["segments"]),
         "vanishing": frozenset(record["vanishing"]),
+        "thinning": frozenset(record.get("thinning", ())),
         "rows": tuple(Row(**row | {"alone": _measurement(row["alone"])}) for row in record["rows"]),
         "pairs": tuple(
             Pair(tuple(pair["first"]), tuple(pair["second"]), pair["in_context_ms"]) for pair in record["pairs"]

@@ -49,8 +49,8 @@ from timm.models.convnext import ConvNeXt, ConvNeXtBlock  # noqa: E402
 from timm.models.efficientnet import EfficientNet  # noqa: E402
 from timm.models.mobilenetv3 import MobileNetV3  # noqa: E402
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet  # noqa: E402
+from timm.models.vision_transformer import Attention, VisionTransformer  # noqa: E402
 from timm.models.vision_transformer import Block as TimmBlock  # noqa: E402
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 from timm.scheduler import create_scheduler_v2  # noqa: E402
 from timm.utils import ModelEmaV3, dispatch_clip_grad, distribute_bn  # noqa: E402
@@ -63,6 +63,7 @@ def _posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Any:
 NAME_TO_OP.update({name: _posterize for name, operation in NAME_TO_OP.items() if operation is posterize})
 
 __all__ = [
+    "Attention",
     "BasicBlock",
     "BatchNormAct2d",
     "Bottleneck",

@@ -1,12 +1,14 @@
 """What a network is made of, seen by someone who wants to cut it: a chain of blocks between a stem and a head."""
 
+import dataclasses
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
 
 from pruner.errors import PlanError
-from pruner.plan import KEEP, Plan
+from pruner.plan import DROP, KEEP, THIN, Plan
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class Block:
     choices: tuple[str, ...]
     on_request: tuple[str, ...] = field(default=(), repr=False)
     refused: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+
+    def offering(self, also: Collection[str]) -> "Block":
+        """The block with those of `also` among its choices that are on request: they come before `drop`, for choices
+        are ordered from what keeps most of a block to what keeps least."""
+        moved = tuple(choice for choice in self.on_request if choice in also)
+        end = self.choices.index(DROP) if DROP in self.choices else len(self.choices)
+        return dataclasses.replace(
+            self,
+            choices=self.choices[:end] + moved + self.choices[end:],
+            on_request=tuple(choice for choice in self.on_request if choice not in moved),
+        )
 
 
 @dataclass(frozen=True)
@@ -68,19 +81,35 @@ class Chain:
                 because = f": {refused[choice]}" if choice in refused else ""
                 raise PlanError(f"block {name} offers {', '.join(offered)}, not {choice!r}{because}")
 
+    def meant(self, plan: Plan) -> Plan:
+        """What a plan comes to: tokens are thinned once, by the first block that is told to, and a later one that is
+        told to is kept."""
+        told = [block.name for block in self.blocks if plan.choice_of(block.name) == THIN]
+        if len(told) < 2:
+            return plan
+        return Plan(plan.model, {name: choice for name, choice in plan.choices.items() if name not in told[1:]})
+
+    @property
+    def thinning(self) -> tuple[str, ...]:
+        """The blocks that offer to thin the tokens, in order."""
+        return tuple(block.name for block in self.blocks if THIN in block.choices)
+
     def random_plan(self, share: float, random: Random) -> Plan:
-        """A plan that cuts each block with probability `share`, in one of its ways drawn evenly."""
+        """A plan that cuts each block with probability `share`, in one of its ways drawn evenly. Tokens are thinned
+        with the same probability, at a place drawn evenly: drawn block by block it would be near the front."""
         choices = {}
         for block in self.blocks:
-            cuts = block.choices[1:]
+            cuts = [choice for choice in block.choices[1:] if choice != THIN]
             if cuts and random.random() < share:
                 choices[block.name] = random.choice(cuts)
+        if self.thinning and random.random() < share:
+            choices[random.choice(self.thinning)] = THIN
         return self.plan(choices)
 
     def counts(self, plan: Plan) -> dict[str, int]:
         """How many blocks the plan leaves to each choice, `keep` first."""
-        counted = {KEEP: 0}
+        counted, meant = {KEEP: 0}, self.meant(plan)
         for block in self.blocks:
-            choice = plan.choice_of(block.name)
+            choice = meant.choice_of(block.name)
             counted[choice] = counted.get(choice, 0) + 1
         return counted

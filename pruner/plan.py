@@ -14,6 +14,8 @@ SEPARABLE: Final = "separable"
 SHRINK: Final = "shrink"
 DROP: Final = "drop"
 MERGE_ACT: Final = "merge-act"
+NARROW: Final = "narrow"
+THIN: Final = "thin"
 
 PLAN_ENTRY: Final = "depthfinder.plan"
 """Under this name an exported file carries the plan that it was made by."""

@@ -29,12 +29,13 @@ class SegmentRunner:
         self._lighter: dict[tuple[str, str], nn.Module | None] = {}
         self._estimates: dict[Path, Tensor] = {}  # the statistics of the last segment, in one row
         self._rows: list[Iterator[Tensor]] = []
-        self.sizes = [0] * len(self._segments)  # bytes of the activation behind each segment, for one image
+        self.sizes = [0] * len(self._segments)  # most bytes of the activation behind each segment, for one image
         self.block_evaluations = 0
 
     def path(self, plan: Plan) -> Path:
-        """The choice of every segment; what is no block is kept."""
-        return tuple(plan.choice_of(name) for name, _ in self._segments)
+        """What becomes of every segment; what is no block is kept."""
+        meant = self._network.chain.meant(plan)
+        return tuple(meant.choice_of(name) for name, _ in self._segments)
 
     def order(self, path: Path) -> tuple[int, ...]:
         """What paths are sorted by: the places of their choices among those that the blocks offer."""
@@ -124,7 +125,7 @@ class SegmentRunner:
 
     def _count(self, prefix: Path, y: Tensor) -> None:
         depth = len(prefix) - 1
-        self.sizes[depth] = y.nbytes // len(y)
+        self.sizes[depth] = max(self.sizes[depth], y.nbytes // len(y))
         if isinstance(self._segments[depth][1], Site) and prefix[-1] != DROP:
             self.block_evaluations += len(y)
 

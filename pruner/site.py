@@ -1,6 +1,6 @@
 """A place where an opened network may be cut: every choice's path over one set of weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -42,6 +42,10 @@ class Site(nn.Module):
         # No module registers these: they hold the modules of `kept`, which would then stand in the network twice.
         self._anatomy = anatomy
         self._forms = dict(forms)
+
+    def offer(self, also: Collection[str]) -> None:
+        """Makes what is on request, and is named, a choice like any other."""
+        self.block = self.block.offering(also)
 
     def select(self, choice: str, lam: float) -> None:
         """Chooses the path that `forward` takes, and how far towards it the gate stands."""
@@ -103,17 +107,23 @@ def make_site(
     anatomy: Residual,
     ways: Mapping[str, tuple[tuple[Step, ...], ...]],
     norms: Sequence[nn.Module] = (),
-    on_request: Mapping[str, Form] | None = None,
+    on_request: Mapping[str, Form | str] | None = None,
 ) -> Site:
     """The site of a block that may be dropped if its shortcut is the identity, and folded in each of the given ways if
-    all steps of that way fold: choice -> parts, of which each becomes one layer. What is `on_request` may be asked for
-    if any way folds."""
+    all steps of that way fold: choice -> parts, of which each becomes one layer. What is `on_request` may be asked for:
+    a form, which if it folds is there only where some way does; or the reason why it cannot be had."""
     reasons = {choice: why_not([step for part in parts for step in part]) for choice, parts in ways.items()}
     forms: dict[str, Form] = {
         choice: Folded(anatomy, parts) for choice, parts in ways.items() if reasons[choice] is None
     }
-    requested = dict(on_request or {}) if forms else {}
+    asked = on_request or {}
+    requested = {
+        choice: form
+        for choice, form in asked.items()
+        if isinstance(form, Form) and (forms or not isinstance(form, Folded))
+    }
     refused = {choice: reason for choice, reason in reasons.items() if reason is not None}
+    refused |= {choice: reason for choice, reason in asked.items() if isinstance(reason, str)}
     if anatomy.shortcut == ():
         forms[DROP] = Dropped(anatomy)
     else:

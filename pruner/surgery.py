@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -54,8 +54,11 @@ class Piece:
 class OpenNetwork(nn.Module):
     """A copy of a model in which a `Site` stands for every block; runs like the model until a site is told to cut."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut."""
+    def __init__(self, model: nn.Module, also: Collection[str] = ()) -> None:
+        """`also` names choices that blocks have on request, and that are to be offered like any other.
+
+        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut.
+        """
         super().__init__()
         self._family = family_of(model)
         self.network = copy.deepcopy(model)
@@ -63,6 +66,8 @@ class OpenNetwork(nn.Module):
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
+        for site in self.sites.values():
+            site.offer(also)
         self._note_shapes(input_size(model))
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
@@ -74,8 +79,9 @@ class OpenNetwork(nn.Module):
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
         self.chain.check(plan)
+        meant = self.chain.meant(plan)
         for name, site in self.sites.items():
-            choice = plan.choice_of(name)
+            choice = meant.choice_of(name)
             site.select(choice, 1.0 if choice == KEEP else lam)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ class OpenNetwork(nn.Module):
         """The network that `plan` leads to, merged, as the pieces it runs through one after another. They are built of
         this network's weights as they are when they are built."""
         self.chain.check(plan)
-        pairs = self.batch_norm_pairs()
+        plan, pairs = self.chain.meant(plan), self.batch_norm_pairs()
         found = []
         for name, segment in self.segments().items():
             if isinstance(segment, Site):
@@ -156,8 +162,8 @@ class Supernet(OpenNetwork):
     Each way of cutting a block keeps BatchNorm statistics of its own. Those behind the block are still shared.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
+    def __init__(self, model: nn.Module, also: Collection[str] = ()) -> None:
+        super().__init__(model, also)
         for site in self.sites.values():
             site.separate_statistics()
 
@@ -182,8 +188,8 @@ class Cut(OpenNetwork):
         if not all(0 <= lam <= 1 for lam in lams.values()):
             raise ValueError(f"lambda runs from 1 to 0, not to {max(lams.values(), key=lambda lam: abs(lam - 0.5))}")
         self.select(self.plan, 0.0)
-        for name, lam in lams.items():
-            self.sites[name].select(self.plan.choices[name], lam)
+        for name in self.chain.meant(self.plan).choices:
+            self.sites[name].select(self.plan.choices[name], lams[name])
         self.lam = max(lams.values(), default=0.0)
 
 
@@ -199,14 +205,15 @@ def input_size(model: nn.Module) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def describe(model: nn.Module) -> Chain:
-    """The chain of blocks where `model` may be cut. Raises `UnknownModelError` when no family recognises it."""
-    return OpenNetwork(model).chain
+def describe(model: nn.Module, also: Collection[str] = ()) -> Chain:
+    """The chain of blocks where `model` may be cut, those of `also` offered that are on request. Raises
+    `UnknownModelError` when no family recognises it."""
+    return OpenNetwork(model, also).chain
 
 
-def supernet(model: nn.Module) -> Supernet:
-    """The weight-sharing network of `model`, which is left alone."""
-    return Supernet(model)
+def supernet(model: nn.Module, also: Collection[str] = ()) -> Supernet:
+    """The weight-sharing network of `model`, which is left alone; with those of `also` offered that are on request."""
+    return Supernet(model, also)
 
 
 def apply(model: nn.Module, plan: Plan) -> Cut:
@@ -229,8 +236,9 @@ def merge(cut: Cut) -> nn.Module:
     network, pairs = copy.deepcopy((cut.network, cut.batch_norm_pairs()), placeholders)
     fold_batch_norms(network, pairs)
     before: tuple[str, nn.Module] | None = None
+    meant = cut.chain.meant(cut.plan)
     for name, segment in cut.segments().items():
-        module = segment.merged(cut.plan.choice_of(name)) if isinstance(segment, Site) else None
+        module = segment.merged(meant.choice_of(name)) if isinstance(segment, Site) else None
         if not isinstance(segment, Site):
             before = None
         elif module is None:

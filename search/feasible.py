@@ -9,6 +9,7 @@ import numpy as np
 
 from pruner.plan import Plan
 from search.budget import BudgetUnreachableError
+from search.limits import ThinningLimit
 from search.solver import MOST_PAIRS, solve
 from search.space import Array, Space
 
@@ -17,8 +18,9 @@ _TIGHTENINGS: Final = 4
 
 def fastest_plan(space: Space) -> Plan | None:
     """The plan that saves most of what the first limit is about, within the others; None when none is."""
-    found = solve(space.within(space.limits[1:]), space.savings[0])
-    return None if found is None else space.plan(found)
+    found = [solve(one.within(one.limits[1:]), one.savings[0]) for one in (space, *_without_thinning(space))]
+    plans = [space.plan(vector) for vector in found if vector is not None]
+    return min(plans, key=space.limits[0].amount, default=None)
 
 
 def check_reachable(space: Space) -> None:
@@ -41,21 +43,29 @@ def solved_plan(space: Space, gains: Array, pairs: Array | None = None, most_pai
     """The plan that `solve` finds and the limits admit; None when there is none.
 
     Layers that become one make amounts that do not quite add up: where a plan turns out to exceed a limit, the solver
-    is asked again with that limit lower by as much.
+    is asked again with that limit lower by as much. Where tokens are thinned they are further off, for a cut behind
+    saves less than it does alone: if that comes to nothing, the solver is asked for a plan that does not thin.
     """
-    lower = space
-    for _ in range(_TIGHTENINGS):
-        found = solve(lower, gains, pairs, most_pairs)
-        if found is None:
-            break
-        plan = space.plan(found)
-        if space.admits(plan):
-            return plan
-        excess = [max(0.0, limit.amount(plan) - limit.bound) for limit in space.limits]
-        tightened = [limit.lowered(by) for limit, by in zip(lower.limits, excess, strict=True)]
-        lower = lower.within(tightened)
+    for one in (space, *_without_thinning(space)):
+        lower = one
+        for _ in range(_TIGHTENINGS):
+            found = solve(lower, gains, pairs, most_pairs)
+            if found is None:
+                break
+            plan = space.plan(found)
+            if space.admits(plan):
+                return plan
+            excess = [max(0.0, limit.amount(plan) - limit.bound) for limit in one.limits]
+            lower = lower.within([limit.lowered(by) for limit, by in zip(lower.limits, excess, strict=True)])
     fastest = fastest_plan(space)
     return fastest if fastest is not None and space.admits(fastest) else None
+
+
+def _without_thinning(space: Space) -> list[Space]:
+    """The space without the plans that thin the tokens, where it has any: there, what cuts save adds up."""
+    if not any(isinstance(limit, ThinningLimit) for limit in space.limits):
+        return []
+    return [space.within([*space.limits, ThinningLimit(0.0)])]
 
 
 def feasible_plan(space: Space, wished: Mapping[str, str], random: Random) -> Plan | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from profiles.profile import CutPlan, Profile
-from pruner.plan import KEEP
+from profiles.profile import Choices, CutPlan, Profile
+from pruner.plan import KEEP, THIN
 
 _MORE: Final = 1 + 1e-9
 
@@ -55,6 +55,9 @@ class LatencyLimit(Limit):
         return self.profile.latency_ms(plan)
 
     def saved(self, block: str, choice: str) -> float:
+        """Of a choice that thins the tokens, with all that it saves in the kept blocks behind."""
+        if choice in self.profile.thinning:
+            return self.profile.latency_ms(Choices({})) - self.profile.latency_ms(Choices({block: choice}))
         return self.profile.block_ms(block, KEEP) - self.profile.block_ms(block, choice)
 
     @property
@@ -109,3 +112,21 @@ class CountLimit(Limit):
     @property
     def text(self) -> str:
         return f"at most {self.bound:.0f} of {len(self.blocks)} blocks cut in {self.where}"
+
+
+@dataclass(frozen=True)
+class ThinningLimit(Limit):
+    """At most `bound` blocks are told to thin the tokens. Of several only the first does: with a bound of 1 every
+    network has one plan, and what thinning saves is not counted twice."""
+
+    bound: float = 1.0
+
+    def amount(self, plan: CutPlan) -> float:
+        return float(sum(choice == THIN for choice in plan.choices.values()))
+
+    def saved(self, block: str, choice: str) -> float:
+        return -1.0 if choice == THIN else 0.0
+
+    @property
+    def text(self) -> str:
+        return "tokens thinned once at most" if self.bound else "no tokens thinned"

@@ -12,6 +12,8 @@ _WORDS: Final = {
     "separable": "made separable",
     "shrink": "shrunk",
     "merge-act": "merged with activation",
+    "narrow": "narrowed",
+    "thin": "thinning the tokens behind",
     "drop": "dropped",
 }
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from pruner.chain import Block, Chain
 from pruner.errors import PlanError
-from pruner.plan import KEEP, Plan
-from search.limits import CountLimit, Limit
+from pruner.plan import KEEP, THIN, Plan
+from search.limits import CountLimit, Limit, ThinningLimit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Cut = tuple[str, str]
@@ -42,17 +42,24 @@ class Space:
         keep_one_per_stage: bool = False,
     ) -> "Space":
         """The plans that leave the blocks alone that `keep` names (a block, or a path that blocks lie under), cut only
-        in the ways of `only`, cut at most `max_pruned` blocks, and if asked leave a block as it is in every stage.
+        in the ways of `only`, cut at most `max_pruned` blocks, and if asked leave a block as it is in every stage. They
+        thin the tokens once at the most.
 
         Raises `PlanError` for a name or a choice that no block has.
         """
         kept = {block.name for pattern in keep for block in _under(chain, pattern)}
         offered = {choice for block in chain.blocks for choice in block.choices}
+        requested = {choice for block in chain.blocks for choice in block.on_request} - offered
         for choice in only or ():
             if choice not in offered:
-                raise PlanError(f"no block of {chain.model} offers {choice!r}; there are: {', '.join(sorted(offered))}")
+                more_names = f"; on request: {', '.join(sorted(requested))}" if requested else ""
+                raise PlanError(
+                    f"no block of {chain.model} offers {choice!r}; there are: {', '.join(sorted(offered))}{more_names}"
+                )
         choices = {block.name: _allowed(block, block.name in kept, only) for block in chain.blocks}
         more: list[Limit] = []
+        if any(THIN in ways for ways in choices.values()):
+            more.append(ThinningLimit())
         if max_pruned is not None:
             more.append(CountLimit(frozenset(choices), max_pruned))
         if keep_one_per_stage:

@@ -1,4 +1,5 @@
-"""Vision transformers (ViT, DeiT): every attention may be dropped, every FFN merged into one linear or dropped."""
+"""Vision transformers (ViT, DeiT): every attention may be dropped, every FFN merged into one linear or dropped. On
+request an attention has half the channels in its heads, or leaves out tokens for the rest of the network."""
 
 from collections import OrderedDict
 from typing import Any
@@ -7,10 +8,12 @@ from torch import Tensor, nn
 
 from pruner._timm import LayerScale, Mlp, TimmBlock, VisionTransformer
 from pruner.families.family import Family, family, without
+from pruner.families.head_channels import Narrowed, why_not_narrow
 from pruner.families.parts import batch_norm_like, noise, twin
-from pruner.forms import Folded, Residual
+from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not_thin
+from pruner.forms import Folded, Form, Residual
 from pruner.modules import residual, without_identities
-from pruner.plan import MERGE, MERGE_ACT
+from pruner.plan import MERGE, MERGE_ACT, NARROW, THIN
 from pruner.site import Site, make_site
 from pruner.steps import Activation, EndActivation, Linear, Opaque, Scale, Step, SwitchedNorm
 
@@ -34,7 +37,7 @@ class VisionTransformers(Family):
         network: Any = model
         sites: list[Site] = []
         for index, block in enumerate(network.blocks):
-            attention = _attention_site(f"blocks.{index}.attn", block)
+            attention = _attention_site(f"blocks.{index}.attn", block, network)
             ffn = _ffn_site(f"blocks.{index}.mlp", block)
             network.blocks[index] = nn.Sequential(OrderedDict(attn=attention, mlp=ffn))
             sites += [attention, ffn]
@@ -50,11 +53,19 @@ class VisionTransformers(Family):
         return {"stem": _Stem(network), **blocks, "head": _Head(network)}
 
 
-def _attention_site(name: str, block: Any) -> Site:
+def _attention_site(name: str, block: Any, network: Any) -> Site:
     kept = without_identities(norm=block.norm1, attn=block.attn, scale=block.ls1, drop_path=block.drop_path1)
     label = f"{type(block.attn).__name__} heads={getattr(block.attn, 'num_heads', 1)}"
     anatomy = Residual((Opaque(kept, "an attention weighs tokens by the image itself and cannot fold", label),))
-    return make_site(name, "vit.attn", residual(kept), anatomy, {MERGE: (anatomy.branch,)})
+    requested: dict[str, Form | str] = {
+        NARROW: why_not_narrow(block.attn) or Narrowed.of(kept),
+        THIN: why_not_thin(network, block.attn) or _thinned(kept, network),
+    }
+    return make_site(name, "vit.attn", residual(kept), anatomy, {MERGE: (anatomy.branch,)}, on_request=requested)
+
+
+def _thinned(branch: nn.Sequential, network: Any) -> Thinned:
+    return Thinned(Thinning(branch, network.num_prefix_tokens, kept_count(network.patch_embed.num_patches)))
 
 
 def _ffn_site(name: str, block: Any) -> Site:

@@ -1,7 +1,8 @@
 """A weight-sharing network in which every block is a mixture of its choices, by gates that learn and meet a budget."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from pruner.masks.latency_gates import GateForm
 from pruner.plan import KEEP
 from pruner.surgery import Supernet
+
+_TRAVEL: Final = 8.0
+"""In units of the temperature that gates begin at. At a tenth of it, of 24 gates 23 were undecided in the end."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,25 @@ class GatedSupernet(Supernet):
     judged as a plan.
     """
 
-    mask_lr_scale: float = 50.0
-    """Scores learn faster than weights: their gradients fade as gates harden (SMART pruner: 10 to 100 times)."""
+    mask_lr_scale: float = 100.0
+    """How much faster scores learn than weights, until `pace` is told how long they have."""
 
-    def __init__(self, model: nn.Module, costs: GateCosts) -> None:
-        """Raises `ValueError` when there is no block with a choice that saves anything."""
-        super().__init__(model)
+    def __init__(self, model: nn.Module, costs: GateCosts, also: Collection[str] = ()) -> None:
+        """`also` is that of every `Supernet`.
+
+        Raises `ValueError` when there is no block with a choice that saves anything."""
+        super().__init__(model, also)
         if not costs.saved_ms:
             raise ValueError("no choice of any block saves anything: there is nothing for gates to decide")
         self.costs = costs
         self._costs = costs.table()
         self.masks = nn.ParameterDict({"scores": torch.zeros(self._costs.shape)})
+
+    def pace(self, lr: float, steps: int) -> None:
+        """Lets scores learn so fast that all of them can be decided within a training, however long it is and whatever
+        its learning rate: one whose gradient never changes its sign goes about 8 under a cosine, where an optimizer's
+        steps are about as long as the learning rate (Adam and its kin)."""
+        self.mask_lr_scale = 2 * _TRAVEL / (lr * max(1, steps))
 
     def gates(self, form: GateForm, needed_ms: float, tau: float) -> Tensor:
         """(blocks, choices): the shares of the choices, which save `needed_ms` together. Their scores learn by them."""

@@ -62,6 +62,24 @@ def test_a_budget_in_ms_and_one_of_size_are_both_kept_to(depthfinder: Command) -
     assert found["budgets_ms"] == {"null": pytest.approx(0.8 * baseline_ms)}
 
 
+def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Command) -> None:
+    done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here --budget-ratio 0.7 --choices merge,thick"))
+    assert done.returncode != 0
+    assert "no block of deit_tiny_patch16_224 offers 'thick'" in done.stderr
+    assert "on request: merge-act, narrow, thin" in " ".join(done.stderr.split())
+    record = searched(depthfinder, "--budget-ratio 0.8 --choices narrow,thin,drop --n-trials 8")
+    tried = [plan["choices"] for plan in record["evaluated"]]  # type: ignore[attr-defined]
+    assert {choice for choices in tried for choice in choices.values()} == {"narrow", "thin", "drop"}
+    assert all(list(choices.values()).count("thin") <= 1 for choices in tried)
+    table = load_profile(HERE / "profile.json")
+    assert table.thinning == {"thin"}
+    for plan in record["evaluated"]:  # type: ignore[attr-defined]
+        assert plan["latency_ms"] == table.latency_ms(Plan(table.model, plan["choices"]))
+        assert plan["latency_ms"] <= record["budget_ms"]
+    (kept,) = Path("depthfinder-out/profiles").rglob("*.json")
+    assert kept.name == "deit_tiny_patch16_224+narrow+thin-b1-t1.json"
+
+
 def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
     done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here"))
     assert done.returncode == 0, done.stderr

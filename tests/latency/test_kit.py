@@ -21,7 +21,7 @@ from networks import images_for, made
 from profiles.errors import ProfileError
 from profiles.profile import Profile
 from pruner.plan import Plan
-from pruner.surgery import describe
+from pruner.surgery import apply, describe, merge
 
 # Refuses every import that the target might not have, and then runs the file as a user does.
 BARE = """
@@ -116,7 +116,17 @@ def test_the_same_kit_is_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", ["distilled", "non-square", "grouped", "inverted residual", "convnext"])
 def test_a_graph_computes_what_its_module_does(shape: str, tmp_path: Path) -> None:
     model = made(shape, 0)
-    images = images_for(model, torch.float32)[:2]
+    check_graph(model, images_for(model, torch.float32)[:2], tmp_path)
+
+
+def test_a_graph_carries_a_network_that_thins_its_tokens(tmp_path: Path) -> None:
+    model = made("deit", 0)
+    cut = apply(model, Plan(describe(model).model, {"blocks.0.attn": "narrow", "blocks.1.attn": "thin"}))
+    cut.set_lambda(0.0)
+    check_graph(merge(cut), images_for(model, torch.float32)[:2], tmp_path)
+
+
+def check_graph(model: nn.Module, images: torch.Tensor, tmp_path: Path) -> None:
     graph = json.loads(json.dumps(torch_graph(model, images)))
     kit = {"mode": vars(Mode()), "place": "cpu", "gpu": None, "graphs": {}}
     runner = TorchRunner(kit, tmp_path)

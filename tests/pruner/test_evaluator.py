@@ -20,7 +20,7 @@ from pruner.errors import PlanError
 from pruner.evaluator import Evaluator
 from pruner.lighter import lighter
 from pruner.models import load_model
-from pruner.plan import DROP, KEEP, MERGE, SEPARABLE, Plan
+from pruner.plan import DROP, KEEP, MERGE, SEPARABLE, THIN, Plan
 from pruner.prefixes import worth_keeping
 from pruner.score import Score, Tally
 from pruner.surgery import Supernet, supernet
@@ -41,9 +41,9 @@ FAMILIES = (
 )
 
 
-def network_of(shape: str) -> Supernet:
+def network_of(shape: str, also: Sequence[str] = ()) -> Supernet:
     """A supernet whose added BatchNorms stand near the norms they replace, and whose answers vary."""
-    network = supernet(made(shape, 0))
+    network = supernet(made(shape, 0), also)
     with torch.no_grad():
         usual = network.eval()(images(network, 12, seed=8)).mean(dim=0)
         for module in network.modules():
@@ -131,6 +131,21 @@ def test_every_figure_is_that_of_one_pass_per_plan(shape: str) -> None:
     for start in range(0, len(plans), 5):
         for found, score in zip(evaluate(plans[start : start + 5]), expected[start : start + 5], strict=True):
             assert_same(found, score)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_plans_that_thin_and_narrow_are_scored_as_any_other(anew: bool) -> None:
+    network = network_of("deit", ["narrow", THIN])
+    batches = batches_for(network)
+    statistics = [images(network, 5, seed=seed) for seed in (20, 21)] if anew else []
+    plans = plans_for(network, 2)
+    told = [name for name in network.chain.thinning if name != "blocks.1.attn"]
+    plans += [network.chain.plan(dict(plan.choices) | dict.fromkeys(told, THIN)) for plan in plans[:3]]
+    evaluate = Evaluator(network, batches, statistics=statistics or None)
+    for some in (plans[::2], plans[1::2]):
+        for plan, found in zip(some, evaluate(some), strict=True):
+            assert_same(found, plainly(network, batches, plan, statistics))
+    assert len({THIN in plan.choices.values() for plan in plans}) == 2
 
 
 @pytest.mark.parametrize(

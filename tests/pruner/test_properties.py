@@ -1,6 +1,7 @@
 """What holds for any network of a family, whatever its stem, widths, groups, strides, dilations and images."""
 
 import copy
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -61,10 +62,10 @@ transformers = st.fixed_dictionaries(
 )
 
 
-def holds(entry: str, kwargs: dict[str, Any], seed: int) -> None:
+def holds(entry: str, kwargs: dict[str, Any], seed: int, also: Sequence[str] = ()) -> None:
     torch.manual_seed(seed)
     model = disturbed(load_model(entry, **kwargs).double(), seed)
-    chain = describe(model)
+    chain = describe(model, also)
     plan = chain.random_plan(0.7, Random(seed))
     images = images_for(model, torch.float64)
     before = copy.deepcopy(model.state_dict())
@@ -106,3 +107,9 @@ def test_any_convnext(kwargs: dict[str, Any], seed: int) -> None:
 @given(transformers, st.integers(0, 1000))
 def test_any_vision_transformer(kwargs: dict[str, Any], seed: int) -> None:
     holds("vit_tiny_patch16_224", kwargs, seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(transformers, st.booleans(), st.integers(0, 1000))
+def test_any_vision_transformer_by_what_it_has_on_request(kwargs: dict[str, Any], qkv_bias: bool, seed: int) -> None:
+    holds("vit_tiny_patch16_224", kwargs | {"qkv_bias": qkv_bias}, seed, ["merge-act", "narrow", "thin"])

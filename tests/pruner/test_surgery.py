@@ -121,7 +121,7 @@ def test_a_supernet_shares_weights_between_plans(small_vit: nn.Module) -> None:
     ("choices", "message"),
     [
         ({"blocks.9.mlp": "merge"}, "no block 'blocks.9.mlp'"),
-        ({"blocks.0.attn": "merge"}, "offers keep, drop, not 'merge'"),
+        ({"blocks.0.attn": "merge"}, "offers keep, drop, narrow, thin, not 'merge'"),
         ({"blocks.0.mlp": "fold"}, "offers keep, merge, drop, merge-act, not 'fold'"),
     ],
 )

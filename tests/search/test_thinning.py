@@ -1,0 +1,108 @@
+"""Searching where tokens may be thinned: behind it all is cheaper, a cut there saves less, and once is enough."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latency.devices.null import Null
+from latency.profiler import profile
+from profiles.profile import Profile
+from profiles.walk import thinned, unthinned
+from pruner.errors import PlanError
+from pruner.models import load_model
+from pruner.plan import KEEP, THIN, Plan
+from pruner.surgery import describe
+from search.budget import BudgetUnreachableError
+from search.feasible import check_reachable, every_plan, solved_plan
+from search.limits import LatencyLimit
+from search.samplers import known_sampler
+from search.space import Space
+
+ALSO = ("narrow", "thin")
+MODEL = load_model("deit_digits", depth=2)
+CHAIN = describe(MODEL, ALSO)
+
+
+def table() -> Profile:
+    """What runs on fewer tokens takes 0.6 of the time, and thinning 0.3 of an attention more than that."""
+    found = profile(MODEL, Null(), max_seconds=0.1, also=ALSO)
+    rows = []
+    for row in found.rows:
+        factor = 0.6 if unthinned(row.choice) != row.choice else 1.3 if row.choice == THIN else 1.0
+        rows.append(dataclasses.replace(row, in_context_ms=factor * row.in_context_ms))
+    return dataclasses.replace(found, rows=tuple(rows), anchors=())
+
+
+TABLE = table()
+UNCUT_MS = TABLE.latency_ms(Plan(CHAIN.model))
+
+
+def space(share: float, only: tuple[str, ...] | None = None) -> Space:
+    return Space.of(CHAIN, [LatencyLimit(TABLE, share * UNCUT_MS)], only=only)
+
+
+def test_what_thinning_saves_is_saved_in_the_block_and_in_all_behind_it() -> None:
+    attention, ffn = (TABLE.block_ms(f"blocks.1.{kind}", KEEP) for kind in ("attn", "mlp"))
+    head = TABLE.block_ms("head", KEEP)
+    limit = LatencyLimit(TABLE, UNCUT_MS)
+    assert limit.saved("blocks.1.attn", THIN) == pytest.approx(-0.3 * attention + 0.4 * (ffn + head))
+    assert limit.saved("blocks.0.attn", THIN) == pytest.approx(-0.3 * attention + 0.4 * (attention + 2 * ffn + head))
+    assert limit.saved("blocks.1.attn", "narrow") == attention - TABLE.block_ms("blocks.1.attn", "narrow")
+
+
+def test_behind_a_thinned_block_everything_is_cheaper_and_a_second_one_is_kept() -> None:
+    first, second = Plan(CHAIN.model, {"blocks.0.attn": THIN}), Plan(CHAIN.model, {"blocks.1.attn": THIN})
+    both = Plan(CHAIN.model, {**first.choices, **second.choices})
+    assert TABLE.latency_ms(first) < TABLE.latency_ms(second) < UNCUT_MS
+    assert TABLE.costs_ms(both) == TABLE.costs_ms(first)
+    dropped = Plan(CHAIN.model, {**first.choices, "blocks.1.attn": "drop"})
+    saved = TABLE.latency_ms(first) - TABLE.latency_ms(dropped)
+    assert saved == pytest.approx(TABLE.block_ms("blocks.1.attn", thinned(KEEP)))
+    assert saved == pytest.approx(0.6 * TABLE.block_ms("blocks.1.attn", KEEP))
+
+
+def test_no_plan_of_a_space_thins_twice() -> None:
+    plans = list(every_plan(space(2.0)))
+    assert len(plans) == len({CHAIN.meant(plan) for plan in plans}) == CHAIN.num_plans - 9
+    assert all(list(plan.choices.values()).count(THIN) <= 1 for plan in plans)
+
+
+@pytest.mark.parametrize("only", [None, ("narrow", "thin"), ("thin",), ("drop", "thin")])
+def test_a_budget_is_reachable_if_any_plan_is_within_it(only: tuple[str, ...] | None) -> None:
+    fastest = min(TABLE.latency_ms(plan) for plan in every_plan(space(2.0, only))) / UNCUT_MS
+    check_reachable(space(fastest * (1 + 1e-12), only))
+    with pytest.raises(BudgetUnreachableError, match=f"takes {fastest * UNCUT_MS:.3f} ms"):
+        check_reachable(space(fastest * (1 - 1e-9), only))
+
+
+def test_the_solver_finds_the_best_plan_nearly_always_and_always_one_within_the_budget() -> None:
+    plans = list(every_plan(space(2.0)))
+    latencies = np.array([TABLE.latency_ms(plan) for plan in plans])
+    vectors = np.array([space(2.0).vector(plan) for plan in plans])
+    random, best = np.random.default_rng(0), []
+    for share in np.linspace(float(latencies.min()) / UNCUT_MS + 1e-6, 0.99, 25):
+        within = space(float(share))
+        gains = -random.uniform(0, 1, len(within.cuts))
+        found = solved_plan(within, gains)
+        assert found is not None
+        assert within.admits(found)
+        optimum = (vectors @ gains)[latencies <= within.limits[0].bound].max()
+        best.append(within.vector(found) @ gains >= optimum - 1e-9)
+    assert np.mean(best) >= 0.8
+
+
+@pytest.mark.parametrize("name", ["auto", "thrifty", "random", "nsga2"])
+def test_samplers_propose_plans_that_fit_and_some_that_thin(name: str) -> None:
+    within = space(0.7)
+    proposed = [one.plan for one in known_sampler(name).propose(within, [], 5, 12, seed=0).proposals]
+    assert proposed
+    assert all(within.admits(plan) for plan in proposed)
+    assert any(THIN in plan.choices.values() for plan in proposed)
+
+
+def test_an_unknown_choice_is_refused_with_those_that_are_offered_and_those_on_request() -> None:
+    with pytest.raises(PlanError, match="offers 'thick'; there are: drop, keep, merge; on request: merge-act, narrow"):
+        Space.of(describe(MODEL), [], only=["merge", "thick"])
+    with pytest.raises(PlanError, match="there are: drop, keep, merge, narrow, thin; on request: merge-act"):
+        Space.of(CHAIN, [], only=["thick"])
