@@ -129,7 +129,7 @@ def claim(path: Path, arguments: RunArguments) -> None:
     if not path.exists():
         arguments.save(path)
         return
-    before, now = dataclasses.asdict(RunArguments.load(path)), dataclasses.asdict(arguments)
+    before, now = dataclasses.asdict(type(arguments).load(path)), dataclasses.asdict(arguments)
     differences = [
         f"{name}: {before.get(name)!r} then, {now[name]!r} now"
         for name in now

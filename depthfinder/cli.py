@@ -41,6 +41,7 @@ from depthfinder.options import (
 )
 from depthfinder.predictor_commands import EPILOG_PREDICTOR, evaluate_command, fit_command, predict_command
 from depthfinder.search_commands import worker_command
+from depthfinder.sparsify_command import EPILOG_SPARSIFY, SparsifyOptions, sparsify_command
 
 if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
@@ -81,6 +82,7 @@ app.command("profile", epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_comm
 profile_app.command(epilog=EPILOG_PROFILE)(takes(ProfileOptions)(profile_command))
 app.command("measure", epilog=EPILOG_MEASURE)(takes(MeasureOptions)(measure_command))
 app.command("devices", epilog=EPILOG_DEVICES)(takes(PrintOptions)(devices_command))
+app.command("sparsify", epilog=EPILOG_SPARSIFY)(takes(SparsifyOptions)(sparsify_command))
 app.command("dashboard", epilog=EPILOG_DASHBOARD)(dashboard_command)
 app.add_typer(profiles_app, name="profiles", epilog="Example: depthfinder profiles list")
 _PROFILES: tuple[tuple[str, Callable[..., None]], ...] = (

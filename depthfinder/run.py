@@ -192,6 +192,12 @@ class Run:
         self._check_weights()
         self._check_others()
 
+    def check_for_training(self) -> None:
+        """The same, without a device to measure on."""
+        self._check_curves()
+        _ = self.chain, self.data
+        self._check_weights()
+
     def _check_curves(self) -> None:
         if self.arguments.log_tensorboard:
             check_installed()

@@ -9,6 +9,7 @@ from profiles.files import write_whole
 
 SEARCH_STAGES: Final = ("profile", "finetune", "supernet", "search")
 FRONT_STAGES: Final = ("profile", "finetune", "supernet", "front")
+MASK_STAGES: Final = ("finetune", "masks", "hand over", "judge")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 

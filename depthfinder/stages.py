@@ -1,6 +1,5 @@
 """The stages of a run, in order: each reads what the ones before it left in the run folder, and leaves its own."""
 
-import copy
 import dataclasses
 import json
 import time
@@ -8,11 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from torch import Tensor, nn
 
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
 from depthfinder.front_stage import front_stage
+from depthfinder.held_out import held_out_accuracy, held_out_images
+from depthfinder.mask_stages import hand_over_stage, judge_stage, mask_stage
 from depthfinder.report import write_report
 from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run, Stage
@@ -25,13 +25,10 @@ from latency.timing import time_interleaved
 from profiles.files import write_whole
 from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
-from pruner.data.images import ImageData
 from pruner.plan import Plan
 from pruner.surgery import Cut, apply, merge
-from pruner.training.accuracy import accuracy
 from pruner.training.progressive import begin, close
 
-_EVALUATION_BATCH: Final = 128
 _VERDICT_SECONDS: Final = 12.0
 _PARITY_IMAGES: Final = 1_000
 
@@ -92,7 +89,7 @@ def merge_stage(run: Run) -> None:
     """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
     merged = merge(_trained(run))
     export_safetensors(merged, run.folder["merged.safetensors"], run.plan)
-    images = _test_images(run.data, _PARITY_IMAGES)
+    images = held_out_images(run.data, _PARITY_IMAGES)
     parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan)
     log.info(
         "merged.onnx: the same top-1 as PyTorch on %d of %d images, logits within %.1e",
@@ -122,7 +119,7 @@ def measure_stage(run: Run) -> None:
     networks = {}
     for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
         networks[name] = NetworkResult(
-            accuracy=_test_accuracy(run, network),
+            accuracy=held_out_accuracy(run, network),
             latency=timings.measurement(name),
             predicted_ms=run.profile.latency_ms(plan),
             predicted_interval_ms=run.profile.interval_ms(plan),
@@ -138,7 +135,7 @@ def measure_stage(run: Run) -> None:
         measured_ratio=timings.ratio("pruned", "baseline"),
         baseline=networks["baseline"],
         pruned=networks["pruned"],
-        accuracy_without_training=_test_accuracy(run, untrained),
+        accuracy_without_training=held_out_accuracy(run, untrained),
         parity=json.loads(run.folder["parity.json"].read_text()),
         plan=dict(run.plan.choices),
         num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
@@ -162,11 +159,14 @@ STAGES: Final[dict[str, Stage]] = {
     "merge": merge_stage,
     "measure": measure_stage,
     "report": report_stage,
+    "masks": mask_stage,
+    "hand over": hand_over_stage,
+    "judge": judge_stage,
 }
 
 
 # What all processes of a run do together; the rest is done by the first alone while the others wait.
-_TOGETHER: Final = ("finetune", "supernet", "train")
+_TOGETHER: Final = ("finetune", "supernet", "train", "masks")
 
 
 def carry_out(run: Run, names: Sequence[str]) -> None:
@@ -201,17 +201,3 @@ def _trained(run: Run) -> Cut:
     cut = trained(run).to(run.world.device)
     close(cut, run.data, run.train_settings(run.arguments.progressive_epochs))
     return cut.cpu()
-
-
-def _test_accuracy(run: Run, network: nn.Module) -> float:
-    on_device = copy.deepcopy(network).to(run.world.device)
-    return accuracy(on_device, run.data.test_batches(batch_size=_EVALUATION_BATCH))
-
-
-def _test_images(data: ImageData, count: int) -> Tensor:
-    found: list[Tensor] = []
-    for images, _ in data.test_batches(batch_size=_EVALUATION_BATCH):
-        found.append(images)
-        if sum(len(part) for part in found) >= count:
-            break
-    return torch.cat(found)[:count]

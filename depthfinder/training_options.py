@@ -24,14 +24,12 @@ def _share(value: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """How networks are trained."""
+class LearningOptions:
+    """How a network is trained, whatever for."""
 
     finetune_epochs: Annotated[
         int, _option("Epochs in which the uncut network itself is trained first; none by default.", min=0)
     ] = 0
-    supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
-    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
     train_batch_size: Annotated[int, _option("Images that a training step takes, over all processes.", min=2)] = 64
     lr: Annotated[float, _option("Peak learning rate.", callback=_positive)] = 5e-4
     opt: Annotated[str, _option("Optimizer, by timm's name: adamw, sgd, lamb, lion ...")] = "adamw"
@@ -80,6 +78,18 @@ class TrainingOptions:
         Literal["reduce", "broadcast", "none"],
         _option("What becomes of BatchNorm statistics of several processes after an epoch."),
     ] = "reduce"
+    checkpoint_minutes: Annotated[float, _option("The most that a kill loses of a training.", callback=_positive)] = 1.0
+    log_tensorboard: Annotated[
+        bool, _option("Write curves for TensorBoard too, to RUN/tensorboard.", "--log-tensorboard")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(LearningOptions):
+    """How the networks of a search are trained."""
+
+    supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
+    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
     lambda_schedule: Annotated[
         str,
         _option("How gates close: linear, cosine, blocks (from the end), score (least harm first) or decay (by norm)."),
@@ -99,8 +109,4 @@ class TrainingOptions:
     supernet_plans: Annotated[int, _option("How many of them, beside the uncut network.", min=1)] = 1
     freeze_backbone: Annotated[
         bool, _option("Train only new BatchNorms and biases of the supernet: a quick ranking.", "--freeze-backbone")
-    ] = False
-    checkpoint_minutes: Annotated[float, _option("The most that a kill loses of a training.", callback=_positive)] = 1.0
-    log_tensorboard: Annotated[
-        bool, _option("Write curves for TensorBoard too, to RUN/tensorboard.", "--log-tensorboard")
     ] = False

@@ -55,7 +55,7 @@ def check_training(run: Run) -> None:
 def finetune_stage(run: Run) -> None:
     """The uncut network on these images, where its weights were learned on others."""
     network = copy.deepcopy(run.untuned).train()
-    _train(run, "finetune", Supervised(network, smoothing=run.arguments.smoothing), run.arguments.finetune_epochs)
+    train(run, "finetune", Supervised(network, smoothing=run.arguments.smoothing), run.arguments.finetune_epochs)
 
 
 def supernet_stage(run: Run) -> None:
@@ -70,7 +70,7 @@ def supernet_stage(run: Run) -> None:
     if asked.freeze_backbone:
         freeze_backbone(network)
         log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))
-    _train(run, "supernet", objective_of(run, network, _draw(run)), asked.supernet_epochs)
+    train(run, "supernet", objective_of(run, network, _draw(run)), asked.supernet_epochs)
 
 
 def train_stage(run: Run) -> None:
@@ -79,10 +79,11 @@ def train_stage(run: Run) -> None:
     cut = apply(run.model, run.plan).to(run.world.device)
     begin(cut, run.plan, run.data, run.train_settings(asked.progressive_epochs))
     objective = Progressive(cut, _teaching(run), _closing(run, cut), smoothing=asked.smoothing)
-    _train(run, "progressive", objective, asked.progressive_epochs)
+    train(run, "progressive", objective, asked.progressive_epochs)
 
 
-def _train(run: Run, name: str, objective: Objective, epochs: int) -> None:
+def train(run: Run, name: str, objective: Objective, epochs: int) -> None:
+    """One training of a run, from where it was left. Its checkpoint and its curves go by `name`."""
     settings = run.train_settings(epochs)
     with told(run, name) as watcher:
         fit(

@@ -42,6 +42,7 @@ FENCES = {
     "sqlalchemy": {"search/storage.py"},
     "tensorboard": {"depthfinder/tensorboard_curves.py"},
     "timm": {"pruner/_timm.py"},
+    "torch_pruning": {"pruner/masks/channels.py"},
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
@@ -50,6 +51,7 @@ DISTRIBUTIONS = {
     "huggingface_hub": "huggingface-hub",
     "optuna_dashboard": "optuna-dashboard",
     "sklearn": "scikit-learn",
+    "torch_pruning": "torch-pruning",
     "yaml": "pyyaml",
 }
 

@@ -165,6 +165,7 @@ class _Training:
         if not torch.isfinite(torch.tensor(mean)):
             raise TrainingError(f"the loss is {mean} at step {moment.index}; try a lower --lr")
         self._scaler.unscale_(self._optimizer)
+        self._objective.heed(moment)
         clip(self._network, optimizing)
         self._scaler.step(self._optimizer)
         self._scaler.update()

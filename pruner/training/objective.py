@@ -27,6 +27,9 @@ class Objective(nn.Module, ABC):
     def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
         """(images (B, C, H, W), labels (B,) or their probabilities (B, classes), moment) -> a scalar to make small."""
 
+    def heed(self, moment: Moment) -> None:
+        """Looks at the gradients of a step, those of all processes, before the weights take it."""
+
     def note(self, moment: Moment) -> str:
         """What a person who watches wants to know of this moment, besides the loss."""
         return ""

@@ -16,7 +16,7 @@ import depthfinder as df
 
 COMMANDS = (
     *("run", "search", "describe", "profile", "measure", "devices", "profiles", "predictor", "report"),
-    "dashboard",
+    *("dashboard", "sparsify"),
 )
 
 

@@ -1,0 +1,81 @@
+"""What `sparsify` comes to: the record behind its `result.json`, and the lines on the terminal."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiles.files import write_whole
+from profiles.measurement import Measurement, Ratio
+from profiles.profile import Setting
+
+
+@dataclass(frozen=True)
+class MeasuredRemoval:
+    """Both networks timed in the same rounds, and how they compare."""
+
+    setting: Setting
+    baseline: Measurement
+    pruned: Measurement
+    ratio: Ratio
+
+    @property
+    def verdict(self) -> str:
+        """Whether it paid, as a sentence. What lies within the interval is not told apart."""
+        ratio, device = self.ratio, self.setting.device
+        figures = f"{ratio.value:.3f} of the baseline's latency on {device} ({ratio.low:.3f} to {ratio.high:.3f})"
+        if ratio.high < 1:
+            return f"It paid: the network without these channels takes {figures}."
+        if ratio.low > 1:
+            return f"It did not pay: the network without these channels takes {figures}, so it is slower."
+        return f"It did not pay: the network without these channels takes {figures}, which cannot be told from 1."
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """Accuracies in [0, 1] on the held-out images. `layers`: layer -> the share of its groups that went, each layer by
+    the weight that its groups are of; `weights_gone` is the share of these weights' numbers. `removal` is None where
+    the network keeps its shape."""
+
+    model: str
+    method: str
+    granularity: str
+    sparsity: float
+    epochs: int
+    accuracy_before: float
+    accuracy_after: float
+    layers: Mapping[str, float]
+    weights_gone: float
+    parameters_before: int
+    parameters_after: int
+    removal: MeasuredRemoval | None
+    verdict: str
+    seconds: Mapping[str, float]
+
+    def save(self, path: Path) -> None:
+        write_whole(path, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "MaskResult":
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found = record["removal"]
+        removal = found and MeasuredRemoval(
+            setting=Setting(**found["setting"]),
+            baseline=Measurement(**found["baseline"]),
+            pruned=Measurement(**found["pruned"]),
+            ratio=Ratio(**found["ratio"]),
+        )
+        return cls(**record | {"removal": removal})
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person reads of it."""
+        gone = f"{self.sparsity:.1%} of all groups ({self.granularity}), {self.weights_gone:.1%} of their weights"
+        shares = self.layers.values()
+        return [
+            f"{self.model}, {self.method}: {gone}; by layer {min(shares):.0%} to {max(shares):.0%}",
+            f"accuracy on held-out images: {self.accuracy_before:.2%} before, {self.accuracy_after:.2%} after",
+            f"parameters: {self.parameters_before:,} before, {self.parameters_after:,} after",
+            self.verdict,
+        ]

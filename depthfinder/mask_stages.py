@@ -1,0 +1,123 @@
+"""The stages of `sparsify`: masks are found and trained under, the network is handed over, and judged."""
+
+import torch
+from torch import Tensor
+
+from depthfinder.console import log
+from depthfinder.held_out import held_out_accuracy, held_out_images
+from depthfinder.mask_result import MaskResult, MeasuredRemoval
+from depthfinder.run import Run, load_trained
+from depthfinder.sparsify_arguments import SparsifyArguments
+from depthfinder.training_stages import train
+from latency.export import export_onnx
+from latency.timing import time_interleaved
+from profiles.files import write_whole
+from pruner.masks.export import masks_file, weights_file
+from pruner.masks.granularity import NOfM, parse
+from pruner.masks.masked import Masked
+from pruner.masks.methods import known_method
+from pruner.masks.sparsifying import Sparsifying
+from pruner.training.objective import Teaching, light_copy
+from pruner.training.settings import SettingsError
+
+_PARITY_IMAGES = 1_000
+
+
+def check_masks(run: Run) -> None:
+    """Finds out before any work whether the network can be masked as asked. Raises `SettingsError`."""
+    asked = arguments_of(run)
+    if asked.train_torchcompile:
+        raise SettingsError("--train-torchcompile does not go with masks, which are other weights at each step")
+    Sparsifying(masked_network(run), search_share=asked.search_share)
+
+
+def mask_stage(run: Run) -> None:
+    """The search for the masks, and the training under them."""
+    asked = arguments_of(run)
+    teaching = None
+    if asked.distill_loss_weight:
+        teaching = Teaching(light_copy(run.model), asked.kd_temperature, asked.distill_loss_weight)
+    objective = Sparsifying(masked_network(run), teaching, asked.smoothing, asked.search_share)
+    train(run, "masks", objective, asked.epochs)
+
+
+def hand_over_stage(run: Run) -> None:
+    """The masked weights with their masks; of channels, the network that is left, as ONNX."""
+    masked = trained_masks(run)
+    write_whole(run.folder["masked.safetensors"], weights_file(masked))
+    if masked.granularity.keeps_its_shape:
+        write_whole(run.folder["masks.safetensors"], masks_file(masked))
+        return
+    parity = export_onnx(masked.removed(), run.folder["pruned.onnx"], held_out_images(run.data, _PARITY_IMAGES))
+    log.info("pruned.onnx: the same top-1 as PyTorch on %d of %d images", parity.same_top1, parity.images)
+
+
+def judge_stage(run: Run) -> None:
+    """The verdict: accuracy on held-out images, and of channels the latency of both networks in the same rounds."""
+    masked = trained_masks(run)
+    removal = None if masked.granularity.keeps_its_shape else _measured(run, masked)
+    after = masked.hardened() if removal is None else masked.removed()
+    support = masked.support()
+    masks = [part.spread(support[part.key])[part.weight] for part in masked.parts]
+    weights = masked.weights()
+    inside = sum(float(_as_wide(mask, weights[part.key])) for part, mask in zip(masked.parts, masks, strict=True))
+    result = MaskResult(
+        model=run.chain.model,
+        method=masked.method.name,
+        granularity=masked.granularity.text,
+        sparsity=masked.selection.sparsity,
+        epochs=arguments_of(run).epochs,
+        accuracy_before=held_out_accuracy(run, run.model),
+        accuracy_after=held_out_accuracy(run, after),
+        layers=masked.sparsities(),
+        weights_gone=1 - inside / sum(weight.numel() for weight in weights.values()),
+        parameters_before=sum(parameter.numel() for parameter in run.model.parameters()),
+        parameters_after=sum(parameter.numel() for parameter in after.parameters()),
+        removal=removal,
+        verdict=_no_gain(masked) if removal is None else removal.verdict,
+        seconds=run.folder.seconds(),
+    )
+    result.save(run.folder["result.json"])
+    for line in result.lines:
+        log.info("%s", line)
+
+
+def masked_network(run: Run) -> Masked:
+    """The uncut network with nothing masked yet."""
+    asked = arguments_of(run)
+    return Masked(run.untuned, parse(asked.granularity), asked.sparsity, known_method(asked.method))
+
+
+def trained_masks(run: Run) -> Masked:
+    """The masked network as its training left it, on the CPU."""
+    masked = masked_network(run)
+    load_trained(masked, run, "masks", run.train_settings(arguments_of(run).epochs))
+    return masked
+
+
+def arguments_of(run: Run) -> SparsifyArguments:
+    assert isinstance(run.arguments, SparsifyArguments), "these are stages of sparsify"
+    return run.arguments
+
+
+def _measured(run: Run, masked: Masked) -> MeasuredRemoval:
+    asked = run.arguments
+    images = torch.rand(asked.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(asked.seed))
+    programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(masked.removed(), images)}
+    timings = time_interleaved(programs, seconds=asked.max_seconds, seed=asked.seed, progress=run.watch)
+    return MeasuredRemoval(
+        setting=run.device.setting(asked.batch_size),
+        baseline=timings.measurement("baseline"),
+        pruned=timings.measurement("pruned"),
+        ratio=timings.ratio("pruned", "baseline"),
+    )
+
+
+def _as_wide(mask: Tensor, weight: Tensor) -> Tensor:
+    """How many numbers of the weight a mask leaves."""
+    return mask.expand_as(weight).sum()
+
+
+def _no_gain(masked: Masked) -> str:
+    needs = "sparse tensor cores" if isinstance(masked.granularity, NOfM) else "kernels that skip blocks of zeros"
+    return f"Nothing runs faster by itself: zeros are multiplied like other numbers, and gain time only with {needs}."

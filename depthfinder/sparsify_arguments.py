@@ -1,0 +1,26 @@
+"""What `sparsify` was asked for: written to `args.yaml`, and what makes the same command go on."""
+
+from dataclasses import dataclass
+
+from depthfinder.arguments import RunArguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsifyArguments(RunArguments):
+    """Everything that decides which groups of weights go. `sparsity` None is what the granularity says by itself; there
+    is no budget and no search for blocks."""
+
+    budget_ms: str | None = None
+    budget_ratio: float | None = None
+    n_trials: int = 0
+    method: str
+    granularity: str
+    sparsity: float | None
+    epochs: int
+    search_share: float
+
+    @property
+    def default_experiment(self) -> str:
+        """A folder name that tells methods, granularities, sparsities and seeds apart."""
+        share = "" if self.sparsity is None else f"-{self.sparsity:g}"
+        return f"{self.model}-{self.method}-{self.granularity.replace(':', 'of')}{share}-s{self.seed}"
