@@ -4,17 +4,21 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from latency.devices.null import Null
 from latency.profiler import profile
 from profiles.profile import Profile
 from profiles.walk import thinned, unthinned
 from pruner.errors import PlanError
+from pruner.masks.gated import GatedSupernet
+from pruner.masks.latency_gates import KNAPSACK
 from pruner.models import load_model
 from pruner.plan import KEEP, THIN, Plan
 from pruner.surgery import describe
 from search.budget import BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, solved_plan
+from search.gate_costs import gate_costs
 from search.limits import LatencyLimit
 from search.samplers import known_sampler
 from search.space import Space
@@ -106,3 +110,17 @@ def test_an_unknown_choice_is_refused_with_those_that_are_offered_and_those_on_r
         Space.of(describe(MODEL), [], only=["merge", "thick"])
     with pytest.raises(PlanError, match="there are: drop, keep, merge, narrow, thin; on request: merge-act"):
         Space.of(CHAIN, [], only=["thick"])
+
+
+def test_a_gate_does_not_choose_whether_tokens_are_thinned() -> None:
+    costs = gate_costs(space(0.8))
+    offered = {choice for saved in costs.saved_ms.values() for choice in saved}
+    assert {KEEP, "narrow", "drop", "merge"} == offered
+    network = GatedSupernet(MODEL, costs, ALSO).eval()
+    gates = network.gates(KNAPSACK, costs.needed_ms, 0.5)
+    network.mix(gates)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network(images).square().sum().backward()
+    gradient = network.masks["scores"].grad
+    assert gradient is not None
+    assert float(gradient[0].abs().max()) > 0  # the first attention, which may be narrow
