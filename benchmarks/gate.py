@@ -60,6 +60,7 @@ DATA: Final = DigitScenes()
 TRIALS: Final = 128
 SOURCES: Final = ("supernet", *GATE_FORMS, "dimap")
 """What a plan is found by: a trained supernet gives two, gates and an importance one each."""
+SEARCHED: Final = ("optuna", "scores")
 ARMS: Final[Mapping[str, str]] = {
     "optuna": "search of the supernet (the default)",
     "scores": "exact, by scores of single cuts",
@@ -88,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("gate-out"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--budget", type=float, default=0.5, help="share of the baseline's latency")
     parser.add_argument("--supernet-epochs", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3)
@@ -104,9 +106,13 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
     with ProcessPoolExecutor(asked.processes, mp_context=context, **one_thread) as pool:
-        for done in pool.map(found, *zip(*((study, s, seed) for seed in asked.seeds for s in SOURCES), strict=True)):
+        sources = [
+            source for source in SOURCES if {*asked.arms} & {source, *(SEARCHED if source == "supernet" else ())}
+        ]
+        for done in pool.map(found, *zip(*((study, s, seed) for seed in asked.seeds for s in sources), strict=True)):
             print(f"{done}, {time.monotonic() - began:.0f} s", flush=True)
-        for done in pool.map(judged, *zip(*((study, arm, seed) for seed in asked.seeds for arm in ARMS), strict=True)):
+        jobs = [(study, arm, seed) for seed in asked.seeds for arm in asked.arms]
+        for done in pool.map(judged, *zip(*jobs, strict=True)):
             print(f"{done}, {time.monotonic() - began:.0f} s", flush=True)
     record = {
         "processor": processor_name(),
@@ -114,12 +120,12 @@ def main() -> None:
         "baseline": accuracy(model, DATA.test_batches(batch_size=250)),
         "plans": [
             json.loads((study.output / f"{kind}-{arm}-{seed}.json").read_text())
-            for arm in ARMS
+            for arm in asked.arms
             for seed in asked.seeds
             for kind in ("plan", "accuracy")
         ],
     }
-    lines = table_of(record, asked.seeds)
+    lines = table_of(record, asked.arms, asked.seeds)
     print(*lines, sep="\n")
     (RESULTS / "gate.md").write_text("\n".join(lines) + "\n")
     (RESULTS / "gate.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -127,7 +133,7 @@ def main() -> None:
 
 def found(study: Study, source: str, seed: int) -> str:
     """Leaves the plan, or the two plans, that a source comes to."""
-    arms = ("optuna", "scores") if source == "supernet" else (source,)
+    arms = SEARCHED if source == "supernet" else (source,)
     if all((study.output / f"plan-{arm}-{seed}.json").exists() for arm in arms):
         return f"{source} {seed}: done before"
     model = df.load_model("deit_digits", pretrained=True)
@@ -210,7 +216,7 @@ def judged(study: Study, arm: str, seed: int) -> str:
     return f"{arm} {seed}: {json.loads(file.read_text())['accuracy']:.2%}"
 
 
-def table_of(record: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
+def table_of(record: Mapping[str, Any], arms: Sequence[str], seeds: Sequence[int]) -> list[str]:
     def mean(arm: str, name: str, scale: float = 1.0, digits: int = 2, spread: bool = True) -> str:
         values = [scale * one[name] for one in record["plans"] if one["arm"] == arm and name in one]
         more = f" ± {statistics.stdev(values):.{digits}f}" if spread and len(values) > 1 else ""
@@ -230,9 +236,9 @@ def table_of(record: Mapping[str, Any], seeds: Sequence[int]) -> list[str]:
         "plans evaluated",
     )
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for arm, text in ARMS.items():
+    for arm in arms:
         cells = (
-            text,
+            ARMS[arm],
             cuts(arm),
             mean(arm, "of_latency", digits=3, spread=False),
             mean(arm, "score", 100),
