@@ -36,7 +36,7 @@ _ODD = (40, 47)
 _OTHERS: dict[str, dict[str, Any]] = {
     "resnet34": {"img_size": _ODD, "layers": (3, 2, 3, 2)},
     "resnet50": {"img_size": _ODD, "layers": (2, 3, 2, 2)},
-    "resnet101": {"img_size": _ODD, "layers": (2, 2, 9, 2)},
+    "resnet101": {"img_size": _ODD, "layers": (2, 2, 3, 2)},
     "resnet50_gn": {"img_size": _ODD, "layers": (2, 2, 2, 2)},
     "wide_resnet50_2": {"img_size": _ODD, "layers": (2, 2, 2, 1)},
     "resnext50_32x4d": {"img_size": _ODD, "layers": (2, 2, 2, 1)},

@@ -36,7 +36,7 @@ def spent(gates: Tensor, costs: Tensor) -> float:
 
 
 @FORMS
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32), st.integers(1, 30), st.integers(2, 4), st.floats(0.02, 0.98), st.floats(-4, 1))
 def test_the_costs_are_the_budget(form: GateForm, seed: int, blocks: int, most: int, share: float, tau: float) -> None:
     scores, costs, budget = problem(seed, blocks, most, share)
@@ -48,7 +48,7 @@ def test_the_costs_are_the_budget(form: GateForm, seed: int, blocks: int, most: 
 
 
 @FORMS
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(2, 3), st.floats(0.1, 0.9), st.floats(-0.7, 0.5))
 def test_the_gradient_is_that_of_the_gates(
     form: GateForm, seed: int, blocks: int, most: int, share: float, tau: float
@@ -101,7 +101,7 @@ def test_of_equal_costs_it_is_the_soft_top_k(form: GateForm) -> None:
 
 
 @FORMS
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 2**32))
 def test_without_temperature_all_but_a_block_are_decided(form: GateForm, seed: int) -> None:
     scores, costs, budget = problem(seed, 12, 3, 0.55)

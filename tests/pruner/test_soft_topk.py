@@ -13,7 +13,7 @@ def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.floats(0, 1), st.floats(-6, 2), st.floats(-3, 3), st.booleans())
 def test_gates_sum_to_k(seed: int, count: int, share: float, tau: float, scale: float, whole: bool) -> None:
     scores = 10**scale * drawn(seed, 3, count)
@@ -33,7 +33,7 @@ def test_many_rows_are_each_as_if_alone() -> None:
             assert torch.allclose(gates[row, column], alone, atol=1e-12, rtol=0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32), st.integers(2, 40), st.data())
 def test_without_temperature_it_is_the_hard_top_k(seed: int, count: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, count))
@@ -51,7 +51,7 @@ def test_equal_scores_share_alike() -> None:
     assert torch.allclose(tied, torch.tensor([1.0, 0.5, 0.5, 0.0], dtype=torch.float64), atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32), st.integers(2, 12), st.floats(0.05, 0.95), st.floats(-1, 1))
 def test_the_gradient_is_that_of_the_gates(seed: int, count: int, share: float, tau: float) -> None:
     scores = drawn(seed, 2, count).requires_grad_()
