@@ -4,10 +4,10 @@
 
 The small ResNet and the small ViT of `progressive.py`, trained to tell the larger of two digits, lose blocks of their
 weights, output channels, or two weights of every four, on 1,024 scenes that stay the same: by each method, for the same
-epochs, at the same learning rate, with the same number of groups left and the same part of the training under the final
-masks, by three seeds. The scenes that count are made of digits that no training saw; epochs, learning rate and each
-method's settings were chosen by another seed than these. Two processes of one thread each work on it; typed again, it
-goes on from where it was. The table goes to `benchmarks/results/`.
+epochs, at the same learning rate, with the same number of groups left and at least the same part of the training under
+the final masks, by three seeds. The scenes that count are made of digits that no training saw; epochs, learning rate
+and SMART's settings were chosen by another seed than these, those of the others hardly at all. Two processes of one
+thread each work on it; typed again, it goes on from where it was. The table goes to `benchmarks/results/`.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The stage that finds the plan: what it may be, what scores it, and what it takes on devices that have a budget."""
+"""The stage that finds the plan: what proposes and scores it, and what it takes on devices that have a budget."""
 
 import dataclasses
 import json

@@ -51,6 +51,7 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
             for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
         ),
         ("recipes/README.md", "throughput_cpu"),
+        ("docs/sparsity.md", "masks"),
     ],
 )
 def test_the_documents_quote_what_the_benchmarks_printed(document: str, benchmark: str) -> None:
