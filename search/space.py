@@ -127,15 +127,11 @@ class Space:
         return np.array([limit.amount(self.uncut) - limit.bound for limit in self.limits])
 
     def thinned(self, plan: Plan, random: Random) -> Plan:
-        """The plan without the cuts that no limit needs, taken back in an order drawn at random."""
+        """The plan without the cuts that no limit needs, taken back in an order drawn at random: a block goes back to
+        the first of its choices, which list what keeps most of it first, that still is within the limits."""
+        choices = dict(plan.choices)
         blocks = list(self.choices)
         random.shuffle(blocks)
-        return self.eased(plan, blocks)
-
-    def eased(self, plan: Plan, blocks: Sequence[str]) -> Plan:
-        """The plan without the cuts that no limit needs, taken back in the order of `blocks`: each goes back to the
-        first of its choices, which list what keeps most of it first, that still is within the limits."""
-        choices = dict(plan.choices)
         # Again for as long as something changes: a cut that is slower than its block makes room when it is taken back.
         while True:
             taken_back = [self._taken_back(plan.model, choices, block) for block in blocks]

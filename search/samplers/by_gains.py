@@ -29,7 +29,11 @@ class ByGains(Sampler):
         if plan is None:
             return Proposals(())
         gains = {block: self.gains.get((block, choice), -math.inf) for block, choice in plan.choices.items()}
-        return _new(space.eased(plan, sorted(gains, key=gains.__getitem__)), history, self.source)
+        for block in sorted(gains, key=gains.__getitem__):
+            # Back to being kept, and to nothing in between: what a gate wants dropped it may not want merged.
+            more_kept = space.chain.plan({name: way for name, way in plan.choices.items() if name != block})
+            plan = more_kept if space.admits(more_kept) else plan
+        return _new(plan, history, self.source)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,16 @@ def test_the_least_sure_cuts_are_taken_back_first() -> None:
     assert list(plan.choices) == [CHAIN.blocks[-1].name]
 
 
+def test_what_is_to_be_dropped_is_not_merged_for_there_being_room() -> None:
+    """A merged block takes a little more than a dropped one: enough room for that is no reason to merge it."""
+    wanted = CHAIN.plan({"blocks.2.mlp": "drop", "blocks.3.mlp": "drop"})
+    room = CHAIN.plan({"blocks.2.mlp": "drop", "blocks.3.mlp": "merge"})
+    space = within(TABLE.latency_ms(room) / BASELINE_MS * (1 + 1e-12))
+    assert space.admits(room)
+    gains = {cut: 1.0 if cut in wanted.choices.items() else -5.0 for cut in space.cuts}
+    assert searched(ByGains(gains, "gate"), space).best.plan == wanted
+
+
 def test_a_cut_without_a_gain_is_not_made() -> None:
     space = within(0.7)
     known = {cut: -lost(cut) for cut in space.cuts if "attn" in cut[0]}
