@@ -52,7 +52,7 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
         ),
         ("recipes/README.md", "throughput_cpu"),
         ("docs/sparsity.md", "masks"),
-        ("docs/strategies.md", "width"),
+        *(("docs/strategies.md", benchmark) for benchmark in ("gate", "width")),
     ],
 )
 def test_the_documents_quote_what_the_benchmarks_printed(document: str, benchmark: str) -> None:
