@@ -101,7 +101,7 @@ def _kwargs() -> list[str]:
     return [word for i, word in enumerate(words) if word == "--model-kwargs" or words[i - 1] == "--model-kwargs"]
 
 
-@pytest.mark.parametrize("strategy", ["gate", "gate --gate-form shift", "scores", "dimap"])
+@pytest.mark.parametrize("strategy", ["gate --gate-form shift", "scores", "dimap"])
 def test_every_strategy_ends_with_a_plan_within_the_budget(depthfinder: Command, strategy: str) -> None:
     found = searched(depthfinder, f"--budget-ratio 0.7 --strategy {strategy}")
     assert found["strategy"] == strategy.split()[0]

@@ -70,7 +70,7 @@ def run(mapped: Affine, x: Tensor) -> Tensor:
     return functional.conv2d(x, mapped.kernel, mapped.bias, mapped.stride, mapped.padding, 1, mapped.groups)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(branches(), sizes)
 def test_a_branch_at_lambda_zero_is_its_fold_borders_included(steps: list[Step], size: tuple[int, int, int]) -> None:
     x = images(*size)
@@ -80,7 +80,7 @@ def test_a_branch_at_lambda_zero_is_its_fold_borders_included(steps: list[Step],
         assert relative_error(run(fold(steps), x), run_padded_once(steps, x, 0.0)) <= 1e-10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(branches(), sizes)
 def test_a_branch_at_lambda_one_is_the_baseline_borders_included(steps: list[Step], size: tuple[int, int, int]) -> None:
     x = images(*size)
@@ -123,7 +123,7 @@ def test_the_order_of_folding_changes_nothing(steps: list[Step], size: tuple[int
         torch.testing.assert_close(left.kernel, best.kernel, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 3, 5]), st.sampled_from([1, 2]), sizes)
 def test_a_sum_of_maps_is_the_sum_of_what_they_give(
     groups: int, side: int, stride: int, size: tuple[int, int, int]

@@ -36,7 +36,7 @@ def check(part: Part, shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(part.magnitudes(weight), sizes)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.tuples(SIDES, SIDES, SIDES, SIDES) | st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES, SIDES, SIDES))
 def test_blocks_cover_a_weight_once_ragged_edges_too(shape: tuple[int, ...], sides: tuple[int, ...]) -> None:
     part = BlockPart("w", shape, sides[: len(shape)])
@@ -108,7 +108,7 @@ def test_n_of_m_has_a_sparsity_of_its_own() -> None:
         Channels().selection([], None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.floats(0.05, 0.95), st.integers(0, 99))
 def test_a_global_selection_is_exact_and_leaves_every_layer_one_group(
     counts: list[int], sparsity: float, seed: int
