@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
+from pruner.masks.temperature import Falling
 from pruner.plan import Plan
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, divergence, task_loss
@@ -38,7 +39,7 @@ class Annealing:
             raise SettingsError(f"temperatures fall, but not from {self.hottest} to {self.coldest}")
 
     def tau(self, share: float) -> float:
-        return float(self.hottest * (self.coldest / self.hottest) ** share)
+        return Falling(self.hottest, self.coldest).at(share)
 
     def share_saved(self, share: float) -> float:
         """Of what has to be saved in the end. It begins with a little: with nothing to save, gates learn nothing."""
