@@ -1,6 +1,5 @@
 """The stage that finds the whole front of accuracy against latency, in one study."""
 
-import dataclasses
 import json
 import math
 from typing import Any, Final
@@ -14,6 +13,7 @@ from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.search_stage import candidate_record, peers_of, time_plans
 from depthfinder.workers import Helpers
+from latency.evidence import Evidence
 from profiles.files import write_whole
 from search.candidate import Candidate
 from search.limits import LatencyLimit
@@ -28,10 +28,8 @@ _MOST_MEASURED: Final = 12
 def front_stage(run: Run) -> None:
     """The plans that no faster one equals, up to the budget if there is one, else to the baseline."""
     asked = run.arguments
-    # The sum was rounded: the uncut network itself is to be within it.
-    uncut_ms = math.nextafter(run.profile.latency_ms(run.chain.plan({})), math.inf)
-    bound_ms = run.budget.latency_ms if asked.budget_ms or asked.budget_ratio else uncut_ms
-    space = space_of(run, [LatencyLimit(run.profile, bound_ms)])
+    limits = [LatencyLimit(one.profile, _bound_ms(one)) for one in (run, *run.others)]
+    space = space_of(run, limits)
     with storage_faults(storage_url(run)), Helpers(run):
         result = search(
             space,
@@ -44,10 +42,18 @@ def front_stage(run: Run) -> None:
             progress=run.watch,
         )
     log.info("%d plans evaluated, %d of them on the front", result.num_evaluations, len(result.front))
-    measured = _measured(run, result.front)
-    front = [candidate_record(one) | {"measured": measured.get(one.number)} for one in result.front]
+    chosen = _along(result.front)
+    measured, *elsewhere = ({} if not chosen else _measured(one, chosen) for one in (run, *run.others))
+    there = {one.arguments.device: found for one, found in zip(run.others, elsewhere, strict=True)}
+    front = [
+        candidate_record(one)
+        | {"measured": measured.get(one.number)}
+        | {"elsewhere": {device: found.get(one.number) for device, found in there.items()}}
+        for one in result.front
+    ]
     record = {
-        "budget_ms": bound_ms,
+        "budget_ms": limits[0].bound,
+        "budgets_ms": {limit.profile.setting.device: limit.bound for limit in limits},
         "front": front,
         "evaluated": [candidate_record(one) for one in (*result.candidates, *result.others)],
     }
@@ -55,16 +61,31 @@ def front_stage(run: Run) -> None:
     write_whole(run.folder["front.svg"], front_picture(record))
 
 
-def _measured(run: Run, front: tuple[Candidate, ...]) -> dict[int, dict[str, Any]]:
-    """The front's plans as measured in the same rounds, by their numbers; a few evenly along it where it is long."""
+def _bound_ms(run: Run) -> float:
+    """What a plan may take on the run's device by its table: the budget, or the uncut network where there is none."""
+    asked = run.arguments
+    if asked.budget_ms or asked.budget_ratio:
+        return run.budget.latency_ms
+    # The sum was rounded: the uncut network itself is to be within it.
+    return math.nextafter(run.profile.uncut_ms, math.inf)
+
+
+def _along(front: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """The whole front; a few plans evenly along it where it is long."""
+    places = np.unique(np.linspace(0, len(front) - 1, min(len(front), _MOST_MEASURED)).round().astype(int))
+    return tuple(front[place] for place in places)
+
+
+def _measured(run: Run, plans: tuple[Candidate, ...]) -> dict[int, dict[str, Any]]:
+    """The plans as measured in the same rounds on the run's device, by their numbers."""
     timed = time_plans(run)
     if timed is None:
         log.info("%s is not here: the front is by the table alone", run.arguments.device)
         return {}
-    places = np.unique(np.linspace(0, len(front) - 1, min(len(front), _MOST_MEASURED)).round().astype(int))
-    chosen = {str(front[place].number): front[place].plan for place in places}
+    chosen = {str(one.number): one.plan for one in plans}
     timings = timed({_BASELINE: run.chain.plan({})} | chosen)
+    found = {name: Evidence.of(timings, name, _BASELINE) for name in chosen}
     return {
-        int(name): dataclasses.asdict(timings.measurement(name)) | {"ratio": timings.ratio(name, _BASELINE).value}
-        for name in chosen
+        int(name): one.network.record() | {"ratio": one.wall.value, "doubts": list(one.doubts)}
+        for name, one in found.items()
     }

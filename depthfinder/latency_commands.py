@@ -142,6 +142,7 @@ def measure_command(asked: MeasureOptions) -> None:
     from depthfinder.measuring import programs_of
     from depthfinder.tables import measured_table, show
     from latency.devices import open_device
+    from latency.evidence import Evidence
     from latency.timing import time_interleaved
 
     device = open_device(asked.device or DEFAULT_DEVICE, asked.mode)
@@ -150,25 +151,31 @@ def measure_command(asked: MeasureOptions) -> None:
     programs = programs_of(asked.networks, device, batch_size, asked.model, kwargs)
     watch = Watch()
     with watch.signals(), watch.stage("measure"):
-        timings = time_interleaved(programs, seconds=asked.seconds, seed=0, progress=watch)
+        one_thread = device.one_thread
+        timings = time_interleaved(programs, seconds=asked.seconds, seed=0, one_thread=one_thread, progress=watch)
     setting = device.setting(batch_size)
     first = next(iter(programs))
+    found = {name: Evidence.of(timings, name, first) for name in programs}
     if asked.as_json:
         record = {
             "setting": dataclasses.asdict(setting),
             "networks": [
                 {
                     "network": name,
-                    **dataclasses.asdict(timings.measurement(name)),
-                    "quality": timings.measurement(name).quality,
-                    "against_first": dataclasses.asdict(timings.ratio(name, first)),
+                    **one.network.record(),
+                    "against_first": dataclasses.asdict(one.wall),
+                    "against_first_by_processor": None if one.processor is None else dataclasses.asdict(one.processor),
+                    "doubts": list(one.doubts_in_ms),
                 }
-                for name in programs
+                for name, one in found.items()
             ],
         }
         print(json.dumps(record, indent=1))
         return
     show(measured_table(setting, timings, list(programs)))
+    for name, one in found.items():
+        if one.doubts_in_ms:
+            print(f"{name}: not to be believed: {'; '.join(one.doubts_in_ms)}; measure again when the machine is quiet")
 
 
 def devices_command(asked: PrintOptions) -> None:

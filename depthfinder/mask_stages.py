@@ -104,7 +104,9 @@ def _measured(run: Run, masked: Masked) -> MeasuredRemoval:
     asked = run.arguments
     images = torch.rand(asked.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(asked.seed))
     programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(masked.removed(), images)}
-    timings = time_interleaved(programs, seconds=asked.max_seconds, seed=asked.seed, progress=run.watch)
+    timings = time_interleaved(
+        programs, seconds=asked.max_seconds, seed=asked.seed, one_thread=run.device.one_thread, progress=run.watch
+    )
     return MeasuredRemoval(
         setting=run.device.setting(asked.batch_size),
         baseline=timings.measurement("baseline"),

@@ -73,7 +73,7 @@ def _accuracy(plan: Mapping[str, Any]) -> float:
 
 
 def latency_bars(result: RunResult, profile: Profile) -> str:
-    """Where the time goes: measured medians with their spread, and the table's account of them, block by block."""
+    """Where the time goes: the lower quartiles as measured, their spread, and the table's account of them by block."""
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     axes = figure.subplots()
     plans = {"baseline": Plan(model=result.model), "pruned": Plan(model=result.model, choices=result.plan)}

@@ -32,6 +32,7 @@ def write_report(folder: RunFolder) -> None:
         seconds=folder.seconds(),
         profile=profile,
         finalists=found["finalists"],
+        passed_over=found["passed_over"],
         block_map=block_map(profile.blocks, result.plan),
         latency_bars=latency_bars(result, profile),
         pareto=pareto(found, result.budget_ms, result.plan),

@@ -10,6 +10,7 @@ from typing import Any, Final
 from profiles.files import write_whole
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
+from search.verdict import Verdict
 
 _WORDS: Final = {
     "keep": "kept",
@@ -21,6 +22,7 @@ _WORDS: Final = {
     "thin": "thinned behind",
     "drop": "dropped",
 }
+_ANSWERS: Final = {"met": "met", "not met": "NOT met", "undecided": "UNDECIDED"}
 _ALWAYS_COUNTED: Final = ("keep", "merge", "drop")
 
 
@@ -41,15 +43,19 @@ class RunResult:
     """Baseline and pruned network side by side, timed in the same rounds.
 
     `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
-    but nothing learned: what the training was needed for. `seconds` are those of the stages before the measurement.
+    but nothing learned: what the training was needed for. `measured_ratio` is by the wall clock, `processor_ratio` by
+    time on the processor where that is a witness. `slowdown` is what the machine's reference took, over what it took
+    when the table was made. `seconds` are those of the stages before the measurement.
     """
 
     model: str
     setting: Setting
     budget_ms: float
     budget_ratio: float | None
-    budget_met: bool
+    verdict: Verdict
     measured_ratio: Ratio
+    processor_ratio: Ratio | None
+    slowdown: float | None
     baseline: NetworkResult
     pruned: NetworkResult
     accuracy_without_training: float
@@ -59,7 +65,10 @@ class RunResult:
     seconds: Mapping[str, float]
 
     def save(self, path: Path) -> None:
-        write_whole(path, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        record = dataclasses.asdict(self)
+        for name, network in (("baseline", self.baseline), ("pruned", self.pruned)):
+            record[name]["latency"] = network.latency.record()
+        write_whole(path, json.dumps(record, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "RunResult":
@@ -68,13 +77,19 @@ class RunResult:
             name: NetworkResult(
                 **record[name]
                 | {
-                    "latency": Measurement(**record[name]["latency"]),
+                    "latency": Measurement.of_record(record[name]["latency"]),
                     "predicted_interval_ms": tuple(record[name]["predicted_interval_ms"]),
                 }
             )
             for name in ("baseline", "pruned")
         }
-        parts = {"setting": Setting(**record["setting"]), "measured_ratio": Ratio(**record["measured_ratio"])}
+        processor = record["processor_ratio"]
+        parts = {
+            "setting": Setting(**record["setting"]),
+            "verdict": Verdict(**record["verdict"]),
+            "measured_ratio": Ratio(**record["measured_ratio"]),
+            "processor_ratio": None if processor is None else Ratio(**processor),
+        }
         return cls(**record | networks | parts)
 
     @property
@@ -84,15 +99,23 @@ class RunResult:
         counted = " / ".join(_WORDS[choice] for choice in choices)
         return [
             self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
-            self._row("measured latency", lambda n: f"{n.latency.latency_ms:.3f} ms"),
+            self._row("measured latency, lower quartile", lambda n: f"{n.latency.latency_ms:.3f} ms"),
+            self._row("its readings", lambda n: n.latency.quality),
             self._row("10th to 90th percentile", lambda n: f"{n.latency.p10_ms:.3f} to {n.latency.p90_ms:.3f} ms"),
             self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
             self._row("parameters", lambda n: f"{n.parameters:,}"),
             self._row(f"blocks {counted}", lambda n: " / ".join(str(n.blocks.get(choice, 0)) for choice in choices)),
             ("the same plan without training", "", f"{self.accuracy_without_training:.2%}"),
-            ("measured against the baseline", "1", f"{self.measured_ratio.value:.3f}"),
-            ("budget", "", f"{self.budget_text}: {'met' if self.budget_met else 'NOT met'}"),
+            ("measured against the baseline", "1", _ratio_text(self.measured_ratio)),
+            *self._by_processor,
+            ("budget", "", f"{self.budget_text}: {_ANSWERS[self.verdict.answer]}"),
+            ("because", "", self.verdict.reason),
         ]
+
+    @property
+    def _by_processor(self) -> list[tuple[str, str, str]]:
+        ratio = self.processor_ratio
+        return [] if ratio is None else [("the same by time on the processor", "1", _ratio_text(ratio))]
 
     @property
     def budget_text(self) -> str:
@@ -102,3 +125,7 @@ class RunResult:
 
     def _row(self, what: str, text: Callable[[NetworkResult], str]) -> tuple[str, str, str]:
         return what, text(self.baseline), text(self.pruned)
+
+
+def _ratio_text(ratio: Ratio) -> str:
+    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"

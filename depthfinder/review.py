@@ -94,7 +94,7 @@ def _reviewed(
                 latency_ms=entry["latency_ms"],
                 budget_ms=found["budget_ms"],
                 feasible=entry.get("feasible", entry["latency_ms"] <= found["budget_ms"]),
-                measured=None if measured is None else Measurement(**measured),
+                measured=None if measured is None else Measurement.of_record(measured),
                 ratio=ratio,
                 fits=finalist.get("fits"),
                 is_winner=plan == winner,

@@ -12,18 +12,22 @@ from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.strategies import check_strategy, evaluations_of, sampler_of
 from depthfinder.workers import Helpers
+from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
-from latency.workbench import Workbench
+from latency.workbench import Workbench, reference
 from profiles.files import write_whole
 from pruner.plan import Plan
 from search.candidate import Candidate, SearchResult
-from search.finalists import Finalist, Judge, TimePlans
+from search.finalists import Finalist, Judge, OnDevice, TimePlans
+from search.passed_over import passed_over
 from search.promise import keep_promise
 from search.search import Stop, search
 from search.storage import open_storage, storage_faults
 from search.storage_url import StorageError, redacted
 
 _FINALIST_SECONDS: Final = 10.0
+_MARGIN: Final = SESSION_SPREAD / 2
+_PASSED_OVER_TOLD: Final = 8
 # Processes on other machines may have joined: nobody takes more of a round than so large a share.
 _PEERS_ON_A_SERVER: Final = 4
 
@@ -67,7 +71,7 @@ def search_stage(run: Run) -> None:
             if judge.time_plans is None:
                 device = judge.device
                 log.info("%s is not here: nothing is measured on it; `depthfinder measure` there to be sure", device)
-        found = keep_promise(hunt, judges, evaluations_of(run, sampler), margin=SESSION_SPREAD / 2, tell=log.info)
+        found = keep_promise(hunt, judges, evaluations_of(run, sampler), margin=_MARGIN, tell=log.info)
     log.info("%d plans evaluated; %s", found.result.num_evaluations, found.result.stopped)
     record = {
         "budget_ms": run.budget.latency_ms,
@@ -78,6 +82,11 @@ def search_stage(run: Run) -> None:
         "gap": found.result.gap,
         "evaluated": [candidate_record(one) for one in (*found.result.candidates, *found.result.others)],
         "finalists": [_finalist_record(finalist) for finalist in found.finalists],
+        "corrections": dict(zip((judge.device for judge in judges), found.corrections, strict=True)),
+        "passed_over": [
+            candidate_record(one.candidate) | {"reason": one.reason}
+            for one in passed_over(found, judges, margin=_MARGIN)[:_PASSED_OVER_TOLD]
+        ],
     }
     write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")
     write_whole(run.folder["plan.json"], found.winner.candidate.plan.to_json())
@@ -97,7 +106,13 @@ def time_plans(run: Run) -> TimePlans | None:
 
     def timed(plans: Mapping[str, Plan]) -> Timings:
         programs = {name: bench.program_of(plan) for name, plan in plans.items()}
-        return time_interleaved(programs, seconds=_FINALIST_SECONDS, seed=run.arguments.seed, progress=run.watch)
+        return time_interleaved(
+            {REFERENCE: reference(run.device), **programs},
+            seconds=_FINALIST_SECONDS,
+            seed=run.arguments.seed,
+            one_thread=run.device.one_thread,
+            progress=run.watch,
+        )
 
     return timed
 
@@ -117,14 +132,26 @@ def candidate_record(candidate: Candidate) -> dict[str, Any]:
 
 
 def _finalist_record(finalist: Finalist) -> dict[str, Any]:
-    first = finalist.verdicts[0]
+    first, *others = finalist.verdicts
     return {
         "choices": dict(finalist.candidate.plan.choices),
         "score": finalist.candidate.score,
-        "predicted_ms": first.predicted_ms,
-        "measured": None if first.measured is None else dataclasses.asdict(first.measured),
-        "ratio": first.ratio,
+        **_on_device_record(first),
         "fits": finalist.fits if any(verdict.measured for verdict in finalist.verdicts) else None,
-        "straddles": finalist.straddles,
-        "elsewhere": [dataclasses.asdict(verdict) for verdict in finalist.verdicts[1:]],
+        "elsewhere": [_on_device_record(verdict) | {"fits": verdict.fits} for verdict in others],
+    }
+
+
+def _on_device_record(found: OnDevice) -> dict[str, Any]:
+    evidence = found.evidence
+    processor = None if evidence is None else evidence.processor
+    return {
+        "device": found.device,
+        "predicted_ms": found.predicted_ms,
+        "measured": None if evidence is None else evidence.network.record(),
+        "baseline": None if evidence is None else evidence.baseline.record(),
+        "ratio": found.ratio,
+        "processor_ratio": None if processor is None else dataclasses.asdict(processor),
+        "answer": found.answer,
+        "reason": found.reason,
     }

@@ -6,30 +6,24 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import torch
-
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
 from depthfinder.front_stage import front_stage
-from depthfinder.held_out import held_out_accuracy, held_out_images
+from depthfinder.held_out import held_out_images
 from depthfinder.mask_stages import hand_over_stage, judge_stage, mask_stage
+from depthfinder.measure_stage import measure_stage
 from depthfinder.report import write_report
-from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run, Stage
 from depthfinder.search_stage import search_stage
-from depthfinder.training_stages import finetune_stage, supernet_stage, train_stage, trained
+from depthfinder.training_stages import closed, finetune_stage, supernet_stage, train_stage
 from depthfinder.unseen_sizes import predicted_from_other_sizes
 from latency.export import export_onnx, export_safetensors
 from latency.profiler import profile
-from latency.timing import time_interleaved
 from profiles.files import write_whole
 from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
-from pruner.plan import Plan
-from pruner.surgery import Cut, apply, merge
-from pruner.training.progressive import begin, close
+from pruner.surgery import merge
 
-_VERDICT_SECONDS: Final = 12.0
 _PARITY_IMAGES: Final = 1_000
 
 
@@ -87,7 +81,7 @@ def _table(run: Run) -> Profile:
 
 def merge_stage(run: Run) -> None:
     """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
-    merged = merge(_trained(run))
+    merged = merge(closed(run))
     export_safetensors(merged, run.folder["merged.safetensors"], run.plan)
     images = held_out_images(run.data, _PARITY_IMAGES)
     parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan)
@@ -98,50 +92,6 @@ def merge_stage(run: Run) -> None:
         parity.largest_difference,
     )
     write_whole(run.folder["parity.json"], json.dumps(dataclasses.asdict(parity), indent=1) + "\n")
-
-
-def measure_stage(run: Run) -> None:
-    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds."""
-    cut = _trained(run)
-    merged = merge(cut)
-    untrained = apply(run.model, run.plan).to(run.world.device)
-    begin(untrained, run.plan, run.data, run.train_settings(0))
-    close(untrained, run.data, run.train_settings(0))
-    images = torch.rand(
-        run.arguments.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(run.arguments.seed)
-    )
-    # The baseline has its BatchNorms folded too: what folding them gains is not for pruning to claim.
-    keep_all = Plan(model=run.chain.model)
-    whole = apply(run.model, keep_all)
-    whole.set_lambda(0.0)
-    programs = {"baseline": run.device.load(merge(whole), images), "pruned": run.device.load(merged, images)}
-    timings = time_interleaved(programs, seconds=_VERDICT_SECONDS, seed=run.arguments.seed, progress=run.watch)
-    networks = {}
-    for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
-        networks[name] = NetworkResult(
-            accuracy=held_out_accuracy(run, network),
-            latency=timings.measurement(name),
-            predicted_ms=run.profile.latency_ms(plan),
-            predicted_interval_ms=run.profile.interval_ms(plan),
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            blocks=run.chain.counts(plan),
-        )
-    result = RunResult(
-        model=run.chain.model,
-        setting=run.profile.setting,
-        budget_ms=run.budget.latency_ms,
-        budget_ratio=run.budget.ratio,
-        budget_met=run.budget.is_met(timings, "pruned", "baseline"),
-        measured_ratio=timings.ratio("pruned", "baseline"),
-        baseline=networks["baseline"],
-        pruned=networks["pruned"],
-        accuracy_without_training=held_out_accuracy(run, untrained),
-        parity=json.loads(run.folder["parity.json"].read_text()),
-        plan=dict(run.plan.choices),
-        num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
-        seconds=run.folder.seconds(),
-    )
-    result.save(run.folder["result.json"])
 
 
 def report_stage(run: Run) -> None:
@@ -194,10 +144,3 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
         finally:
             if run.world.leads:
                 run.folder.note(name, seconds=time.monotonic() - started, done=done)
-
-
-def _trained(run: Run) -> Cut:
-    """The cut network as its training left it, closed; the same each time it is asked for."""
-    cut = trained(run).to(run.world.device)
-    close(cut, run.data, run.train_settings(run.arguments.progressive_epochs))
-    return cut.cpu()

@@ -92,12 +92,13 @@ def measured_table(setting: Setting, timings: "Timings", names: Sequence[str]) -
         f"{setting.dtype}, threads {setting.threads}"
     )
     table = Table(
-        "network", "latency, ms", "95 % interval", "median", "p10 to p90", "CPU", "n", "of the first", "quality",
-        title=escape(title),
+        "network", "latency, ms", "95 % interval", "median", "p10 to p90", "CPU", "n", "of the first",
+        "by processor time", "quality", title=escape(title), caption="latency and CPU: lower quartile of the readings",
     )  # fmt: skip
     table.columns[0].overflow = "fold"  # a path that is cut short names nothing
     for name in names:
         found, ratio = timings.measurement(name), timings.ratio(name, names[0])
+        processor = timings.processor_ratio(name, names[0])
         table.add_row(
             escape(name),
             f"{found.latency_ms:.3f}",
@@ -107,6 +108,7 @@ def measured_table(setting: Setting, timings: "Timings", names: Sequence[str]) -
             f"{found.cpu_ms:.3f}",
             str(found.n),
             f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})",
+            "" if processor is None else f"{processor.value:.3f}",
             found.quality,
         )
     return table
@@ -183,9 +185,16 @@ def finalists_table(search: Mapping[str, Any]) -> Table:
             f"{finalist['predicted_ms']:.3f}",
             f"{finalist['measured']['latency_ms']:.3f}" if measured else "",
             f"{finalist['ratio']:.3f}",
-            "within the noise" if finalist.get("straddles") else _FITS[finalist["fits"]],
+            _finding(finalist),
         )
     return table
+
+
+def _finding(finalist: Mapping[str, Any]) -> str:
+    """Whether a finalist fits, and if that is not proven that it is not."""
+    if finalist["answer"] != "undecided":
+        return _FITS[finalist["fits"]]
+    return "undecided, taken for fitting" if finalist["fits"] else "undecided"
 
 
 def front_table(record: Mapping[str, Any]) -> Table:

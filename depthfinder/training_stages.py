@@ -23,7 +23,7 @@ from pruner.training.loop import check_precision, fit
 from pruner.training.norm_decay import NormDecay
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.progressive import Closing, Progressive, begin
+from pruner.training.progressive import Closing, Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import SettingsError
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
@@ -140,8 +140,11 @@ def _closing(run: Run, cut: Cut) -> Closing:
     return Schedule(order, "blocks" if curve == "score" else curve, asked.closing_share)
 
 
-def trained(run: Run) -> Cut:
-    """The cut network as its training left it, its gates as they were then; on the CPU."""
+def closed(run: Run) -> Cut:
+    """The cut network as its training left it, its gates closed; on the CPU, and the same each time it is asked for."""
     cut = apply(run.model, run.plan)
-    load_trained(cut, run, "progressive", run.train_settings(run.arguments.progressive_epochs))
-    return cut
+    settings = run.train_settings(run.arguments.progressive_epochs)
+    load_trained(cut, run, "progressive", settings)
+    cut = cut.to(run.world.device)
+    close(cut, run.data, settings)
+    return cut.cpu()

@@ -90,6 +90,11 @@ class Device(ABC, Generic[Fragment]):
         return processor()
 
     @property
+    def one_thread(self) -> bool:
+        """Whether one thread of the processor does the work, so that time on the processor is a witness of latency."""
+        return self.on_processor and self.mode.threads == 1
+
+    @property
     def memory_bytes(self) -> int:
         """What there is to hold networks in."""
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

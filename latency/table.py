@@ -47,6 +47,7 @@ class Table:
             for name, network in network_names(study).items()
         )
         reference = self._whole.measurement(REFERENCE)
+        # Of the median, not of the lower quartile, for what takes the processor now and then shows in it.
         share = reference.cpu_ms / reference.median_ms / setting.threads
         return Profile(
             model=study.model,

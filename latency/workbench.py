@@ -34,6 +34,11 @@ class Workbench(Pieces):
 
     def references(self) -> dict[str, Program]:
         """What gauges the device: see `Reference` and `Traffic`."""
-        size = self.device.reference_size
-        images = square(size)
-        return {REFERENCE: self.device.load(Reference(size), images), TRAFFIC: self.device.load(Traffic(), images)}
+        images = square(self.device.reference_size)
+        return {REFERENCE: reference(self.device), TRAFFIC: self.device.load(Traffic(), images)}
+
+
+def reference(device: Device[Any]) -> Program:
+    """The matrix product that gauges a device's speed."""
+    size = device.reference_size
+    return device.load(Reference(size), square(size))

@@ -1,8 +1,9 @@
 """A figure that was read off a machine: never a bare number, always with its spread, its count and its quality."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,9 +22,9 @@ class Measurement:
 
     `latency_ms` is their lower quartile: what a run takes as long as nothing else gets in its way. What gets in the way
     comes in bursts and only ever adds, so that the quartile repeats within a per cent where the median moves by five.
-    `low_ms` and `high_ms` bound it with 95 % confidence (bootstrap over the rounds). The median, the other percentiles
-    and the interquartile range tell what else was felt, and `cpu_ms` is the process's CPU time. `noisy` means that the
-    middle half of the readings spreads over more than a quarter of the median.
+    `low_ms` and `high_ms` bound it with 95 % confidence (bootstrap over the rounds). `cpu_ms` is the lower quartile of
+    the process's time on the processor. The median, the other percentiles and the interquartile range tell what else
+    was felt; `noisy` means that the middle half of the readings spreads over more than a quarter of the median.
     """
 
     latency_ms: float
@@ -40,15 +41,30 @@ class Measurement:
     def quality(self) -> Quality:
         return "noisy" if self.iqr_ms > _NOISY_IQR * self.median_ms else "good"
 
+    @property
+    def spread(self) -> float:
+        """Over what share of their median the middle half of the readings spreads."""
+        return self.iqr_ms / self.median_ms if self.median_ms else 0.0
+
+    def record(self) -> dict[str, float | int | str]:
+        """The measurement for a file, its quality beside its figures."""
+        return dataclasses.asdict(self) | {"quality": self.quality}
+
     @classmethod
-    def of(cls, wall_ms: Rounds, cpu_ms: Sequence[float]) -> "Measurement":
+    def of_record(cls, record: Mapping[str, Any]) -> "Measurement":
+        """The measurement that `record` was made of."""
+        return cls(**{field.name: record[field.name] for field in dataclasses.fields(cls)})
+
+    @classmethod
+    def of(cls, wall_ms: Rounds, cpu_ms: Rounds) -> "Measurement":
         """Raises `ValueError` when there is no reading."""
         walls = np.asarray(wall_ms, dtype=float)
         if not walls.size:
             raise ValueError("nothing was read")
         p10, p25, median, p75, p90 = (float(figure) for figure in np.percentile(walls, [10, 25, 50, 75, 90]))
         low, high = _interval(_steady(walls))
-        return cls(p25, low, high, median, p10, p90, p75 - p25, float(np.median(cpu_ms)), walls.size)
+        cpu = float(np.percentile(np.asarray(cpu_ms, dtype=float), _STEADY_PERCENTILE))
+        return cls(p25, low, high, median, p10, p90, p75 - p25, cpu, walls.size)
 
 
 @dataclass(frozen=True)

@@ -216,10 +216,15 @@ class Profile:
         return math.fsum(self.block_ms(segment.name, KEPT) for segment in self.segments if not segment.is_block)
 
     @property
+    def uncut_ms(self) -> float:
+        """The uncut network as the table has it: what its other predictions are to be compared with."""
+        return self.latency_ms(Choices({}))
+
+    @property
     def baseline_ms(self) -> float:
         """The uncut network: as measured where it was, else as the table has it."""
         measured = [anchor.measured.latency_ms for anchor in self.anchors if not anchor.choices]
-        return measured[0] if measured else self.latency_ms(Choices({}))
+        return measured[0] if measured else self.uncut_ms
 
     def save(self, path: str | Path) -> None:
         """Writes the profile to `path` as JSON, and its table beside it as CSV."""

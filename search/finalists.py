@@ -2,16 +2,19 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from latency.evidence import Evidence
 from latency.timing import Timings
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.plan import Plan
 from search.budget import Budget
 from search.candidate import Candidate
+from search.verdict import Answer, doubts_about, gather_evidence, measured_figure, verdict_on
 
 TimePlans = Callable[[Mapping[str, Plan]], Timings]
 """Times the networks of plans in the same rounds, under the names they are given."""
@@ -23,12 +26,14 @@ _BASELINE: Final = "baseline"
 class Judge:
     """A device that plans are measured on: its budget, the table that they were searched by, and what times them.
 
-    Where nothing can be timed, because the device is not here, the table has the last word too.
+    Where nothing can be timed, because the device is not here, the table has the last word too. `wait` lets seconds
+    pass before what could not be believed is timed again.
     """
 
     budget: Budget
     profile: Profile
     time_plans: TimePlans | None
+    wait: Callable[[float], None] = time.sleep
 
     @property
     def device(self) -> str:
@@ -36,25 +41,48 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One plan on one device. `ratio` is to the baseline in the same rounds, `correction` how it compares with what the
-    table says of the same. `straddles`: the figure is within the budget, but the upper end of its interval is not."""
+class OnDevice:
+    """One plan on one device.
+
+    Attributes:
+        device: the device's name.
+        predicted_ms: what its table says.
+        evidence: what was measured; None where nothing was.
+        ratio: of the latency to the baseline's, as measured in the same rounds, else by the table.
+        correction: how what was measured compares with what the table says of the same; None where what was measured
+            cannot be believed.
+        answer: whether the budget is met.
+        reason: why that is the answer.
+        fits: whether the plan may win: it surely meets the budget with the margin that was asked for. Readings that
+            cannot be believed neither accept nor refuse a plan: what else there is decides, time on the processor or
+            else the table, and the answer stays undecided.
+    """
 
     device: str
     predicted_ms: float
-    measured: Measurement | None
+    evidence: Evidence | None
     ratio: float
-    correction: float
+    correction: float | None
+    answer: Answer
+    reason: str
     fits: bool
-    straddles: bool
+
+    @property
+    def measured(self) -> Measurement | None:
+        return None if self.evidence is None else self.evidence.network
+
+    @property
+    def straddles(self) -> bool:
+        """Whether all that keeps it from an answer is that its interval has the budget in it."""
+        return self.answer == "undecided" and self.correction is not None
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate and its verdicts, that of the first device first."""
+    """A candidate as found on every device, that of the first device first."""
 
     candidate: Candidate
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[OnDevice, ...]
 
     @property
     def fits(self) -> bool:
@@ -64,16 +92,29 @@ class Finalist:
     def straddles(self) -> bool:
         return any(verdict.straddles for verdict in self.verdicts)
 
+    @property
+    def is_believed(self) -> bool:
+        """Whether nothing speaks against what was measured, on any device."""
+        return all(verdict.correction is not None for verdict in self.verdicts)
+
+
+def _say_nothing(words: str) -> None:
+    """For who does not listen."""
+
 
 def measure_finalists(
-    candidates: Sequence[Candidate], judges: Sequence[Judge], *, margin: float = 0.0
+    candidates: Sequence[Candidate],
+    judges: Sequence[Judge],
+    *,
+    margin: float = 0.0,
+    tell: Callable[[str], None] = _say_nothing,
 ) -> tuple[Finalist, ...]:
     """The candidates, in their order, each with a verdict of every judge.
 
     A candidate fits when its whole 95 % interval is within the budget, so that noise does not decide, and its latency
-    within the budget less the share `margin` of it.
+    within the budget less the share `margin` of it. What cannot be believed is measured again before it is judged.
     """
-    by_judge = [_verdicts(candidates, judge, margin) for judge in judges]
+    by_judge = [_verdicts(candidates, judge, margin, tell) for judge in judges]
     return tuple(
         Finalist(candidate, verdicts)
         for candidate, verdicts in zip(candidates, zip(*by_judge, strict=True), strict=True)
@@ -86,29 +127,73 @@ def winner_of(finalists: Sequence[Finalist]) -> Finalist | None:
     return min(fitting, key=lambda f: (-f.candidate.score, f.candidate.latency_ms), default=None)
 
 
-def correction_of(finalists: Sequence[Finalist], judge: int) -> float:
-    """By how much the table of a judge has to be multiplied to say what was measured: the median over the finalists."""
-    return statistics.median(finalist.verdicts[judge].correction for finalist in finalists)
+def correction_of(finalists: Sequence[Finalist], judge: int) -> float | None:
+    """By how much the table of a judge has to be multiplied to say what was measured: the median over the finalists
+    whose readings can be believed; None where there is none."""
+    found = [finalist.verdicts[judge].correction for finalist in finalists]
+    believed = [correction for correction in found if correction is not None]
+    return statistics.median(believed) if believed else None
 
 
-def _verdicts(candidates: Sequence[Candidate], judge: Judge, margin: float) -> list[Verdict]:
-    uncut = Plan(model=candidates[0].plan.model)
-    base_ms = judge.profile.latency_ms(uncut)
+def slowdown_of(finalists: Sequence[Finalist], judges: Sequence[Judge], judge: int) -> float | None:
+    """What the reference of a judge's machine takes now, over what it took when the table was made; None where one of
+    the two was not timed."""
+    conditions = judges[judge].profile.conditions
+    evidences = [finalist.verdicts[judge].evidence for finalist in finalists]
+    now = [found.reference.latency_ms for found in evidences if found is not None and found.reference is not None]
+    return statistics.median(now) / conditions.reference.latency_ms if conditions is not None and now else None
+
+
+def _verdicts(
+    candidates: Sequence[Candidate], judge: Judge, margin: float, tell: Callable[[str], None]
+) -> list[OnDevice]:
     predicted = [judge.profile.latency_ms(candidate.plan) for candidate in candidates]
-    if judge.time_plans is None:
-        return [
-            Verdict(judge.device, ms, None, ms / base_ms, 1.0, ms <= judge.budget.latency_ms, False) for ms in predicted
-        ]
-    named = {f"candidate {index}": candidate.plan for index, candidate in enumerate(candidates)}
-    timings = judge.time_plans({_BASELINE: uncut} | named)
-    found = []
-    for name, predicted_ms in zip(named, predicted, strict=True):
-        measured, ratio = timings.measurement(name), timings.ratio(name, _BASELINE).value
-        meets = judge.budget.is_met(timings, name, _BASELINE)
-        surely = judge.budget.is_surely_met(timings, name, _BASELINE)
-        fits = surely and judge.budget.tightened(margin).is_met(timings, name, _BASELINE)
-        # A share of the baseline is a matter of ratios: that the machine has become slower says nothing of the table.
-        now, then = (ratio, predicted_ms / base_ms) if judge.budget.ratio else (measured.latency_ms, predicted_ms)
-        correction = now / then if then else math.inf
-        found.append(Verdict(judge.device, predicted_ms, measured, ratio, correction, fits, meets and not surely))
-    return found
+    time_plans, budget = judge.time_plans, judge.budget
+    if time_plans is None:
+        return [_by_table(judge, ms) for ms in predicted]
+    plans = {f"candidate {index}": candidate.plan for index, candidate in enumerate(candidates)}
+    uncut = Plan(model=candidates[0].plan.model)
+
+    def time_named(names: Collection[str]) -> Timings:
+        return time_plans({_BASELINE: uncut} | {name: plans[name] for name in names})
+
+    found = gather_evidence(
+        list(plans),
+        _BASELINE,
+        budget,
+        time_named,
+        again=lambda evidence: bool(doubts_about(budget, evidence)),
+        tell=tell,
+        wait=judge.wait,
+    )
+    return [_measured(judge, found[name], ms, margin) for name, ms in zip(plans, predicted, strict=True)]
+
+
+def _by_table(judge: Judge, predicted_ms: float) -> OnDevice:
+    fits = predicted_ms <= judge.budget.latency_ms
+    reason = f"by the table, {predicted_ms:.3f} ms; nothing was measured on {judge.device}"
+    ratio = predicted_ms / judge.profile.uncut_ms
+    return OnDevice(judge.device, predicted_ms, None, ratio, 1.0, "met" if fits else "not met", reason, fits)
+
+
+def _measured(judge: Judge, evidence: Evidence, predicted_ms: float, margin: float) -> OnDevice:
+    budget, aim = judge.budget, judge.budget.tightened(margin)
+    verdict = verdict_on(budget, evidence)
+    figure = measured_figure(budget, evidence)
+    if doubts_about(budget, evidence):
+        correction, fits = None, _fits_by_what_else_there_is(aim, evidence)
+    else:
+        # Both are shares of the budget: that of a ratio is met by the table and when measured at the same share.
+        share = predicted_ms / budget.latency_ms
+        correction = figure / budget.bound / share if share else math.inf
+        fits = verdict.answer == "met" and figure <= aim.bound
+    answer, reason = verdict.answer, verdict.reason
+    return OnDevice(judge.device, predicted_ms, evidence, evidence.wall.value, correction, answer, reason, fits)
+
+
+def _fits_by_what_else_there_is(aim: Budget, evidence: Evidence) -> bool:
+    """Where the wall clock cannot be believed: whether time on the processor is within the budget. Where that is no
+    witness either only the table is left, by which every candidate is within the budget."""
+    if evidence.processor is None:
+        return True
+    return (evidence.network.cpu_ms if aim.ratio is None else evidence.processor.high) <= aim.bound

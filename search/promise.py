@@ -6,7 +6,7 @@ from typing import Final
 
 from search.budget import BudgetUnreachableError
 from search.candidate import Candidate, SearchResult
-from search.finalists import Finalist, Judge, correction_of, measure_finalists, winner_of
+from search.finalists import Finalist, Judge, OnDevice, correction_of, measure_finalists, slowdown_of, winner_of
 
 Hunt = Callable[[Sequence[float], int, int], SearchResult]
 """(corrections, first, stop) -> what a search finds in the slots from `first` up to `stop`, with the table of each
@@ -14,16 +14,21 @@ judge multiplied by its correction."""
 
 _AT_A_TIME: Final = 4
 _CORRECTIONS: Final = 4
+# Once something fits, the search goes on this often because the table turned out to be off.
+_CORRECTIONS_OF_A_WINNER: Final = 2
 # The table is taken as it is when it says within this what is measured.
 _SETTLED: Final = 0.02
+_MOST_MEASURED: Final = 32
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the last search found, and everything that was measured on the way, the winner first."""
+    """What the last search found, and everything that was measured on the way, the winner first; and by how much the
+    table of each judge has to be multiplied to say what was measured."""
 
     result: SearchResult
     finalists: tuple[Finalist, ...]
+    corrections: tuple[float, ...]
 
     @property
     def winner(self) -> Finalist:
@@ -33,69 +38,124 @@ class Kept:
 def keep_promise(
     hunt: Hunt, judges: Sequence[Judge], n_trials: int, *, margin: float, tell: Callable[[str], None]
 ) -> Kept:
-    """Searches with `n_trials` and measures the best few; goes on with a quarter of them more, once if the tables are
-    off by more than a little, and again for as long as nothing that was measured fits.
+    """Searches with `n_trials` and measures the best few; goes on with a quarter of them more if the tables are off by
+    more than a little, and again for as long as nothing that was measured fits. It does not end while a plan that was
+    evaluated is better than the winner, within the budget by the corrected tables, and not measured.
 
     Raises `BudgetUnreachableError` when in the end nothing fits.
     """
     before = corrections = tuple(1.0 for _ in judges)
     finalists: list[Finalist] = []
+    seen: list[Candidate] = []
     result = hunt(corrections, 0, n_trials)
-    more, low = max(1, n_trials // 4), 1.0
+    end, low = n_trials, 1.0
     for attempt in range(_CORRECTIONS + 1):
-        group = _to_measure(result, finalists)
+        seen += result.candidates
+        group = _to_measure(result.candidates, finalists)
         shown = before
-        if group:
-            measured = measure_finalists(group, judges, margin=margin)
-            finalists += measured
-            _tell_of_noise(measured, tell)
-            shown = tuple(correction_of(measured, index) for index in range(len(judges)))
+        while group:
+            finalists += measure_finalists(group, judges, margin=margin, tell=tell)
+            _tell_of_noise(finalists[-len(group) :], tell)
+            shown = _corrections(finalists, judges, before)
+            group = _to_measure(_within_reach(seen, judges, shown, margin), finalists) if winner_of(finalists) else []
+            group = group[: _MOST_MEASURED - len(finalists)]
         off = max(abs(now / then - 1) for now, then in zip(shown, before, strict=True))
-        fitting = winner_of(finalists)
-        settled = off <= _SETTLED or not group or attempt > 0
-        if (fitting is not None and settled) or not finalists or attempt == _CORRECTIONS:
+        winner = winner_of(finalists)
+        settled = off <= _SETTLED or shown == before or attempt >= _CORRECTIONS_OF_A_WINNER
+        if (winner is not None and settled) or not finalists or attempt == _CORRECTIONS:
             break
         # Where the tables say what is measured, and still nothing fits, noise decides: aim lower and lower.
         low, before = (low if off > _SETTLED else low * (1 + _SETTLED)), shown
         corrections = tuple(factor * low for factor in shown)
+        if attempt == 0:
+            _warn_of_tables(finalists, judges, shown, tell)
         took = (f"{judge.device} takes {by:.3f} of it" for judge, by in zip(judges, corrections, strict=True))
         tell(f"the table is corrected by what was measured ({', '.join(took)}): searching on")
+        more = _share_of_trials(winner is not None, n_trials)
         try:
-            result = hunt(corrections, n_trials + attempt * more, n_trials + (attempt + 1) * more)
+            result = hunt(corrections, end, end + more)
+            end += more
         except BudgetUnreachableError:
-            if fitting is None:
+            if winner is None:
                 raise
             break
     if not finalists:
         raise BudgetUnreachableError(f"nothing to measure was found ({result.stopped}): allow more trials or more time")
-    winner = winner_of(finalists)
     if winner is None:
         raise _unreachable(finalists, judges)
     rest = [finalist for finalist in finalists if finalist is not winner]
-    return Kept(result, (winner, *rest))
+    return Kept(result, (winner, *rest), shown)
 
 
-def _to_measure(result: SearchResult, finalists: Sequence[Finalist]) -> list[Candidate]:
+def _share_of_trials(has_winner: bool, n_trials: int) -> int:
+    """With how many trials to search on: half of them where something fits already, for a corrected table may have made
+    room for plans that were never looked at; else a quarter, to be repeated until something fits."""
+    return max(1, n_trials // 2 if has_winner else n_trials // 4)
+
+
+def _to_measure(candidates: Sequence[Candidate], finalists: Sequence[Finalist]) -> list[Candidate]:
     """The best candidates that were not measured yet and are better than what is known to fit."""
     known = {finalist.candidate.plan for finalist in finalists}
     winner = winner_of(finalists)
-    better = [
-        candidate
-        for candidate in result.candidates
+    better = {
+        candidate.plan: candidate
+        for candidate in sorted(candidates, key=lambda c: (-c.score, c.latency_ms))
         if candidate.plan not in known and (winner is None or candidate.score > winner.candidate.score)
+    }
+    return list(better.values())[:_AT_A_TIME]
+
+
+def _within_reach(
+    candidates: Sequence[Candidate], judges: Sequence[Judge], corrections: Sequence[float], margin: float
+) -> list[Candidate]:
+    """Those that are within every budget, less the margin, by the tables as they are corrected now."""
+    return [
+        candidate
+        for candidate in candidates
+        if all(
+            judge.profile.latency_ms(candidate.plan) * correction <= judge.budget.tightened(margin).latency_ms
+            for judge, correction in zip(judges, corrections, strict=True)
+        )
     ]
-    return better[:_AT_A_TIME]
+
+
+def _corrections(
+    finalists: Sequence[Finalist], judges: Sequence[Judge], before: tuple[float, ...]
+) -> tuple[float, ...]:
+    """What the finalists show of each table; as before where nothing measured on its device can be believed."""
+    found = (correction_of(finalists, index) for index in range(len(judges)))
+    return tuple(then if now is None else now for now, then in zip(found, before, strict=True))
+
+
+def _warn_of_tables(
+    finalists: Sequence[Finalist], judges: Sequence[Judge], shown: Sequence[float], tell: Callable[[str], None]
+) -> None:
+    for index, (judge, factor) in enumerate(zip(judges, shown, strict=True)):
+        stated = judge.profile.relative_error
+        if judge.time_plans is None or abs(factor - 1) <= max(stated, _SETTLED):
+            continue
+        slower = slowdown_of(finalists, judges, index)
+        speed = "" if slower is None else f"; the machine's reference takes {slower:.3f} of what it took for the table"
+        tell(
+            f"warning: what {judge.device} takes is {factor - 1:+.1%} off its table, by every witness, where the "
+            f"table says {stated:.1%} of itself{speed}"
+        )
 
 
 def _tell_of_noise(measured: Sequence[Finalist], tell: Callable[[str], None]) -> None:
     for finalist in measured:
         for verdict in finalist.verdicts:
-            if verdict.straddles and verdict.measured is not None:
-                tell(
-                    f"a plan of score {finalist.candidate.score:.4f} takes {verdict.measured.latency_ms:.3f} ms on "
-                    f"{verdict.device} ({verdict.measured.low_ms:.3f} to {verdict.measured.high_ms:.3f}): the noise "
-                    "straddles the budget, and a safer plan is taken"
-                )
+            if verdict.answer == "undecided":
+                tell(f"a plan of score {finalist.candidate.score:.4f} {_noise(verdict)}")
+
+
+def _noise(verdict: OnDevice) -> str:
+    measured = verdict.measured
+    assert measured is not None, "what was not measured is decided by the table"
+    took = f"takes {measured.latency_ms:.3f} ms on {verdict.device} ({measured.low_ms:.3f} to {measured.high_ms:.3f})"
+    if verdict.straddles:
+        return f"{took}: the noise straddles the budget, and a safer plan is taken"
+    return f"{took}, which cannot be believed: {verdict.reason}"
 
 
 def _unreachable(finalists: Sequence[Finalist], judges: Sequence[Judge]) -> BudgetUnreachableError:

@@ -59,7 +59,7 @@ def test_torchrun_takes_a_run_up_again_when_one_of_its_processes_dies(tmp_path: 
     assert "finetune: done before" in errors
     assert output.count("accuracy, held-out images") == 1
     result = json.loads((folder / "result.json").read_text())
-    assert result["budget_met"]
+    assert result["verdict"]["answer"] == "met"
     assert set(json.loads((folder / "state.json").read_text())) >= {"finetune", "supernet", "train", "report"}
     for name in ("finetune", "supernet", "progressive"):
         assert len((folder / f"{name}.csv").read_text().splitlines()) == 2

@@ -151,7 +151,7 @@ def test_the_correction_of_a_table_is_the_median_of_what_was_measured() -> None:
 
 def test_a_machine_that_is_slower_by_now_says_nothing_against_a_table_of_shares() -> None:
     twice = Machine(2 * BASELINE_MS, {n: 2 * TABLE.latency_ms(plan_of(n)) for n in (1, 2)})
-    by_ratio = measure_finalists(ranked(2), [Judge(Budget(1.0, ratio=0.5), TABLE, twice)])
+    by_ratio = measure_finalists(ranked(2), [Judge(Budget.relative(0.5, TABLE), TABLE, twice)])
     by_time = measure_finalists(ranked(2), [Judge(Budget(1.0), TABLE, twice)])
     assert correction_of(by_ratio, 0) == pytest.approx(1.0)
     assert correction_of(by_time, 0) == pytest.approx(2.0)

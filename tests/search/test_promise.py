@@ -258,3 +258,121 @@ def test_a_share_of_the_baseline_is_kept_on_a_machine_that_has_become_slower() -
     found = kept(hunt)
     assert hunt.asked == [((1.0,), 0, TRIALS)]
     assert found.winner.candidate == found.result.best
+
+
+def loaded(wall_share: Callable[[Plan], float]) -> Callable[[Mapping[str, Plan]], Timings]:
+    """A machine with other work: its processor time is the table's, its wall clock says whatever it says, steadily."""
+
+    def time_plans(plans: Mapping[str, Plan]) -> Timings:
+        worked = {name: TABLE.latency_ms(plan) for name, plan in plans.items()}
+        readings = {name: Reading(ms * wall_share(plans[name]), ms) for name, ms in worked.items()}
+        return Timings({name: [[reading] * 3] * 12 for name, reading in readings.items()}, one_thread=True)
+
+    return time_plans
+
+
+def kept_under_load(wall_share: Callable[[Plan], float], told: list[str]) -> tuple[Kept, Hunt, list[float]]:
+    waited: list[float] = []
+    budget = Budget.relative(0.6, TABLE)
+    hunt = Hunt([Judge(budget, TABLE, loaded(wall_share), waited.append)])
+    return kept(hunt, tell=told.append), hunt, waited
+
+
+def test_a_noisy_reading_alone_refuses_no_plan() -> None:
+    """By the wall clock every cut network takes twice what it does: it is measured again, and then taken for what its
+    processor time says, undecided."""
+    told: list[str] = []
+    found, hunt, waited = kept_under_load(lambda plan: 2.0 if plan.choices else 1.0, told)
+    assert found.winner.candidate.score == pytest.approx(best_score_within(0.6 * BASELINE_MS))
+    assert found.winner.fits
+    (verdict,) = found.winner.verdicts
+    assert verdict.answer == "undecided"
+    assert "processor time says" in verdict.reason
+    assert waited == [2.0, 6.0]
+    assert hunt.asked == [((1.0,), 0, TRIALS)], "what cannot be believed corrects no table"
+    assert any("which cannot be believed" in words for words in told)
+
+
+def test_a_noisy_reading_alone_accepts_no_plan() -> None:
+    """By the wall clock cut networks take a third, so that each would fit; processor time says that these do not."""
+    slower = 1.8
+    slow = loaded(lambda plan: 1 / slower if plan.choices else 1.0)
+
+    def time_plans(plans: Mapping[str, Plan]) -> Timings:
+        found = slow(plans)
+        cut = {name: slower if plan.choices else 1.0 for name, plan in plans.items()}
+        return Timings(
+            {n: [[Reading(r.wall_ms, r.cpu_ms * cut[n]) for r in v] for v in vs] for n, vs in found.rounds.items()},
+            True,
+        )
+
+    judge = Judge(Budget.relative(0.6, TABLE), TABLE, time_plans, [].append)
+    with pytest.raises(BudgetUnreachableError):
+        kept(Hunt([judge]))
+
+
+@pytest.mark.parametrize("factor", [0.85, 0.93, 1.0, 1.07, 1.4])
+def test_a_share_finds_the_same_whatever_the_table_is_off_by_everywhere(factor: float) -> None:
+    """The limit is the table's own share and the verdict the measured one, so that one factor on both cancels."""
+    machine = Machine(factor)
+    found = kept(hunt_on(machine, budget=Budget.relative(0.6, TABLE)))
+    assert found.corrections == pytest.approx((1.0,))
+    assert found.winner.candidate.score == pytest.approx(best_score_within(0.6 * BASELINE_MS))
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.07])
+def test_a_share_of_another_baseline_shows_as_a_correction(factor: float) -> None:
+    """The limit was made from a baseline that is not the table's own: what is measured shows it."""
+    found = kept(hunt_on(Machine(1.0), budget=Budget(factor * BUDGET_MS, ratio=0.6)))
+    assert found.corrections == pytest.approx((factor,))
+    assert found.winner.candidate.score == pytest.approx(best_score_within(BUDGET_MS), rel=0.01)
+
+
+def test_the_search_does_not_end_while_a_better_plan_within_reach_was_not_measured() -> None:
+    """The four best do not fit when measured, for the table is wrong about them alone; of the lower plans that the next
+    search finds one fits; but better ones, which the first search had evaluated, fit as well."""
+    plans = [CHAIN.plan(dict.fromkeys([b.name for b in CHAIN.blocks[:n]], "drop")) for n in range(1, 8)]
+    ms = [7.2, 7.2, 7.2, 7.2, 6.8, 6.7, 6.0]
+    latencies = {CHAIN.plan({}): 10.0, **dict(zip(plans, ms, strict=True))}
+    candidates = [Candidate(plan, 1.0 - 0.1 * i, TABLE.latency_ms(plan)) for i, plan in enumerate(plans)]
+    results = iter([SearchResult(tuple(candidates[:6])), SearchResult(tuple(candidates[6:]))])
+
+    # A table that says of every plan what it takes, but of the first four that they are just within the budget.
+    def time_plans(timed: Mapping[str, Plan]) -> Timings:
+        return Timings({n: [[Reading(latencies[plan], 0.0)]] * 9 for n, plan in timed.items()})
+
+    budget = Budget(7.0)
+    table = TableOf({plan: min(took, 7.0) for plan, took in latencies.items()})
+    found = keep_promise(
+        lambda corrections, first, stop: next(results),
+        [Judge(budget, table, time_plans)],  # type: ignore[arg-type]
+        TRIALS,
+        margin=0.0,
+        tell=[].append,
+    )
+    assert found.winner.candidate.plan == plans[4]
+    assert [one.candidate.plan for one in found.finalists if one.fits] == [plans[4], plans[6], plans[5]]
+
+
+class TableOf:
+    """As much of a profile as a judge asks for."""
+
+    relative_error, conditions, setting = 0.0, None, TABLE.setting
+
+    def __init__(self, ms: Mapping[Plan, float]) -> None:
+        self.ms = ms
+        self.uncut_ms = self.ms[CHAIN.plan({})]
+
+    def latency_ms(self, plan: Plan) -> float:
+        return self.ms[plan]
+
+
+def test_a_correction_beyond_what_the_table_says_of_itself_is_a_warning() -> None:
+    told: list[str] = []
+    kept(hunt_on(Machine(1.1)), tell=told.append)
+    assert [words for words in told if words.startswith("warning")] == [
+        "warning: what null takes is +10.0% off its table, by every witness, where the table says 0.0% of itself"
+    ]
+    told.clear()
+    kept(hunt_on(Machine(1.0)), tell=told.append)
+    assert told == []

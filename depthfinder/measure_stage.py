@@ -1,0 +1,104 @@
+"""The stage that measures what the run came to: accuracy on held-out images, and latency beside the baseline's."""
+
+import json
+from collections.abc import Collection
+from typing import Final
+
+import torch
+from torch import nn
+
+from depthfinder.console import log
+from depthfinder.held_out import held_out_accuracy
+from depthfinder.result import NetworkResult, RunResult
+from depthfinder.run import Run
+from depthfinder.training_stages import closed
+from latency.evidence import Evidence
+from latency.study import REFERENCE
+from latency.timing import Timings, time_interleaved
+from latency.workbench import reference
+from pruner.plan import Plan
+from pruner.surgery import apply, merge
+from pruner.training.progressive import begin, close
+from search.verdict import gather_evidence, verdict_on
+
+_VERDICT_SECONDS: Final = 12.0
+_BASELINE, _PRUNED = "baseline", "pruned"
+
+
+def measure_stage(run: Run) -> None:
+    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds."""
+    keep_all = Plan(model=run.chain.model)
+    untrained = apply(run.model, run.plan).to(run.world.device)
+    begin(untrained, run.plan, run.data, run.train_settings(0))
+    close(untrained, run.data, run.train_settings(0))
+    merged = merge(closed(run))
+    evidence = _evidence(run, merged)
+    verdict = verdict_on(run.budget, evidence)
+    networks = {
+        name: NetworkResult(
+            accuracy=held_out_accuracy(run, network),
+            latency=latency,
+            predicted_ms=run.profile.latency_ms(plan),
+            predicted_interval_ms=run.profile.interval_ms(plan),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            blocks=run.chain.counts(plan),
+        )
+        for name, network, plan, latency in (
+            (_BASELINE, run.model, keep_all, evidence.baseline),
+            (_PRUNED, merged, run.plan, evidence.network),
+        )
+    }
+    then = run.profile.conditions
+    now = evidence.reference
+    result = RunResult(
+        model=run.chain.model,
+        setting=run.profile.setting,
+        budget_ms=run.budget.latency_ms,
+        budget_ratio=run.budget.ratio,
+        verdict=verdict,
+        measured_ratio=evidence.wall,
+        processor_ratio=evidence.processor,
+        slowdown=None if then is None or now is None else now.latency_ms / then.reference.latency_ms,
+        baseline=networks[_BASELINE],
+        pruned=networks[_PRUNED],
+        accuracy_without_training=held_out_accuracy(run, untrained),
+        parity=json.loads(run.folder["parity.json"].read_text()),
+        plan=dict(run.plan.choices),
+        num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
+        seconds=run.folder.seconds(),
+    )
+    result.save(run.folder["result.json"])
+
+
+def _evidence(run: Run, merged: nn.Module) -> Evidence:
+    """What was read of the merged network beside the baseline; read again, after a wait, while it decides nothing."""
+    images = torch.rand(
+        run.arguments.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(run.arguments.seed)
+    )
+    # The baseline has its BatchNorms folded too: what folding them gains is not for pruning to claim.
+    whole = apply(run.model, Plan(model=run.chain.model))
+    whole.set_lambda(0.0)
+    programs = {
+        REFERENCE: reference(run.device),
+        _BASELINE: run.device.load(merge(whole), images),
+        _PRUNED: run.device.load(merged, images),
+    }
+
+    def timed(names: Collection[str]) -> Timings:
+        return time_interleaved(
+            {name: programs[name] for name in (REFERENCE, _BASELINE, *names)},
+            seconds=_VERDICT_SECONDS,
+            seed=run.arguments.seed,
+            one_thread=run.device.one_thread,
+            progress=run.watch,
+        )
+
+    found = gather_evidence(
+        [_PRUNED],
+        _BASELINE,
+        run.budget,
+        timed,
+        again=lambda evidence: verdict_on(run.budget, evidence).answer == "undecided",
+        tell=log.info,
+    )
+    return found[_PRUNED]
