@@ -2,14 +2,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test test-newest lint types check lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/depthfinder run $(ARGS)
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# The tests again with the newest that pyproject allows and the registry has, in an environment beside the locked one;
+# how that differs from the lock is printed.
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
+	-.venv-newest/bin/python -I .ci/as_locked.py requirements.lock
+	OMP_NUM_THREADS=1 .venv-newest/bin/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -20,10 +29,22 @@ types: $(VENV)/.installed
 
 check: lint types test
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# What the lock names and nothing else: no dependency is looked for beside it, and the build backend is from it too.
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
+	$(BIN)/python -I .ci/as_locked.py requirements.lock
 	touch $@
 
+# Versions that are in the lock stay while they fit; `make lock ARGS=--upgrade` takes the newest of everything.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv==$(UV_VERSION)
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-python-downloads --extra dev \
+		--annotation-style line --custom-compile-command "make lock" $(ARGS) \
+		--output-file requirements.lock pyproject.toml requirements.in
+
 clean:
-	rm -rf $(VENV) depthfinder-out
+	rm -rf $(VENV) .venv-newest .venv-lock depthfinder-out

@@ -1,8 +1,10 @@
 """The one door to timm: whatever needs timm imports it from here, so that it can be imported at all.
 
-The CPU build of torch 2.13 beside torchvision 0.28 from PyPI lacks torchvision's compiled operators, and
-torchvision (which timm imports) refuses to start without their schemas. Declaring the schemas is enough, since
-no image classifier calls them.
+timm imports torchvision, which does not start where its compiled operators do not load: where it was built for another
+torch, as PyPI's is beside some CPU builds of torch. What it misses then are the schemas of two operators, and
+declaring them is enough, since no image classifier calls them. That is done for such a pair alone: where the
+operators load, a second schema of the same name would end the process. From then on the user's own `import timm` works
+too; before this file was imported it fails, as it does without Depthfinder.
 
 timm's policies of augmentation posterize images down to 0 bits now and then, which makes them black; Pillow 13 raises
 an error in place of that. Here they are black again.
@@ -21,16 +23,26 @@ from torch import Tensor, nn
 _DETECTION_OPERATORS = ("nms", "qnms")
 
 
-def _declare_missing_operators() -> torch.library.Library:
+def _import_torchvision() -> torch.library.Library | None:
+    """Imports torchvision. What it had to be given for that lives as long as what is returned."""
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    else:
+        return None
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]  # half of it was imported
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in _DETECTION_OPERATORS:
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision  # noqa: F401
+
     return library
 
 
-# The schemas live as long as the library object does.
-_library = _declare_missing_operators()
+_library = _import_torchvision()
 
 from timm import create_model, list_models  # noqa: E402
 from timm.data import Mixup, create_dataset, create_transform, resolve_data_config  # noqa: E402

@@ -43,6 +43,7 @@ FENCES = {
     "tensorboard": {"depthfinder/tensorboard_curves.py"},
     "timm": {"pruner/_timm.py"},
     "torch_pruning": {"pruner/masks/channels.py"},
+    "torchvision": {"pruner/_timm.py"},
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}

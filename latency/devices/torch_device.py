@@ -42,7 +42,7 @@ class TorchDevice(Device[nn.Module]):
     def _placed(self, network: nn.Module) -> nn.Module:
         network = network.to(self.place, TORCH_DTYPES[self.mode.dtype])
         if self.mode.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = network.to(memory_format=torch.channels_last)
         return network
 
     def _placed_tensor(self, images: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class GateForm:
         if tau <= 0:
             raise ValueError(f"a temperature is positive, not {tau}")
         direction = self.direction(costs).double()
-        gates: Tensor = _Gates.apply(scores, costs.double(), direction, budget, tau)  # type: ignore[no-untyped-call]
+        gates: Tensor = _Gates.apply(scores, costs.double(), direction, budget, tau)
         return gates
 
     def net_scores(self, scores: Tensor, costs: Tensor, budget: float, tau: float) -> Tensor:

@@ -26,7 +26,7 @@ def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:
     number = torch.as_tensor(k, dtype=torch.float64, device=scores.device).expand(scores.shape[:-1])
     if bool(((number < 0) | (number > count)).any()):
         raise ValueError(f"{count} gates can sum to 0 to {count}, not to {k}")
-    gates: Tensor = _SoftTopK.apply(scores, number, tau)  # type: ignore[no-untyped-call]
+    gates: Tensor = _SoftTopK.apply(scores, number, tau)
     return gates
 
 

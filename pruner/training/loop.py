@@ -80,7 +80,7 @@ class _Training:
         check_precision(precision, world)
         objective.to(world.device)
         if precision.channels_last:
-            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            objective.to(memory_format=torch.channels_last)
         self._per_epoch = data.steps_per_epoch(settings.batch_size)
         self._total = settings.epochs * self._per_epoch
         self._optimizer = make_optimizer(self._network, settings.optimizing)

@@ -23,7 +23,7 @@ def synced_batch_norm() -> Iterator[None]:
 
 
 def _sum_over_all(own: Tensor) -> Tensor:
-    total: Tensor = _SumOverAll.apply(own)  # type: ignore[no-untyped-call]
+    total: Tensor = _SumOverAll.apply(own)
     return total
 
 

@@ -87,6 +87,7 @@ def joined(device: str | None) -> Iterator[World]:
         backend = "nccl" if here.type == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_PATIENCE)
         waiting = distributed.new_group(backend="gloo", timeout=_LONG_PATIENCE)
+        assert isinstance(waiting, distributed.ProcessGroup), "every process is a member"
     try:
         yield World(here, distributed.get_rank(), count, waiting)
     finally:
