@@ -7,6 +7,8 @@ command line answers at once.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from depthfinder.own_packages import take_own_packages
+
 if TYPE_CHECKING:
     from depthfinder.api import export, load_merged, measure, profile, search
     from profiles.measurement import Measurement
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from search.candidate import Candidate, SearchResult
 
 __version__ = "0.1.0"
+
+take_own_packages()
 
 _HOMES = {
     "Block": "pruner.chain",
