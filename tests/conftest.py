@@ -10,6 +10,7 @@ from torch import nn
 from depthfinder.cli import main
 from networks import made
 from postgres import Postgres, running_postgres
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks are found here
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -106,7 +106,8 @@ def seen(served: Served, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         shot = folder / "shot.png"
         task = f"--screenshot={shot}" if page == "screenshot" else "--dump-dom"
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--hide-scrollbars"]
-        options += ["--virtual-time-budget=10000", "--window-size=1500,1300"]
+        options += ["--virtual-time-budget=10000", "--window-size=1500,1300", "--no-first-run"]
+        options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
         done = subprocess.run([str(BROWSER), *options, task, pages[page]], capture_output=True, text=True, timeout=90)
         return str(shot) if page == "screenshot" else done.stdout
 

@@ -33,12 +33,11 @@ from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 
 PLAN = {"blocks.0.mlp": "merge", "blocks.1.attn": "drop", "blocks.2.mlp": "drop"}
+ANYWHERE = ("cpu", "ort-cpu", "null")  # the others need a GPU
 TWICE = Pace(runs=2, readings=1, warm=True)
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.gpu if name in ("cuda", "rocm") else ()) for name in DEVICES]
-)
+@pytest.fixture(params=[pytest.param(name, marks=() if name in ANYWHERE else pytest.mark.gpu) for name in DEVICES])
 def name(request: pytest.FixtureRequest) -> str:
     named: str = request.param
     absence = DEVICES[named].absence()
