@@ -11,29 +11,30 @@ from depthfinder.console import log
 from depthfinder.held_out import held_out_accuracy
 from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run
+from depthfinder.table_origin import origin_of
 from depthfinder.training_stages import closed
-from latency.evidence import Evidence
+from latency.evidence import Evidence, slowdown
 from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
 from latency.workbench import reference
 from pruner.plan import Plan
 from pruner.surgery import apply, merge
 from pruner.training.progressive import begin, close
-from search.verdict import gather_evidence, verdict_on
+from search.verdict import Verdict, gather_evidence, verdict_by_table, verdict_on
 
 _VERDICT_SECONDS: Final = 12.0
 _BASELINE, _PRUNED = "baseline", "pruned"
 
 
 def measure_stage(run: Run) -> None:
-    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds."""
+    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds; by the table alone,
+    and so undecided, where the device is not here."""
     keep_all = Plan(model=run.chain.model)
     untrained = apply(run.model, run.plan).to(run.world.device)
     begin(untrained, run.plan, run.data, run.train_settings(0))
     close(untrained, run.data, run.train_settings(0))
     merged = merge(closed(run))
-    evidence = _evidence(run, merged)
-    verdict = verdict_on(run.budget, evidence)
+    evidence = _evidence(run, merged) if run.device_is_here else None
     networks = {
         name: NetworkResult(
             accuracy=held_out_accuracy(run, network),
@@ -44,21 +45,19 @@ def measure_stage(run: Run) -> None:
             blocks=run.chain.counts(plan),
         )
         for name, network, plan, latency in (
-            (_BASELINE, run.model, keep_all, evidence.baseline),
-            (_PRUNED, merged, run.plan, evidence.network),
+            (_BASELINE, run.model, keep_all, evidence and evidence.baseline),
+            (_PRUNED, merged, run.plan, evidence and evidence.network),
         )
     }
-    then = run.profile.conditions
-    now = evidence.reference
     result = RunResult(
         model=run.chain.model,
         setting=run.profile.setting,
         budget_ms=run.budget.latency_ms,
         budget_ratio=run.budget.ratio,
-        verdict=verdict,
-        measured_ratio=evidence.wall,
-        processor_ratio=evidence.processor,
-        slowdown=None if then is None or now is None else now.latency_ms / then.reference.latency_ms,
+        verdict=_verdict(run, evidence),
+        measured_ratio=evidence and evidence.wall,
+        processor_ratio=evidence and evidence.processor,
+        slowdown=evidence and slowdown(run.profile, evidence),
         baseline=networks[_BASELINE],
         pruned=networks[_PRUNED],
         accuracy_without_training=held_out_accuracy(run, untrained),
@@ -66,8 +65,15 @@ def measure_stage(run: Run) -> None:
         plan=dict(run.plan.choices),
         num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
         seconds=run.folder.seconds(),
+        table=origin_of(run.profile),
     )
     result.save(run.folder["result.json"])
+
+
+def _verdict(run: Run, evidence: Evidence | None) -> Verdict:
+    if evidence is None:
+        return verdict_by_table(run.budget, run.profile.latency_ms(run.plan), run.arguments.device)
+    return verdict_on(run.budget, evidence)
 
 
 def _evidence(run: Run, merged: nn.Module) -> Evidence:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from depthfinder.result import RunResult
+from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.walk import rows_of, unthinned
 from pruner.plan import Plan
@@ -73,22 +74,31 @@ def _accuracy(plan: Mapping[str, Any]) -> float:
 
 
 def latency_bars(result: RunResult, profile: Profile) -> str:
-    """Where the time goes: the lower quartiles as measured, their spread, and the table's account of them by block."""
+    """Where the time goes: the lower quartiles as measured with their spread, and the table's account of them, block by
+    block. Of a device that was not here there is the table's account alone."""
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     axes = figure.subplots()
     plans = {"baseline": Plan(model=result.model), "pruned": Plan(model=result.model, choices=result.plan)}
     for row, (name, network) in enumerate((("baseline", result.baseline), ("pruned", result.pruned))):
-        measured = network.latency
-        spread = [[measured.latency_ms - measured.p10_ms], [measured.p90_ms - measured.latency_ms]]
-        axes.barh(2.4 * row, measured.latency_ms, color=COLOURS["keep"], height=0.8)
-        axes.errorbar(measured.latency_ms, 2.4 * row, xerr=spread, color="black", capsize=3, linewidth=1)
+        if network.latency is not None:
+            _measured_bar(axes, 2.4 * row, network.latency)
         for left, width, colour in _account(profile, plans[name]):
             axes.barh(2.4 * row + 0.9, width, left=left, color=colour, height=0.8, edgecolor="white", linewidth=0.5)
     axes.axvline(result.budget_ms, color="#b3362b", linestyle="--", linewidth=1)
-    axes.set_yticks([0, 0.9, 2.4, 3.3], ["baseline, measured", "by the table", "pruned, measured", "by the table"])
+    if result.measured_ratio is None:
+        axes.set_yticks([0.9, 3.3], ["baseline, by the table", "pruned, by the table"])
+        axes.set_xlabel("ms (not measured; dashed: budget)")
+    else:
+        axes.set_yticks([0, 0.9, 2.4, 3.3], ["baseline, measured", "by the table", "pruned, measured", "by the table"])
+        axes.set_xlabel("ms (bars: lower quartile; whiskers: 10th to 90th percentile; dashed: budget)")
     axes.invert_yaxis()
-    axes.set_xlabel("ms (bars: lower quartile; whiskers: 10th to 90th percentile; dashed: budget)")
     return svg(figure)
+
+
+def _measured_bar(axes: Any, place: float, measured: Measurement) -> None:
+    spread = [[measured.latency_ms - measured.p10_ms], [measured.p90_ms - measured.latency_ms]]
+    axes.barh(place, measured.latency_ms, color=COLOURS["keep"], height=0.8)
+    axes.errorbar(measured.latency_ms, place, xerr=spread, color="black", capsize=3, linewidth=1)
 
 
 def training_curve(epochs: Sequence[Epoch]) -> str:

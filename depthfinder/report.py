@@ -9,6 +9,7 @@ from depthfinder.curves import read_csv
 from depthfinder.pictures import block_map, latency_bars, pareto, training_curve
 from depthfinder.result import RunResult
 from depthfinder.run_folder import RunFolder
+from depthfinder.table_origin import origin_of
 from profiles.files import write_whole
 from profiles.store import load_profile
 
@@ -31,6 +32,7 @@ def write_report(folder: RunFolder) -> None:
         result=result,
         seconds=folder.seconds(),
         profile=profile,
+        table_origin=origin_of(profile),
         finalists=found["finalists"],
         passed_over=found["passed_over"],
         block_map=block_map(profile.blocks, result.plan),

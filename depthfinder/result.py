@@ -28,10 +28,11 @@ _ALWAYS_COUNTED: Final = ("keep", "merge", "drop")
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """One network: accuracy in [0, 1] on the held-out images, and latency as measured and as predicted."""
+    """One network: accuracy in [0, 1] on the held-out images, and latency as measured and as predicted; `latency` is
+    None where the device was not here, so that nothing was measured on it."""
 
     accuracy: float
-    latency: Measurement
+    latency: Measurement | None
     predicted_ms: float
     predicted_interval_ms: tuple[float, float]
     parameters: int
@@ -40,7 +41,8 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Baseline and pruned network side by side, timed in the same rounds.
+    """Baseline and pruned network side by side, timed in the same rounds; or by the table alone, where the device was
+    not here: then nothing is measured, and the verdict is undecided. `table` says where the table is from.
 
     `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
     but nothing learned: what the training was needed for. `measured_ratio` is by the wall clock, `processor_ratio` by
@@ -53,7 +55,7 @@ class RunResult:
     budget_ms: float
     budget_ratio: float | None
     verdict: Verdict
-    measured_ratio: Ratio
+    measured_ratio: Ratio | None
     processor_ratio: Ratio | None
     slowdown: float | None
     baseline: NetworkResult
@@ -63,6 +65,7 @@ class RunResult:
     plan: Mapping[str, str]
     num_evaluations: int
     seconds: Mapping[str, float]
+    table: str = ""
 
     def save(self, path: Path) -> None:
         record = dataclasses.asdict(self)
@@ -77,19 +80,14 @@ class RunResult:
             name: NetworkResult(
                 **record[name]
                 | {
-                    "latency": Measurement.of_record(record[name]["latency"]),
+                    "latency": record[name]["latency"] and Measurement.of_record(record[name]["latency"]),
                     "predicted_interval_ms": tuple(record[name]["predicted_interval_ms"]),
                 }
             )
             for name in ("baseline", "pruned")
         }
-        processor = record["processor_ratio"]
-        parts = {
-            "setting": Setting(**record["setting"]),
-            "verdict": Verdict(**record["verdict"]),
-            "measured_ratio": Ratio(**record["measured_ratio"]),
-            "processor_ratio": None if processor is None else Ratio(**processor),
-        }
+        ratios = {name: record[name] and Ratio(**record[name]) for name in ("measured_ratio", "processor_ratio")}
+        parts = {"setting": Setting(**record["setting"]), "verdict": Verdict(**record["verdict"])} | ratios
         return cls(**record | networks | parts)
 
     @property
@@ -99,23 +97,45 @@ class RunResult:
         counted = " / ".join(_WORDS[choice] for choice in choices)
         return [
             self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
-            self._row("measured latency, lower quartile", lambda n: f"{n.latency.latency_ms:.3f} ms"),
-            self._row("its readings", lambda n: n.latency.quality),
-            self._row("10th to 90th percentile", lambda n: f"{n.latency.p10_ms:.3f} to {n.latency.p90_ms:.3f} ms"),
+            self._row("measured latency", lambda n: f"{n.latency.latency_ms:.3f} ms" if n.latency else "not measured"),
+            *self._readings,
             self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
             self._row("parameters", lambda n: f"{n.parameters:,}"),
             self._row(f"blocks {counted}", lambda n: " / ".join(str(n.blocks.get(choice, 0)) for choice in choices)),
             ("the same plan without training", "", f"{self.accuracy_without_training:.2%}"),
-            ("measured against the baseline", "1", _ratio_text(self.measured_ratio)),
-            *self._by_processor,
+            *self._ratios,
             ("budget", "", f"{self.budget_text}: {_ANSWERS[self.verdict.answer]}"),
             ("because", "", self.verdict.reason),
         ]
 
     @property
-    def _by_processor(self) -> list[tuple[str, str, str]]:
-        ratio = self.processor_ratio
-        return [] if ratio is None else [("the same by time on the processor", "1", _ratio_text(ratio))]
+    def _readings(self) -> list[tuple[str, str, str]]:
+        """How the measured latencies came about; nothing where none was measured."""
+        if self.measured_ratio is None:
+            return []
+        return [
+            self._row(what, lambda n, text=text: text(n.latency) if n.latency else "")
+            for what, text in (
+                ("10th to 90th percentile", lambda m: f"{m.p10_ms:.3f} to {m.p90_ms:.3f} ms"),
+                ("readings", lambda m: m.quality),
+            )
+        ]
+
+    @property
+    def _ratios(self) -> list[tuple[str, str, str]]:
+        if self.measured_ratio is None:
+            return [("by the table against the baseline", "1", f"{self.ratio:.3f}")]
+        found = [("measured against the baseline", "1", _ratio_text(self.measured_ratio))]
+        if self.processor_ratio is not None:
+            found.append(("the same by time on the processor", "1", _ratio_text(self.processor_ratio)))
+        return found
+
+    @property
+    def ratio(self) -> float:
+        """Of the pruned network's latency to the baseline's: as measured, else by the table."""
+        if self.measured_ratio is not None:
+            return self.measured_ratio.value
+        return self.pruned.predicted_ms / self.baseline.predicted_ms
 
     @property
     def budget_text(self) -> str:

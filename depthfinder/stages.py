@@ -15,6 +15,7 @@ from depthfinder.measure_stage import measure_stage
 from depthfinder.report import write_report
 from depthfinder.run import Run, Stage
 from depthfinder.search_stage import search_stage
+from depthfinder.table_origin import origin_of
 from depthfinder.training_stages import closed, finetune_stage, supernet_stage, train_stage
 from depthfinder.unseen_sizes import predicted_from_other_sizes
 from latency.export import export_onnx, export_safetensors
@@ -33,10 +34,10 @@ def profile_stage(run: Run) -> None:
         found = _table(one)
         save_profile(found, run.folder[one.table])
         log.info(
-            "baseline on %s: %.3f ms; the table is within %.1f %%",
+            "baseline on %s: %.3f ms by the table. %s",
             one.arguments.device,
             found.baseline_ms,
-            100 * found.relative_error,
+            origin_of(found),
         )
 
 

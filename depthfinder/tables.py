@@ -52,14 +52,14 @@ def profile_table(profile: Profile) -> Table:
     title = f"{profile.model} on {where}, batch {profile.setting.batch_size}, {profile.setting.dtype}: {profile.origin}"
     table = Table(
         "block", "choice", "blocks", "in context, ms", "90 % interval", "alone, ms", "of peak", "quality",
-        title=escape(title), caption=_summary(profile),
+        title=escape(title), caption=escape(_summary(profile)),
     )  # fmt: skip
     for row in profile.rows:
         interval = f"{row.low_ms:.4f} to {row.high_ms:.4f}"
-        alone, quality = (f"{row.alone.latency_ms:.4f}", row.alone.quality) if row.alone else ("", row.origin)
+        alone = f"{row.alone.latency_ms:.4f}" if row.alone else ""
         share = "" if row.efficiency is None else f"{row.efficiency:.0%}"
-        cells = (str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, quality)
-        table.add_row(escape(row.signature), row.choice, *cells)
+        cells = (str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, row.quality)
+        table.add_row(escape(row.signature), escape(row.choice), *cells)
     return table
 
 
@@ -132,7 +132,7 @@ def profiles_table(found: Sequence[tuple[Path, Profile]]) -> Table:
         where = (setting.device, setting.dtype, str(setting.batch_size), str(setting.threads))
         judged = f"{profile.relative_error:.1%}" if profile.anchors else ""
         what = (f"{profile.baseline_ms:.3f}", judged, profile.origin, profile.created[:10])
-        table.add_row(escape(profile.model), *where, *what, escape(str(path)))
+        table.add_row(*map(escape, (profile.model, *where, *what, str(path))))
     return table
 
 
@@ -145,7 +145,7 @@ def difference_table(found: Difference) -> Table:
         both = row.before_ms and row.after_ms
         figures = ["" if ms is None else f"{ms:.4f}" for ms in (row.before_ms, row.after_ms)]
         ratio = f"{row.after_ms / row.before_ms:.3f}" if both and row.after_ms and row.before_ms else ""
-        table.add_row(escape(row.signature), row.choice, *figures, ratio)
+        table.add_row(escape(row.signature), escape(row.choice), *figures, ratio)
     return table
 
 
@@ -174,16 +174,16 @@ def refusals(chain: Chain) -> list[str]:
 
 def finalists_table(search: Mapping[str, Any]) -> Table:
     """The candidates that were measured, the winner first."""
-    measured = search["finalists"][0]["measured"] is not None
-    how = "measured beside the baseline" if measured else "by the table, not measured"
+    measured = [finalist["measured"] for finalist in search["finalists"]]
+    how = "measured beside the baseline" if any(measured) else "by the table, not measured"
     title = f"{how}, for {search['budget_ms']:.3f} ms"
     table = Table("blocks cut", "score", "predicted, ms", "measured, ms", "of the baseline", "fits", title=title)
-    for finalist in search["finalists"]:
+    for finalist, took in zip(search["finalists"], measured, strict=True):
         table.add_row(
             str(len(finalist["choices"])),
             f"{finalist['score']:.4f}",
             f"{finalist['predicted_ms']:.3f}",
-            f"{finalist['measured']['latency_ms']:.3f}" if measured else "",
+            f"{took['latency_ms']:.3f}" if took else "",
             f"{finalist['ratio']:.3f}",
             _finding(finalist),
         )
@@ -192,7 +192,7 @@ def finalists_table(search: Mapping[str, Any]) -> Table:
 
 def _finding(finalist: Mapping[str, Any]) -> str:
     """Whether a finalist fits, and if that is not proven that it is not."""
-    if finalist["answer"] != "undecided":
+    if finalist["answer"] != "undecided" or finalist["fits"] is None:
         return _FITS[finalist["fits"]]
     return "undecided, taken for fitting" if finalist["fits"] else "undecided"
 

@@ -6,6 +6,7 @@ from typing import Final
 from latency.study import REFERENCE
 from latency.timing import Timings
 from profiles.measurement import Measurement, Ratio
+from profiles.profile import Profile
 
 _APART: Final = 0.05
 """Two witnesses of one figure contradict each other when they are further apart than this share of it. On a quiet
@@ -81,6 +82,13 @@ class Evidence:
         if abs(self.drift) > _APART:
             found.append(f"the machine's speed changed by {self.drift:.0%} while it was measured")
         return tuple(found)
+
+
+def slowdown(profile: Profile, evidence: Evidence) -> float | None:
+    """What the machine's reference takes now, over what it took when the table was made; None where one of the two was
+    not timed."""
+    then, now = profile.conditions, evidence.reference
+    return None if then is None or now is None else now.latency_ms / then.reference.latency_ms
 
 
 def _contradict(one: float, other: float) -> bool:

@@ -83,6 +83,11 @@ class Row:
     origin: Origin
 
     @property
+    def quality(self) -> str:
+        """How good the reading of it alone is; where it was not measured alone, where its figures are from."""
+        return self.alone.quality if self.alone else self.origin
+
+    @property
     def efficiency(self) -> float | None:
         """The share of the device's peak that it reaches in the network."""
         return self.floor_ms / self.in_context_ms if self.floor_ms and self.in_context_ms else None

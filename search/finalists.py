@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from latency.evidence import Evidence
+from latency.evidence import Evidence, slowdown
 from latency.timing import Timings
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.plan import Plan
 from search.budget import Budget
 from search.candidate import Candidate
-from search.verdict import Answer, doubts_about, gather_evidence, measured_figure, verdict_on
+from search.verdict import Answer, doubts_about, gather_evidence, measured_figure, verdict_by_table, verdict_on
 
 TimePlans = Callable[[Mapping[str, Plan]], Timings]
 """Times the networks of plans in the same rounds, under the names they are given."""
@@ -74,7 +74,7 @@ class OnDevice:
     @property
     def straddles(self) -> bool:
         """Whether all that keeps it from an answer is that its interval has the budget in it."""
-        return self.answer == "undecided" and self.correction is not None
+        return self.answer == "undecided" and self.evidence is not None and self.correction is not None
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ def correction_of(finalists: Sequence[Finalist], judge: int) -> float | None:
 def slowdown_of(finalists: Sequence[Finalist], judges: Sequence[Judge], judge: int) -> float | None:
     """What the reference of a judge's machine takes now, over what it took when the table was made; None where one of
     the two was not timed."""
-    conditions = judges[judge].profile.conditions
     evidences = [finalist.verdicts[judge].evidence for finalist in finalists]
-    now = [found.reference.latency_ms for found in evidences if found is not None and found.reference is not None]
-    return statistics.median(now) / conditions.reference.latency_ms if conditions is not None and now else None
+    found = [slowdown(judges[judge].profile, evidence) for evidence in evidences if evidence is not None]
+    known = [one for one in found if one is not None]
+    return statistics.median(known) if known else None
 
 
 def _verdicts(
@@ -170,10 +170,9 @@ def _verdicts(
 
 
 def _by_table(judge: Judge, predicted_ms: float) -> OnDevice:
-    fits = predicted_ms <= judge.budget.latency_ms
-    reason = f"by the table, {predicted_ms:.3f} ms; nothing was measured on {judge.device}"
-    ratio = predicted_ms / judge.profile.uncut_ms
-    return OnDevice(judge.device, predicted_ms, None, ratio, 1.0, "met" if fits else "not met", reason, fits)
+    verdict = verdict_by_table(judge.budget, predicted_ms, judge.device)
+    fits, ratio = predicted_ms <= judge.budget.latency_ms, predicted_ms / judge.profile.uncut_ms
+    return OnDevice(judge.device, predicted_ms, None, ratio, 1.0, verdict.answer, verdict.reason, fits)
 
 
 def _measured(judge: Judge, evidence: Evidence, predicted_ms: float, margin: float) -> OnDevice:

@@ -145,13 +145,13 @@ def _warn_of_tables(
 def _tell_of_noise(measured: Sequence[Finalist], tell: Callable[[str], None]) -> None:
     for finalist in measured:
         for verdict in finalist.verdicts:
-            if verdict.answer == "undecided":
+            if verdict.answer == "undecided" and verdict.evidence is not None:
                 tell(f"a plan of score {finalist.candidate.score:.4f} {_noise(verdict)}")
 
 
 def _noise(verdict: OnDevice) -> str:
     measured = verdict.measured
-    assert measured is not None, "what was not measured is decided by the table"
+    assert measured is not None, "there is no noise in what was not measured"
     took = f"takes {measured.latency_ms:.3f} ms on {verdict.device} ({measured.low_ms:.3f} to {measured.high_ms:.3f})"
     if verdict.straddles:
         return f"{took}: the noise straddles the budget, and a safer plan is taken"

@@ -44,6 +44,13 @@ def verdict_on(budget: Budget, evidence: Evidence) -> Verdict:
     return Verdict("undecided", f"{interval} has the budget in it: noise would decide")
 
 
+def verdict_by_table(budget: Budget, predicted_ms: float, device: str) -> Verdict:
+    """What a table alone leaves of it, where the device is not here: only measuring can say whether a budget is met."""
+    side = "within" if predicted_ms <= budget.latency_ms else "above"
+    found = f"{predicted_ms:.3f} ms by the table is {side} the budget"
+    return Verdict("undecided", f"{found}; {device} was not here: nothing was measured")
+
+
 def doubts_about(budget: Budget, evidence: Evidence) -> tuple[str, ...]:
     """Why the figure that counts for the budget cannot be believed."""
     return evidence.doubts_in_ms if budget.ratio is None else evidence.doubts

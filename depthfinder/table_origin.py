@@ -1,0 +1,24 @@
+"""Where a latency table came from and what may be expected of it, in words: a log, a page and a result say the same."""
+
+from profiles.profile import Profile
+
+
+def origin_of(profile: Profile) -> str:
+    """A sentence or two: measured here, elsewhere, or not at all; when; by what; and how far off it may be."""
+    made, off = profile.created, f"{profile.relative_error:.1%}"
+    judged = f"on whole networks that took no part in the fit it was off by {off} or less in nine of ten"
+    expects = f"nine networks of ten are expected within {off} of it"
+    if not profile.is_predicted:
+        if profile.origin == "imported":
+            return f"Measured elsewhere, on {profile.setting.hardware}, and read in {made}; {judged}."
+        return f"Measured {made}; {judged}."
+    if not profile.anchors:
+        return (
+            f"Modelled {made}, nothing measured: the predictor {profile.setting.runtime!r} of "
+            f"{profile.setting.hardware}, fitted to published timings of operators, says it; {expects}."
+        )
+    counted = sum(row.origin != "modelled" for row in profile.rows)
+    return (
+        f"Predicted {made} from the tables of other networks and sizes, and scaled to the uncut network, which was "
+        f"measured; {counted} of {len(profile.rows)} rows measured; {expects}."
+    )
