@@ -214,7 +214,7 @@ def report_command(
 def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
     from depthfinder.run_folder import RunFolder
 
-    return RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
+    return RunFolder.named(asked.output, arguments.default_experiment if asked.experiment is None else asked.experiment)
 
 
 def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:

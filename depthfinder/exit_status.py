@@ -8,7 +8,7 @@ from latency.export import ExportError
 from latency.kit.torch_graph import KitError
 from latency.predictor.operators import PredictorError
 from latency.predictor.rows import RowsError
-from profiles.errors import ProfileError
+from profiles.errors import FileNameError, ProfileError
 from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
 from pruner.training.loop import TrainingError
 from pruner.training.settings import SettingsError
@@ -35,6 +35,7 @@ _STATUS: dict[type[Exception], int] = {
     RowsError: 1,
     TrainingError: 1,
     DifferentRunError: 2,
+    FileNameError: 2,
     SettingsError: 2,
     StudyMismatchError: 2,
     TooManyPlansError: 2,

@@ -75,8 +75,9 @@ def _profile_one(
     size: dict[str, Any] = {"batch_size": asked.batch_size or 1, "seed": asked.seed, "model_kwargs": kwargs}
     if asked.kit is not None:
         from latency.kit.writer import write_kit
+        from profiles.names import as_file_name
 
-        path = asked.kit.with_stem(f"{asked.kit.stem}-{model}") if several else asked.kit
+        path = asked.kit.with_stem(f"{asked.kit.stem}-{as_file_name(model)}") if several else asked.kit
         write_kit(path, network, device, asked.mode, max_seconds=asked.max_seconds, progress=watch, **size)
         print(f"kit: {path}: carry it to {device.name}, unpack it, `python run.py`, and bring results.json back")
         print("then: depthfinder profile --import results.json")
@@ -106,13 +107,16 @@ def _keep(asked: ProfileOptions, found: "Profile") -> None:
     from depthfinder.profile_pictures import judgement, where_the_time_goes
     from depthfinder.tables import profile_table, show
     from profiles.files import write_whole
+    from profiles.names import below
     from profiles.store import profile_path, save_profile
 
-    path = profile_path(asked.output / "profiles", found.model, found.setting)
-    write_whole(path.with_suffix(".time.svg"), where_the_time_goes(found))
+    path = profile_path(below(asked.output, "profiles"), found.model, found.setting)
+    pictures = {".time.svg": where_the_time_goes(found)}
     if found.anchors:
-        write_whole(path.with_suffix(".error.svg"), judgement(found))
+        pictures[".error.svg"] = judgement(found)
     save_profile(found, path)
+    for ending, picture in pictures.items():
+        write_whole(path.with_suffix(ending), picture)
     if asked.as_json:
         print(path.read_text(), end="")
         return

@@ -18,6 +18,7 @@ from depthfinder.run_folder import RunFolder
 from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
 from latency.devices import known_device, open_device
+from profiles.names import as_file_name
 from profiles.profile import Profile, Setting
 from profiles.store import all_profiles, check_usable, load_profile
 from pruner.chain import Chain
@@ -134,7 +135,7 @@ class Run:
             dataclasses.replace(
                 self,
                 arguments=dataclasses.replace(asked, device=device, budget_ms=repr(ms), profile=None),
-                table=f"profile-{device}.json",
+                table=f"profile-{as_file_name(device)}.json",
             )
             for device, ms in others
         )

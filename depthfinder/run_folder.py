@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from profiles.files import write_whole
+from profiles.names import below, one_name
 
 SEARCH_STAGES: Final = ("profile", "finetune", "supernet", "search")
 FRONT_STAGES: Final = ("profile", "finetune", "supernet", "front")
@@ -18,6 +19,15 @@ class RunFolder:
     """Every stage leaves its result here under a final name only when it is whole."""
 
     path: Path
+
+    @classmethod
+    def named(cls, output: Path, name: str) -> "RunFolder":
+        """The folder of that name below `output`. Raises `FileNameError` for what is not the name of one folder, and
+        where a link in it leads out of `output`."""
+        path = below(output, one_name(name))
+        for link in (found for found in path.rglob("*") if found.is_symlink()):
+            below(output, *link.relative_to(output).parts)
+        return cls(path)
 
     def __getitem__(self, name: str) -> Path:
         return self.path / name

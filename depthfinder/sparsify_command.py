@@ -62,7 +62,9 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     from depthfinder.run_folder import MASK_STAGES, RunFolder
 
     arguments = _arguments(asked)
-    folder = RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
+    folder = RunFolder.named(
+        asked.output, arguments.default_experiment if asked.experiment is None else asked.experiment
+    )
     stages = [stage for stage in MASK_STAGES if stage != "finetune" or arguments.finetune_epochs]
     finished = all(folder.is_done(stage) for stage in stages)
     _carry_out(asked, arguments, folder, stages)

@@ -1,4 +1,4 @@
-"""Where a latency table came from and what may be expected of it, in words: a log, a page and a result say the same."""
+"""Where a latency table came from and what may be expected of it, in words that log, report and result share."""
 
 from profiles.profile import Profile
 

@@ -16,6 +16,7 @@ import jsonschema
 from profiles.errors import ProfileError
 from profiles.files import write_whole
 from profiles.measurement import Measurement
+from profiles.names import as_file_name, below
 from profiles.profile import Anchor, Choices, Conditions, Pair, Profile, Row, Segment, Setting
 
 _SCHEMA: Final = "depthfinder.profile"
@@ -26,9 +27,12 @@ _ALONE: Final = ("latency_ms", "low_ms", "high_ms", "median_ms", "p10_ms", "p90_
 
 
 def save_profile(profile: Profile, path: Path) -> None:
-    """Writes `path` (JSON) and the table beside it as .csv."""
+    """Writes `path` (JSON) and the table beside it as .csv. Raises `ProfileError` for what could not be read back."""
     record = _record(profile)
     head = {"schema": _SCHEMA, "version": _VERSION, "digest": _digest(record)}
+    wrong = _fault(head | record)
+    if wrong is not None:
+        raise ProfileError(f"this is no table that can be kept: {wrong}")
     write_whole(path.with_suffix(".csv"), to_csv(profile))
     write_whole(path, json.dumps(head | record, indent=1, allow_nan=False) + "\n")
 
@@ -50,10 +54,9 @@ def load_profile(path: str | Path) -> Profile:
             f"{path} is of version {record.get('version')}; this program reads version {_VERSION}: remove it and "
             "profile again"
         )
-    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
-    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(record))
+    wrong = _fault(record)
     if wrong is not None:
-        raise ProfileError(f"{path}: {wrong.json_path.removeprefix('$.')}: {wrong.message}; profile again")
+        raise ProfileError(f"{path}: {wrong}; profile again")
     body = {name: value for name, value in record.items() if name not in ("schema", "version", "digest")}
     if _digest(body) != record.get("digest"):
         raise ProfileError(f"{path} was altered after it was made; profile again")
@@ -66,12 +69,16 @@ def load_profile(path: str | Path) -> Profile:
 
 def profile_path(root: Path, model: str, setting: Setting, requested: Sequence[str] = ()) -> Path:
     """Where below `root` the profile of a model in a setting lies; one with rows for what blocks have on request lies
-    beside the one without."""
+    beside the one without.
+
+    Whatever the names are, it is below `root`; raises `FileNameError` where they are none, or a link leads out of it.
+    """
     runtime = setting.runtime.partition(" ")[0]
     marks = ("-channels-last" if setting.channels_last else "") + ("-compiled" if setting.compiled else "")
     folder = f"{setting.device}-{runtime}-{setting.dtype}{marks}"
     more = "".join(f"+{choice}" for choice in requested)
-    return root / folder / f"{model}{more}-b{setting.batch_size}-t{setting.threads}.json"
+    file = f"{model}{more}-b{setting.batch_size}-t{setting.threads}.json"
+    return below(root, as_file_name(folder), as_file_name(file))
 
 
 def matching_profile(root: Path, fingerprint: str, setting: Setting) -> tuple[Path, Profile] | None:
@@ -213,6 +220,13 @@ def _profile(record: Mapping[str, Any]) -> Profile:
 
 def _measurement(record: Mapping[str, Any] | None) -> Measurement | None:
     return None if record is None else Measurement(**record)
+
+
+def _fault(record: Mapping[str, Any]) -> str | None:
+    """What keeps a record from being a profile, None for one that is one."""
+    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
+    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(record))
+    return None if wrong is None else f"{wrong.json_path.removeprefix('$.')}: {wrong.message}"
 
 
 def _digest(record: Mapping[str, Any]) -> str:
