@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from profiles.files import write_whole
 from profiles.names import below, one_name
@@ -38,8 +39,8 @@ class RunFolder:
     def storage(self, workers: int) -> str:
         """The storage of the run's study, where none was named: a database for one process, a journal for more."""
         if workers > 1 or self["study.journal"].exists():
-            return f"journal:///{self.path / 'study.journal'}"
-        return f"sqlite:///{self.path / 'study.db'}"
+            return f"journal:///{quote(str(self['study.journal']))}"
+        return f"sqlite:///{quote(str(self['study.db']))}"
 
     def seconds(self) -> dict[str, float]:
         """Stage -> seconds spent on it so far, over all the times the run was taken up."""

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from conftest import Command
 
+from depthfinder.run_folder import RunFolder
 from latency.devices import known_device
 from latency.kit.runner import main
 from latency.kit.writer import write_kit
 from latency.mode import Mode
 from networks import made
 from profiles.store import load_profile
+from search.storage import open_storage
 
 Record = dict[str, Any]
 
@@ -179,3 +181,12 @@ def test_a_model_named_with_a_slash_has_one_folder(depthfinder: Command, place: 
     assert done.returncode == 3
     assert "no model is called '../../X'" in done.stderr
     assert not (place / "depthfinder-out").exists()
+
+
+@pytest.mark.parametrize("name", ["timm%2Fnet-s0", "a?b", "a#b", "%2E%2E%2F%2E%2E%2FX", "größe {1}"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_study_of_a_run_lies_in_its_folder_whatever_that_is_called(name: str, workers: int, tmp_path: Path) -> None:
+    folder = RunFolder.named(tmp_path / "a" / "b", name)
+    folder.path.mkdir(parents=True)
+    open_storage(folder.storage(workers))
+    assert {path.parent for path in files(tmp_path)} == {folder.path}
