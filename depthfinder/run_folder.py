@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from profiles.files import write_whole
 from profiles.names import below, one_name
@@ -38,9 +37,12 @@ class RunFolder:
 
     def storage(self, workers: int) -> str:
         """The storage of the run's study, where none was named: a database for one process, a journal for more."""
-        if workers > 1 or self["study.journal"].exists():
-            return f"journal:///{quote(str(self['study.journal']))}"
-        return f"sqlite:///{quote(str(self['study.db']))}"
+        # Imported here: a finished run is shown without Optuna.
+        from search.storage import url_of_file
+
+        journal = self["study.journal"]
+        is_shared = workers > 1 or journal.exists()
+        return url_of_file("journal", journal) if is_shared else url_of_file("sqlite", self["study.db"])
 
     def seconds(self) -> dict[str, float]:
         """Stage -> seconds spent on it so far, over all the times the run was taken up."""

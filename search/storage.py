@@ -75,6 +75,11 @@ def open_storage(url: str) -> BaseStorage:
         return _checked_version(RDBStorage(_template(parsed), skip_compatibility_check=True), url)
 
 
+def url_of_file(kind: str, path: Path) -> str:
+    """The URL of the storage that is this very file, whatever stands in its name; `kind` is sqlite or journal."""
+    return URL.create(kind, database=str(path)).render_as_string()
+
+
 @contextmanager
 def storage_faults(url: str) -> Iterator[None]:
     """Within it, or within the function it decorates, a fault of the database at `url` is a `StorageError`."""
