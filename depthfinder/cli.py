@@ -16,6 +16,7 @@ import typer
 from depthfinder.console import Stopped, Watch, log_to, log_warnings
 from depthfinder.dashboard_command import EPILOG_DASHBOARD, dashboard_command
 from depthfinder.data_options import data_values
+from depthfinder.demo import DEMO_BUDGET_RATIO, DEMO_MODEL, tell_of_demo
 from depthfinder.latency_commands import (
     DEFAULT_DEVICE,
     EPILOG_DEVICES,
@@ -58,8 +59,6 @@ _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cp
 
 # snake_case is taken for kebab-case: `--budget_ms` is `--budget-ms`.
 _SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
-_DEMO_MODEL = "deit_digits"
-_DEMO_BUDGET_RATIO = 0.7
 
 
 def _application(help_text: str) -> typer.Typer:
@@ -116,6 +115,8 @@ def run_command(asked: RunOptions) -> None:
     from depthfinder.run_folder import ALL_STAGES
 
     arguments = _with_demo(asked)
+    if asked.model is None:
+        tell_of_demo("no --model given", arguments)
     folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, ALL_STAGES)
     if asked.as_json:
@@ -137,7 +138,10 @@ def search_command(asked: RunOptions) -> None:
     from depthfinder.run_folder import SEARCH_STAGES
     from depthfinder.tables import finalists_table, show
 
-    arguments = _with_demo(with_newest_profile(asked.output, asked))
+    known = with_newest_profile(asked)
+    arguments = _with_demo(known)
+    if known.model is None:
+        tell_of_demo(f"no --model given, and no latency table to go on from in {asked.output}", arguments)
     folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, SEARCH_STAGES)
     if asked.as_json:
@@ -146,6 +150,7 @@ def search_command(asked: RunOptions) -> None:
     if finished:
         print(f"this search is finished already: {folder.path}")
     show(finalists_table(json.loads(folder["search.json"].read_text())))
+    _show_table_origin(folder)
     print(f"plan: {folder['plan.json']}")
     print(f"train, merge and measure it: depthfinder run --config {folder['args.yaml']} --output {asked.output}")
 
@@ -159,7 +164,7 @@ def describe_command(asked: ModelOptions) -> None:
     from pruner.surgery import describe
 
     kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
-    chain = describe(load_model(asked.model or _DEMO_MODEL, **kwargs))
+    chain = describe(load_model(asked.model or DEMO_MODEL, **kwargs))
     if asked.as_json:
         print(json.dumps(dataclasses.asdict(chain) | {"num_plans": chain.num_plans}, indent=1))
         return
@@ -180,7 +185,10 @@ def pareto_command(asked: RunOptions) -> None:
 
     if asked.strategy != "optuna":
         raise typer.BadParameter(f"a front is searched by --strategy optuna alone, not by {asked.strategy}")
-    arguments = _arguments(with_newest_profile(asked.output, asked))
+    known = with_newest_profile(asked)
+    arguments = _arguments(known)
+    if known.model is None:
+        tell_of_demo(f"no --model given, and no latency table to go on from in {asked.output}", arguments)
     folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, FRONT_STAGES)
     if asked.as_json:
@@ -189,6 +197,7 @@ def pareto_command(asked: RunOptions) -> None:
     if finished:
         print(f"this front is finished already: {folder.path}")
     show(front_table(json.loads(folder["front.json"].read_text())))
+    _show_table_origin(folder)
     print(f"picture:   {folder['front.svg']}")
     print(f"the study: depthfinder dashboard {folder.path}")
 
@@ -220,9 +229,7 @@ def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
 def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:
     """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
     from depthfinder.arguments import claim
-    from depthfinder.run_folder import ALL_STAGES
 
-    needs_its_device = stages == ALL_STAGES
     if not arguments.finetune_epochs:
         stages = [stage for stage in stages if stage != "finetune"]
     if all(folder.is_done(stage) for stage in stages):
@@ -232,13 +239,13 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out
     from depthfinder.training_stages import check_training
+    from profiles.names import below
     from pruner.training.world import joined
 
     with joined(arguments.train_device) as world:
         watch = Watch(shown=world.leads)
-        run = Run(arguments, folder, asked.output / "profiles", watch, _with_password(asked.storage), world=world)
-        check = run.check if needs_its_device else run.check_for_search
-        check()
+        run = Run(arguments, folder, below(asked.output, "profiles"), watch, _with_password(asked.storage), world=world)
+        run.check()
         check_search(run)
         check_training(run)
         if world.leads:
@@ -260,9 +267,9 @@ def _with_demo(asked: RunOptions) -> "RunArguments":
         raise typer.BadParameter("give --budget-ms or --budget-ratio, not both")
     if asked.budget_ms is not None or asked.budget_ratio is not None:
         return _arguments(asked)
-    if (asked.model or _DEMO_MODEL) != _DEMO_MODEL or asked.data_dir is not None:
+    if (asked.model or DEMO_MODEL) != DEMO_MODEL or asked.data_dir is not None:
         raise typer.BadParameter("give a budget: --budget-ms 25, or --budget-ratio 0.7")
-    return _arguments(dataclasses.replace(asked, budget_ratio=_DEMO_BUDGET_RATIO))
+    return _arguments(dataclasses.replace(asked, budget_ratio=DEMO_BUDGET_RATIO))
 
 
 def _arguments(asked: RunOptions) -> "RunArguments":
@@ -271,8 +278,8 @@ def _arguments(asked: RunOptions) -> "RunArguments":
     from depthfinder.training_arguments import TrainingArguments
     from search.storage_url import redacted
 
-    model = asked.model or _DEMO_MODEL
-    is_demo = model == _DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
+    model = asked.model or DEMO_MODEL
+    is_demo = model == DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     device = asked.device or DEFAULT_DEVICE
     if asked.budget_ms is not None:
         budgets = _parsed(parse_budgets, asked.budget_ms, device)
@@ -328,11 +335,21 @@ def _with_password(storage: str | None) -> str | None:
     return None if storage is None else storage.replace(":***@", "@")
 
 
+def _show_table_origin(folder: "RunFolder") -> None:
+    from depthfinder.table_origin import origin_of
+    from profiles.store import load_profile
+
+    print(f"table: {folder['profile.json']}: {origin_of(load_profile(folder['profile.json']))}")
+
+
 def _show_result(folder: Path) -> None:
     from depthfinder.result import RunResult
     from depthfinder.tables import result_table, show
 
-    show(result_table(RunResult.load(folder / "result.json")))
+    result = RunResult.load(folder / "result.json")
+    show(result_table(result))
+    if result.table:
+        print(f"table:     {result.table}")
     print(f"report:    {folder / 'report.html'}")
     print(f"network:   {folder / 'merged.onnx'}")
     print(f"again:     depthfinder report {folder}")

@@ -12,6 +12,7 @@ from depthfinder.plan_space import space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.search_stage import candidate_record, peers_of, time_plans
+from depthfinder.table_origin import origin_of
 from depthfinder.workers import Helpers
 from latency.evidence import Evidence
 from profiles.files import write_whole
@@ -54,6 +55,7 @@ def front_stage(run: Run) -> None:
     record = {
         "budget_ms": limits[0].bound,
         "budgets_ms": {limit.profile.setting.device: limit.bound for limit in limits},
+        "table": origin_of(run.profile),
         "front": front,
         "evaluated": [candidate_record(one) for one in (*result.candidates, *result.others)],
     }

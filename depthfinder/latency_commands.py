@@ -19,6 +19,7 @@ from depthfinder.options import (
 )
 
 if TYPE_CHECKING:
+    from depthfinder.options import RunOptions
     from latency.device import Device
     from profiles.profile import Profile
 
@@ -49,12 +50,13 @@ def profile_command(asked: ProfileOptions) -> None:
 
         _keep(asked, import_results(asked.imported))
         return
+    from latency.device import missing
     from latency.devices import known_device
 
     device = known_device(asked.device or DEFAULT_DEVICE)
     absence = device.absence()
     if absence is not None and asked.kit is None and not asked.modelled:
-        _refuse_missing(asked, device.name, absence)
+        raise missing(device.name, absence, asked.model)
     models = [asked.model] if asked.model else list(FOUR_NETWORKS)
     watch = Watch()
     with watch.signals():
@@ -125,20 +127,6 @@ def _keep(asked: ProfileOptions, found: "Profile") -> None:
         print(f"the machine was not steady: {found.conditions.noise}; profile again when it is quiet")
     print(f"profile: {path} (the table beside it as .csv, where the time goes as .time.svg)")
     print(f"next: depthfinder search --budget-ms {0.7 * found.baseline_ms:.3g} --data-dir FOLDER")
-
-
-def _refuse_missing(asked: ProfileOptions, device: str, absence: str) -> None:
-    from latency.device import DeviceMissingError
-    from profiles.descriptions import description_names
-
-    model = f"--model {asked.model} " if asked.model else ""
-    again = " ".join(["depthfinder profile", f"{model}--device {device}"])
-    ways = [f"run `{again}` on a machine that has it"]
-    if device != "null":
-        ways.append(f"`{again} --kit kit.zip` packs what to measure, to be run there and read back with --import")
-    if device in description_names():
-        ways.append(f"`{again} --modelled` builds the table from published timings")
-    raise DeviceMissingError("\n".join([f"{device} is not here: {absence}. Ways on:", *(f"  - {way}" for way in ways)]))
 
 
 def measure_command(asked: MeasureOptions) -> None:
@@ -264,20 +252,28 @@ def diff_command(
     print(found.verdict)
 
 
-def with_newest_profile(output: Path, asked: Any) -> Any:
-    """What was asked for, with the model and the setting of the newest profile where it names no model."""
+def with_newest_profile(asked: "RunOptions") -> "RunOptions":
+    """What was asked for, with the model and the setting of the newest profile where it names no model; of a device, or
+    of those that have a budget, where some are named."""
+    from profiles.names import below
     from profiles.store import newest_profile
 
-    wanted = None if asked.device is None else {"device": asked.device}
-    known = newest_profile(output / "profiles", **(wanted or {})) if asked.model is None else None
+    if asked.model is not None:
+        return asked
+    known = newest_profile(below(asked.output, "profiles"), _named_devices(asked))
     if known is None:
         return asked
-    setting = known.setting
-    print(f"no --model given: taking {known.model} as profiled {known.created} on {setting.device}", file=sys.stderr)
+    path, found = known
+    setting = found.setting
+    print(
+        f"no --model given: taking {found.model} on {setting.device}, from the {found.origin} table {path} of "
+        f"{found.created}",
+        file=sys.stderr,
+    )
     return dataclasses.replace(
         asked,
-        model=known.model,
-        model_kwargs=format_model_kwargs(known.model_kwargs) + (asked.model_kwargs or []),
+        model=found.model,
+        model_kwargs=format_model_kwargs(found.model_kwargs) + (asked.model_kwargs or []),
         device=asked.device or setting.device,
         threads=asked.threads or setting.threads,
         dtype=asked.dtype or setting.dtype,
@@ -285,3 +281,11 @@ def with_newest_profile(output: Path, asked: Any) -> Any:
         compiled=asked.compiled or setting.compiled,
         batch_size=asked.batch_size or setting.batch_size,
     )
+
+
+def _named_devices(asked: "RunOptions") -> list[str]:
+    """The devices that were named, by themselves or with their budgets."""
+    if asked.device is not None:
+        return [asked.device]
+    parts = (asked.budget_ms or "").split(",")
+    return [name.strip() for name, equals, _ in (part.partition("=") for part in parts) if equals]

@@ -27,8 +27,8 @@ _BASELINE, _PRUNED = "baseline", "pruned"
 
 
 def measure_stage(run: Run) -> None:
-    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds; by the table alone,
-    and so undecided, where the device is not here."""
+    """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds; by the table
+    alone, and so undecided, where the device is not here."""
     keep_all = Plan(model=run.chain.model)
     untrained = apply(run.model, run.plan).to(run.world.device)
     begin(untrained, run.plan, run.data, run.train_settings(0))
@@ -45,8 +45,8 @@ def measure_stage(run: Run) -> None:
             blocks=run.chain.counts(plan),
         )
         for name, network, plan, latency in (
-            (_BASELINE, run.model, keep_all, evidence and evidence.baseline),
-            (_PRUNED, merged, run.plan, evidence and evidence.network),
+            (_BASELINE, run.model, keep_all, evidence.baseline if evidence else None),
+            (_PRUNED, merged, run.plan, evidence.network if evidence else None),
         )
     }
     result = RunResult(
@@ -55,9 +55,9 @@ def measure_stage(run: Run) -> None:
         budget_ms=run.budget.latency_ms,
         budget_ratio=run.budget.ratio,
         verdict=_verdict(run, evidence),
-        measured_ratio=evidence and evidence.wall,
-        processor_ratio=evidence and evidence.processor,
-        slowdown=evidence and slowdown(run.profile, evidence),
+        measured_ratio=evidence.wall if evidence else None,
+        processor_ratio=evidence.processor if evidence else None,
+        slowdown=slowdown(run.profile, evidence) if evidence else None,
         baseline=networks[_BASELINE],
         pruned=networks[_PRUNED],
         accuracy_without_training=held_out_accuracy(run, untrained),

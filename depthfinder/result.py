@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +70,7 @@ class RunResult:
     def save(self, path: Path) -> None:
         record = dataclasses.asdict(self)
         for name, network in (("baseline", self.baseline), ("pruned", self.pruned)):
-            record[name]["latency"] = network.latency.record()
+            record[name]["latency"] = network.latency and network.latency.record()
         write_whole(path, json.dumps(record, indent=1) + "\n")
 
     @classmethod
@@ -113,13 +113,9 @@ class RunResult:
         """How the measured latencies came about; nothing where none was measured."""
         if self.measured_ratio is None:
             return []
-        return [
-            self._row(what, lambda n, text=text: text(n.latency) if n.latency else "")
-            for what, text in (
-                ("10th to 90th percentile", lambda m: f"{m.p10_ms:.3f} to {m.p90_ms:.3f} ms"),
-                ("readings", lambda m: m.quality),
-            )
-        ]
+        both = [network.latency for network in (self.baseline, self.pruned) if network.latency is not None]
+        spreads, qualities = [f"{one.p10_ms:.3f} to {one.p90_ms:.3f} ms" for one in both], [one.quality for one in both]
+        return [("10th to 90th percentile", *_pair(spreads)), ("readings", *_pair(qualities))]
 
     @property
     def _ratios(self) -> list[tuple[str, str, str]]:
@@ -145,6 +141,11 @@ class RunResult:
 
     def _row(self, what: str, text: Callable[[NetworkResult], str]) -> tuple[str, str, str]:
         return what, text(self.baseline), text(self.pruned)
+
+
+def _pair(cells: Sequence[str]) -> tuple[str, str]:
+    baseline, pruned = cells
+    return baseline, pruned
 
 
 def _ratio_text(ratio: Ratio) -> str:

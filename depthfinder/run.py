@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from depthfinder.absent_device import FoundTable, table_without_device
 from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
 from depthfinder.datasets import BAD_IMAGES, build_data, find_catalogue
@@ -20,7 +21,7 @@ from latency.device import Device
 from latency.devices import known_device, open_device
 from profiles.names import as_file_name
 from profiles.profile import Profile, Setting
-from profiles.store import all_profiles, check_usable, load_profile
+from profiles.store import check_usable, load_profile
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
 from pruner.data.catalogue import Catalogue
@@ -162,36 +163,19 @@ class Run:
         return found
 
     @cached_property
-    def table_from_elsewhere(self) -> tuple[Path, Profile] | None:
-        """The newest table of this network in this mode on a device that is not here: imported, or modelled."""
-        asked, mode = self.arguments, self.arguments.mode
-        return max(
-            (
-                (path, profile)
-                for path, profile in all_profiles(self.profiles_root)
-                if profile.fingerprint == self.chain.fingerprint
-                and (profile.setting.device, profile.setting.batch_size) == (asked.device, asked.batch_size)
-                and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
-            ),
-            key=lambda pair: pair[1].created,
-            default=None,
-        )
+    def table_from_elsewhere(self) -> FoundTable:
+        """The table to go by where the device is not here. Raises `DeviceMissingError` where none can be had."""
+        asked = self.arguments
+        return table_without_device(asked, self.profiles_root, self.untuned, self.chain, self.also, self.watch)
 
     def check(self) -> None:
-        """Finds out before any work whether device, model and data are here; raises the error of what is not."""
+        """Finds out before any work whether model and data are here, and every device or a table of it; raises the
+        error of what is not."""
         self._check_curves()
-        _ = self.device, self.chain, self.data, self.named_table
+        for one in (self, *self.others):
+            one._check_device()
+        _ = self.data
         self._check_weights()
-        self._check_others()
-
-    def check_for_search(self) -> None:
-        """The same, but a table made elsewhere will do for a device."""
-        self._check_curves()
-        if self.device_is_here or (self.named_table or self.table_from_elsewhere) is None:
-            _ = self.device
-        _ = self.data, self.named_table
-        self._check_weights()
-        self._check_others()
 
     def check_for_training(self) -> None:
         """The same, without a device to measure on."""
@@ -215,10 +199,11 @@ class Run:
                 "layer is new, and has to be trained first; try --finetune-epochs 10"
             )
 
-    def _check_others(self) -> None:
-        for other in self.others:
-            if other.device_is_here or other.table_from_elsewhere is None:
-                _ = other.device
+    def _check_device(self) -> None:
+        if self.device_is_here:
+            _ = self.device, self.chain, self.named_table
+        else:
+            _ = self.named_table or self.table_from_elsewhere
 
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"

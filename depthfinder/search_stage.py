@@ -11,6 +11,7 @@ from depthfinder.plan_space import SESSION_SPREAD, latency_limits, space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.strategies import check_strategy, evaluations_of, sampler_of
+from depthfinder.table_origin import origin_of
 from depthfinder.workers import Helpers
 from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
@@ -79,6 +80,7 @@ def search_stage(run: Run) -> None:
         "strategy": asked.strategy,
         "sampler": asked.sampler,
         "stopped": found.result.stopped,
+        "table": origin_of(run.profile),
         "gap": found.result.gap,
         "evaluated": [candidate_record(one) for one in (*found.result.candidates, *found.result.others)],
         "finalists": [_finalist_record(finalist) for finalist in found.finalists],

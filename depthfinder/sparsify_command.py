@@ -8,6 +8,7 @@ import typer
 
 from depthfinder.console import Watch, log_to, log_warnings
 from depthfinder.data_options import DataOptions, data_values
+from depthfinder.demo import DEMO_MODEL, tell_of_demo
 from depthfinder.latency_commands import DEFAULT_DEVICE
 from depthfinder.options import TableOptions, parse_model_kwargs
 from depthfinder.training_options import LearningOptions
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from depthfinder.sparsify_arguments import SparsifyArguments
 
 EPILOG_SPARSIFY: Final = "Example: depthfinder sparsify --method smart --granularity 16x8x1x1 --sparsity 0.5"
-_DEMO_MODEL: Final = "deit_digits"
 _DEFAULT_SPARSITY: Final = 0.5
 
 
@@ -62,6 +62,8 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     from depthfinder.run_folder import MASK_STAGES, RunFolder
 
     arguments = _arguments(asked)
+    if asked.model is None:
+        tell_of_demo("no --model given", arguments)
     folder = RunFolder.named(
         asked.output, arguments.default_experiment if asked.experiment is None else asked.experiment
     )
@@ -86,10 +88,11 @@ def _carry_out(asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "
         return
     from depthfinder.run import Run
     from depthfinder.stages import carry_out
+    from profiles.names import below
     from pruner.training.world import joined
 
     with joined(arguments.train_device) as world:
-        run = Run(arguments, folder, asked.output / "profiles", Watch(shown=world.leads), world=world)
+        run = Run(arguments, folder, below(asked.output, "profiles"), Watch(shown=world.leads), world=world)
         _check(run)
         if world.leads:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -123,8 +126,8 @@ def _arguments(asked: SparsifyOptions) -> "SparsifyArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.sparsify_arguments import SparsifyArguments
 
-    model = asked.model or _DEMO_MODEL
-    is_demo = model == _DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
+    model = asked.model or DEMO_MODEL
+    is_demo = model == DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     sparsity = asked.sparsity if asked.sparsity is not None or ":" in asked.granularity else _DEFAULT_SPARSITY
     return SparsifyArguments(
         model=model,

@@ -43,16 +43,18 @@ def profile_stage(run: Run) -> None:
 
 def _table(run: Run) -> Profile:
     """The table that was named; else the newest that was measured in this very setting, or a new one; for a device that
-    is not here, the newest that was made elsewhere."""
+    is not here, one that was not measured here either."""
     arguments = run.arguments
     if run.named_table is not None:
         log.info("going by the profile %s, %s %s", arguments.profile, run.named_table.origin, run.named_table.created)
         return run.named_table
     if not run.device_is_here:
-        assert run.table_from_elsewhere is not None, "a search without its device was checked to have a table"
-        path, found = run.table_from_elsewhere
-        log.info("%s is not here: going by the %s table %s of %s", arguments.device, found.origin, path, found.created)
-        return found
+        table = run.table_from_elsewhere
+        log.info("%s is not here: going by %s; nothing is measured on it", arguments.device, table.text)
+        if table.path is None:
+            setting = table.profile.setting
+            save_profile(table.profile, profile_path(run.profiles_root, run.chain.model, setting, run.requested))
+        return table.profile
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
     predicted = None if known is not None else predicted_from_other_sizes(run)

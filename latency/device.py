@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from latency.hardware import processor
 from latency.mode import Dtype, Mode
 from latency.rounds import Program
+from profiles.descriptions import description_names
 from profiles.profile import Setting
 
 Fragment = TypeVar("Fragment")
@@ -137,5 +138,19 @@ def open_device(name: str, mode: Mode | None = None) -> Device[Any]:
     found = known_device(name)
     absence = found.absence()
     if absence is not None:
-        raise DeviceMissingError(f"{name} is not here: {absence}")
+        raise missing(name, absence)
     return found(mode)
+
+
+def missing(name: str, absence: str, model: str | None = None) -> DeviceMissingError:
+    """What is said, everywhere alike, of a device that is wanted and not here, with the ways on; `absence` is why, and
+    `model` the network that was asked about, if one was named."""
+    profile = f"depthfinder profile {'' if model is None else f'--model {model} '}--device {name}"
+    ways = [
+        "type the same on a machine that has it",
+        f"`{profile} --kit kit.zip` packs what to measure, to be run there and read back with `profile --import`",
+    ]
+    if name in description_names():
+        ways.append(f"`{profile} --modelled` builds the table from published timings, which a search goes by")
+    ways.append("take another device: `depthfinder devices` says which are here")
+    return DeviceMissingError("\n".join([f"{name} is not here: {absence}. Ways on:", *(f"  - {way}" for way in ways)]))

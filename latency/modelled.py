@@ -55,15 +55,22 @@ def modelled_profile(
 ) -> Profile:
     """The table of `model` on a device that is described, by published timings of operators alone.
 
-    Raises `ProfileError` for a device that is not described, and for a dtype that it has no rate for.
+    Raises `ProfileError` for a device that is not described, for a dtype that it has no rate for, and for layouts and
+    compilers, of which nothing is published.
     """
     try:
         description = load_description(device)
     except KeyError as error:
         raise ProfileError(f"{device} cannot be modelled: {error.args[0]}") from error
+    if mode.channels_last or mode.compiled:
+        raise ProfileError(
+            f"{device} cannot be modelled channels-last or compiled: published timings do not tell of it; leave "
+            "--channels-last and --torchcompile out, or measure it there (--kit)"
+        )
     tflops = description.peak_tflops["fp32_matrix" if mode.dtype == "fp32" else mode.dtype]
     if tflops is None:
-        raise ProfileError(f"{description.title} has no published rate for {mode.dtype}")
+        known = " or ".join(name for name in _BYTES if description.peak_tflops.get(name) is not None)
+        raise ProfileError(f"{description.title} has no published rate for {mode.dtype}; take --dtype {known}")
     # Half as many bytes for each number are twice as many numbers in a millisecond.
     peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * FLOAT_BYTES / _BYTES[mode.dtype])
     setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads)

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,13 +116,13 @@ def check_usable(path: Path, profile: Profile, fingerprint: str, setting: Settin
     return [f"{path} was made with another {text}; profile again to be sure" for text in warned]
 
 
-def newest_profile(root: Path, device: str | None = None) -> Profile | None:
-    """The profile below `root`, of a device if one is named, that was made last; None when there is none.
+def newest_profile(root: Path, devices: Collection[str] = ()) -> tuple[Path, Profile] | None:
+    """The profile below `root`, of one of the devices if some are named, that was made last; None when there is none.
 
     Raises `ProfileError` for a damaged file.
     """
-    found = [profile for _, profile in all_profiles(root) if device in (None, profile.setting.device)]
-    return max(found, key=lambda profile: profile.created, default=None)
+    found = [pair for pair in all_profiles(root) if not devices or pair[1].setting.device in devices]
+    return max(found, key=lambda pair: pair[1].created, default=None)
 
 
 def all_profiles(root: Path) -> list[tuple[Path, Profile]]:

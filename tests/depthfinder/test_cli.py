@@ -13,6 +13,7 @@ from conftest import Command
 from PIL import Image
 
 import depthfinder as df
+from folders import folder_of
 
 COMMANDS = (
     *("run", "search", "describe", "profile", "measure", "devices", "profiles", "predictor", "report"),
@@ -57,7 +58,13 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("run --config none.yaml", 2, "none.yaml cannot be read"),
         ("run --model deit_tiny_patch16_244 --budget-ms 3", 3, "nearest: deit_tiny_patch16_224"),
         ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
-        ("run --device mi100", 3, "mi100 is not here: torch"),
+        ("run --device ort-migraphx", 3, "ort-migraphx is not here: onnxruntime"),
+        ("pareto --device ort-migraphx", 3, "ort-migraphx is not here: onnxruntime"),
+        ("search --budget-ms ort-cpu=3,ort-cuda=4", 3, "ort-cuda is not here: onnxruntime"),
+        ("sparsify --granularity channels --device mi100", 3, "mi100 is not here: torch"),
+        ("measure x.onnx --device mi100", 3, "mi100 is not here: torch"),
+        ("run --device t4 --dtype bf16", 1, "no published rate for bf16; take --dtype fp32 or fp16"),
+        ("search --device mi100 --channels-last", 1, "leave --channels-last and --torchcompile out"),
         ("search --device ort-cuda", 3, "ort-cuda is not here: onnxruntime"),
         ("profile --dtype fp16 --device ort-cpu --model test_vit", 2, "ort-cpu runs fp32, not fp16"),
         ("profile --dtype fp8", 2, "'fp8' is not one of 'fp32', 'fp16', 'bf16'"),
@@ -146,7 +153,9 @@ def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Comm
     before = [(path, path.stat().st_mtime_ns) for path in files]
     found = depthfinder("search", "--budget-ms", budget, "--data-dir", "images", "--n-trials", "5")
     assert found.returncode == 0, found.stderr
-    assert "taking deit_tiny_patch16_224 as profiled" in found.stderr
+    assert found.stderr.startswith(
+        "no --model given: taking deit_tiny_patch16_224 on null, from the measured table depthfinder-out/profiles/null-"
+    )
     assert "continuing from the profile depthfinder-out/profiles/null-arithmetic-fp32" in found.stderr
     assert [(path, path.stat().st_mtime_ns) for path in files] == before
     assert "plan: depthfinder-out/" in found.stdout
@@ -180,16 +189,82 @@ def test_describe_shows_where_a_network_can_be_cut_and_where_not(depthfinder: Co
     assert "of no family that can be cut" in refused.stderr
 
 
-def test_a_device_that_is_not_here_leaves_three_ways_on(depthfinder: Command) -> None:
-    done = depthfinder("profile", "--device", "mi100")
+@pytest.mark.parametrize(
+    ("words", "model", "is_described"),
+    [
+        ("profile --device mi100", "", True),
+        ("profile --device mi100 --model test_vit", "--model test_vit ", True),
+        ("profile --device ort-cuda", "", False),
+        ("measure x.onnx --device mi100", "", True),
+        ("sparsify --granularity channels --device mi100", "", True),
+        ("run --model test_vit --budget-ms 3 --device ort-cuda", "--model test_vit ", False),
+        ("search --model test_vit --budget-ms 3 --device ort-cuda", "--model test_vit ", False),
+        ("search --model test_vit --budget-ms ort-cpu=3,ort-cuda=3", "--model test_vit ", False),
+        ("pareto --model test_vit --device ort-cuda", "--model test_vit ", False),
+    ],
+)
+def test_a_refusal_for_want_of_a_device_names_the_ways_on_alike_everywhere(
+    depthfinder: Command, words: str, model: str, is_described: bool
+) -> None:
+    done = depthfinder(*words.split())
     assert done.returncode == 3
-    first, *ways = done.stderr.strip().splitlines()
-    assert re.fullmatch(r"error: mi100 is not here: torch .* is a build for the processor alone\. Ways on:", first)
-    assert [re.findall("on a machine that has it|--kit kit.zip|--modelled", way) for way in ways] == [
-        ["on a machine that has it"],
-        ["--kit kit.zip"],
-        ["--modelled"],
+    lines = done.stderr.strip().splitlines()
+    (start,) = (index for index, line in enumerate(lines) if line.startswith("error: "))
+    device = "mi100" if "mi100" in words else "ort-cuda"
+    assert re.fullmatch(rf"error: {device} is not here: .*\. Ways on:", lines[start])
+    profile = f"`depthfinder profile {model}--device {device}"
+    modelled = [f"  - {profile} --modelled` builds the table from published timings, which a search goes by"]
+    assert lines[start + 1 :] == [
+        "  - type the same on a machine that has it",
+        f"  - {profile} --kit kit.zip` packs what to measure, to be run there and read back with `profile --import`",
+        *(modelled if is_described else []),
+        "  - take another device: `depthfinder devices` says which are here",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "run --device null --budget-ms 5",
+            "no --model given: this is the demo: deit_digits, a 12-block DeiT that ships ",
+        ),
+        (
+            "search --device null --budget-ms 5",
+            "no --model given, and no latency table to go on from in depthfinder-out: ",
+        ),
+        (
+            "run --device null --budget-ms 5 --data-dir images",
+            "no --model given: taking the demo's network, deit_digits, ",
+        ),
+        ("sparsify --opt adamm", "no --model given: this is the demo: deit_digits, a 12-block DeiT that ships trained"),
+        (
+            "pareto --device null --supernet-sampling latency",
+            "no --model given, and no latency table to go on from in ",
+        ),
+    ],
+)
+def test_the_first_line_says_that_the_demo_is_run(depthfinder: Command, words: str, said: str) -> None:
+    folder_of(Path("images"), per_class=4)
+    first = depthfinder(*words.split(), "--max-seconds", "0.1").stderr.splitlines()[0]
+    assert first.startswith(said)
+    images = "the images of images" if "--data-dir" in words else "images of handwritten digits"
+    device = "null" if "null" in words else "ort-cpu"
+    assert f"on {images}, for {device}; name yours with --model and --data-dir" in first
+
+
+def test_a_network_that_is_named_is_no_demo(depthfinder: Command) -> None:
+    words = "--model deit_digits --device null --budget-ms 5 --max-seconds 0.1 --dataset digits"
+    assert "demo" not in depthfinder("run", *words.split()).stderr
+
+
+def test_the_budgets_say_whose_table_is_gone_on_from(depthfinder: Command) -> None:
+    profiled = depthfinder("profile", "--model", "test_vit", "--device", "null", "--max-seconds", "0.1")
+    assert profiled.returncode == 0, profiled.stderr
+    gone_on = depthfinder("search", "--budget-ms", "null=1", "--data-dir", "nowhere")
+    assert gone_on.stderr.startswith("no --model given: taking test_vit on null, from the measured table ")
+    other = depthfinder("search", "--budget-ms", "ort-cpu=1", "--data-dir", "nowhere")
+    assert other.stderr.startswith("no --model given, and no latency table to go on from in depthfinder-out")
 
 
 def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Command, tmp_path: Path) -> None:
@@ -224,9 +299,17 @@ def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Comm
         "search", *model, "--device", "mi100", "--threads", "2", "--experiment", "b", "--profile", path, *words
     )
     assert "(threads: 1 there, 2 here)" in named.stderr
-    run = depthfinder("run", *model, "--device", "mi100", *words)
-    assert run.returncode == 3
-    assert "mi100 is not here" in run.stderr
+    run = depthfinder("run", *model, "--device", "mi100", *words, "--progressive-epochs", "1", "--experiment", "run")
+    assert run.returncode == 0, run.stderr
+    assert f"mi100 is not here: going by the modelled table {path}" in run.stderr
+    assert re.search("met by the table; mi100 was not here: nothing was measured", run.stdout)
+    assert "table: Modelled " in re.sub(" +", " ", run.stdout)
+    result = json.loads((tmp_path / "depthfinder-out/run/result.json").read_text())
+    assert (result["measured_ratio"], result["pruned"]["latency"]) == (None, None)
+    assert result["budget_met"] is (result["pruned"]["predicted_ms"] <= float(budget)) is True
+    page = (tmp_path / "depthfinder-out/run/report.html").read_text()
+    assert "Nothing was measured" in page
+    assert "the predictor &#39;operators 2&#39; of AMD Instinct MI100" in page
 
 
 def test_profile_without_a_model_takes_the_four_networks(depthfinder: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from pruner.plan import Plan
 from reviews import measured
 from search.budget import Budget
 from search.review import DashboardMissingError
-from search.verdict import verdict_by_table
+from search.verdict import Verdict, verdict_by_table
 
 KINDS = ("measured", "imported", "imported from a GPU", "modelled", "predicted", "in part predicted")
 

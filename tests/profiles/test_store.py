@@ -104,9 +104,13 @@ def test_only_the_same_chain_in_the_same_setting_matches(found: Profile, tmp_pat
 def test_the_newest_profile_is_the_last_measured(found: Profile, tmp_path: Path) -> None:
     assert newest_profile(tmp_path) is None
     older = dataclasses.replace(found, model="older", created="2001-01-01T00:00:00+00:00")
-    for profile_ in (found, older):
+    elsewhere = dataclasses.replace(older, setting=dataclasses.replace(older.setting, device="cpu"))
+    for profile_ in (found, older, elsewhere):
         save_profile(profile_, profile_path(tmp_path, profile_.model, profile_.setting))
-    assert newest_profile(tmp_path) == found
+    newest = (profile_path(tmp_path, found.model, found.setting), found)
+    assert newest_profile(tmp_path) == newest_profile(tmp_path, ["cpu", "null"]) == newest
+    assert newest_profile(tmp_path, ["cpu"]) == (profile_path(tmp_path, "older", elsewhere.setting), elsewhere)
+    assert newest_profile(tmp_path, ["mi100"]) is None
 
 
 def test_a_byte_order_mark_and_other_line_ends_do_no_harm(found: Profile, tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""The latency table for a device that is not here: one from the output folder, one that ships, or a modelled one."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from depthfinder.arguments import RunArguments
+from latency.device import missing
+from latency.devices import known_device
+from latency.modelled import modelled_profile
+from profiles.descriptions import description_names
+from profiles.profile import Profile
+from profiles.store import all_profiles, shipped_profiles
+from pruner.chain import Chain
+from pruner.progress import Progress
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """A table and where it lies; `path` is None for one that was modelled just now."""
+
+    profile: Profile
+    path: Path | None
+
+    @property
+    def text(self) -> str:
+        """Which table it is, for a log."""
+        if self.path is None:
+            return f"a {self.profile.origin} table, made now"
+        return f"the {self.profile.origin} table {self.path} of {self.profile.created}"
+
+
+def table_without_device(
+    arguments: RunArguments, root: Path, model: nn.Module, chain: Chain, also: Collection[str], progress: Progress
+) -> FoundTable:
+    """The newest table of this network in this mode below `root`, else the one that ships, else one modelled by
+    published timings of operators, as `profile --modelled` makes it.
+
+    Raises `DeviceMissingError`, which names the ways on, for a device of which nothing is published,
+    `UnsupportedModeError` for a mode that it has not, and `ProfileError` for one of which nothing is published.
+    """
+    device = known_device(arguments.device)
+    device.check_mode(arguments.mode)
+    for tables in (all_profiles(root), shipped_profiles()):
+        known = _newest(tables, arguments, chain)
+        if known is not None:
+            return known
+    if arguments.device not in description_names():
+        absence = device.absence()
+        assert absence is not None, "a device that is here needs no table from elsewhere"
+        raise missing(arguments.device, absence, arguments.model)
+    profile = modelled_profile(
+        model,
+        arguments.device,
+        arguments.mode,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        model_kwargs=arguments.model_kwargs,
+        also=also,
+        progress=progress,
+    )
+    return FoundTable(profile, None)
+
+
+def _newest(tables: Iterable[tuple[Path, Profile]], arguments: RunArguments, chain: Chain) -> FoundTable | None:
+    mode = arguments.mode
+    found = (
+        FoundTable(profile, path)
+        for path, profile in tables
+        if profile.fingerprint == chain.fingerprint
+        and (profile.setting.device, profile.setting.batch_size) == (arguments.device, arguments.batch_size)
+        and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
+    )
+    return max(found, key=lambda table: table.profile.created, default=None)
