@@ -41,7 +41,7 @@ class Line:
     whole_ms: float
     ratio: Ratio
     macs_ratio: float
-    rounds: int
+    readings: int
 
     @property
     def setting(self) -> str:
@@ -100,7 +100,7 @@ def lines(model: torch.nn.Module, device_name: str, batch_size: int, seconds: fl
             whole_ms=whole.latency_ms,
             ratio=timings.ratio(choice, "whole"),
             macs_ratio=macs[choice] / macs["whole"],
-            rounds=whole.n,
+            readings=whole.n,
         )
 
 
@@ -114,11 +114,11 @@ def markdown(found: Sequence[Line]) -> str:
         blocks = next(iter(cells.values())).blocks
         table.append((model, choice, str(blocks), *(cells[one].text if one in cells else "" for one in settings)))
     runtimes = ", ".join(dict.fromkeys(line.runtime for line in found))
-    rounds = sorted({line.rounds for line in found})
+    readings = sorted({line.readings for line in found})
     note = (
         "Milliseconds gained, a minus is a loss; in brackets what multiply-adds alone would have said; of the whole "
-        f"network's. Medians of {rounds[0]} to {rounds[-1]} rounds with half the 95 % interval; 224 pixels, fp32, "
-        f"1 thread of a shared {processor_name()}, {runtimes}."
+        f"network's. Lower quartiles of {readings[0]} to {readings[-1]} readings with half the 95 % interval; 224 "
+        f"pixels, fp32, 1 thread of a shared {processor_name()}, {runtimes}."
     )
     return "\n".join(f"| {' | '.join(row)} |" for row in table) + f"\n\n{note}\n"
 

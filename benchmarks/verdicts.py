@@ -5,9 +5,9 @@
 Ten searches each, at 0.7 of the baseline, of `deit_digits` with a weight-sharing network that is calibrated, not
 trained (what it scores does not change what it takes). Each measures a table of its own, searches by a seed of its own
 and measures its finalists as `depthfinder search` does, and then its winner as the last stage of `depthfinder run`
-does. That verdict is held against time on the processor, which other work cannot lengthen: measured once more after the other
-work has ended, of networks that were loaded anew. A verdict `met` is wrong where that ratio is above the budget by more
-than 3 %.
+does. That verdict is held against time on the processor, which other work cannot lengthen: measured once more after the
+other work has ended, of networks that were loaded anew. A verdict `met` is wrong where that ratio is above the budget
+by more than 3 %.
 """
 
 import argparse
@@ -216,7 +216,7 @@ def busy_loops(count: int) -> Iterator[None]:
 
 def told(found: Sequence[Outcome]) -> str:
     lines = [
-        f"{processor_name()}, {os.cpu_count()} cores; `deit_digits`, one thread, {RATIO} of the baseline, {TRIALS} plans",
+        f"{processor_name()}, {os.cpu_count()} cores; `deit_digits`, 1 thread, {RATIO} of the baseline, {TRIALS} plans",
         "",
         f"| {' | '.join(HEAD)} |",
         f"| {' | '.join('---' for _ in HEAD)} |",
