@@ -67,6 +67,12 @@ def build_data(
     return digits
 
 
+def tell_of_reading(catalogue: Catalogue | None) -> None:
+    """Says in the log what somebody may not expect of how the data set was read."""
+    for note in () if catalogue is None else catalogue.notes:
+        log.info("images: %s", note)
+
+
 def tell_of_bad_images(arguments: DataArguments, listed: Path) -> None:
     """Counts in the log the images that are left out."""
     if arguments.skip_bad_images and listed.is_file():

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from depthfinder.console import log
-from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
+from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images, tell_of_reading
 from depthfinder.front_stage import front_stage
 from depthfinder.held_out import held_out_accuracy, held_out_images
 from depthfinder.mask_stages import hand_over_stage, judge_stage, mask_stage
@@ -175,6 +175,7 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
     Of several processes, those that do not lead take part in what is trained, and leave when there is no more of it.
     """
     if run.world.leads:
+        tell_of_reading(run.catalogue)
         tell_of_bad_images(run.arguments, run.folder[BAD_IMAGES])
     for name in names:
         together = name in _TOGETHER
