@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 
+from depthfinder.baseline_stage import baseline_accuracy, baseline_stage, finetuned_stage
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images, tell_of_reading
 from depthfinder.front_stage import front_stage
@@ -27,6 +28,7 @@ from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
 from pruner.plan import Plan
 from pruner.surgery import Cut, apply, merge
+from pruner.trained_on import ENTRY
 from pruner.training.progressive import begin, close
 
 _VERDICT_SECONDS: Final = 12.0
@@ -88,9 +90,10 @@ def _table(run: Run) -> Profile:
 def merge_stage(run: Run) -> None:
     """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
     merged = merge(_trained(run))
-    export_safetensors(merged, run.folder["merged.safetensors"], run.plan)
+    learnt_from = {ENTRY: run.images.to_json()}
+    export_safetensors(merged, run.folder["merged.safetensors"], run.plan, learnt_from)
     images = held_out_images(run.data, _PARITY_IMAGES)
-    parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan)
+    parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan, metadata=learnt_from)
     log.info(
         "merged.onnx: the same top-1 as PyTorch on %d of %d images, logits within %.1e",
         parity.same_top1,
@@ -119,7 +122,7 @@ def measure_stage(run: Run) -> None:
     networks = {}
     for name, network, plan in (("baseline", run.model, keep_all), ("pruned", merged, run.plan)):
         networks[name] = NetworkResult(
-            accuracy=held_out_accuracy(run, network),
+            accuracy=baseline_accuracy(run) if name == "baseline" else held_out_accuracy(run, network),
             latency=timings.measurement(name),
             predicted_ms=run.profile.latency_ms(plan),
             predicted_interval_ms=run.profile.interval_ms(plan),
@@ -150,8 +153,10 @@ def report_stage(run: Run) -> None:
 
 
 STAGES: Final[dict[str, Stage]] = {
+    "baseline": baseline_stage,
     "profile": profile_stage,
     "finetune": finetune_stage,
+    "finetuned": finetuned_stage,
     "supernet": supernet_stage,
     "search": search_stage,
     "front": front_stage,

@@ -35,7 +35,7 @@ WORDS = [
     ),
     *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
 ]
-STAGES = ("profile", "supernet", "search", "train", "merge", "measure", "report")
+STAGES = ("baseline", "profile", "supernet", "search", "train", "merge", "measure", "report")
 FILES = (
     "args.yaml",
     "log.txt",
@@ -79,6 +79,7 @@ def test_the_result_is_what_the_files_say(finished: tuple[Path, str]) -> None:
     assert result["plan"] == dict(plan.choices)
     assert result["pruned"]["latency"]["latency_ms"] == pytest.approx(profile.latency_ms(plan), rel=1e-9)
     assert result["budget_met"]
+    assert result["baseline"]["accuracy"] == json.loads((folder / "baseline.json").read_text())["accuracy"]
     assert result["measured_ratio"]["value"] <= 0.7
     assert result["num_evaluations"] == 10
     assert result["pruned"]["parameters"] < result["baseline"]["parameters"]
