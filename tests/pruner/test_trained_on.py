@@ -87,6 +87,9 @@ def test_what_is_published_is_said_by_timm() -> None:
     said = published(MODEL)
     assert said.sizes == ((176, 176), (224, 224))
     assert said.classes is None
+    named = load_model("resnet10t", img_size=32, num_classes=2)
+    named.default_cfg = {**named.default_cfg, "label_names": ["cat", "dog"]}
+    assert published(named).classes == SMALL
 
 
 def test_trainings_and_exports_say_what_they_learnt_from(tmp_path: Path) -> None:
