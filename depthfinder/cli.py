@@ -229,9 +229,9 @@ def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
 def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:
     """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
     from depthfinder.arguments import claim
+    from depthfinder.run_folder import stages_of
 
-    if not arguments.finetune_epochs:
-        stages = [stage for stage in stages if stage != "finetune"]
+    stages = stages_of(stages, finetunes=arguments.finetune_epochs > 0)
     if all(folder.is_done(stage) for stage in stages):
         claim(folder["args.yaml"], arguments)
         return True

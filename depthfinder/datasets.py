@@ -9,7 +9,7 @@ from depthfinder.arguments import RunArguments
 from depthfinder.console import log
 from depthfinder.data_arguments import DataArguments
 from pruner.chain import Chain
-from pruner.data.augmentation import Augmentation, Evaluation
+from pruner.data.augmentation import Augmentation, Evaluation, normalisation
 from pruner.data.bad_images import count_listed
 from pruner.data.catalogue import Catalogue
 from pruner.data.catalogues import FOLDER, open_catalogue
@@ -18,6 +18,7 @@ from pruner.data.images import ImageData
 from pruner.data.settings import DataSettings, Preparation
 from pruner.errors import DataError
 from pruner.progress import Progress
+from pruner.trained_on import TrainedOn
 
 BAD_IMAGES: Final = "bad-images.txt"
 _DIGITS: Final = "digits"
@@ -67,10 +68,31 @@ def build_data(
     return digits
 
 
+def described_images(
+    arguments: DataArguments, catalogue: Catalogue | None, model: nn.Module, chain: Chain
+) -> TrainedOn:
+    """The classes, the size and the normalisation of the images that a model is shown."""
+    size = chain.input_size[1:]
+    if catalogue is None:
+        return TrainedOn(sizes=(size,))
+    mean, std = normalisation(model, chain.input_size, _evaluation(arguments))
+    return TrainedOn(catalogue.classes, (size,), mean, std)
+
+
+def tell_of_reading(catalogue: Catalogue | None) -> None:
+    """Says in the log what somebody may not expect of how the data set was read."""
+    for note in () if catalogue is None else catalogue.notes:
+        log.info("images: %s", note)
+
+
 def tell_of_bad_images(arguments: DataArguments, listed: Path) -> None:
     """Counts in the log the images that are left out."""
     if arguments.skip_bad_images and listed.is_file():
         log.info("%d images cannot be decoded and are left out: %s", count_listed(listed), listed)
+
+
+def _evaluation(asked: DataArguments) -> Evaluation:
+    return Evaluation(asked.interpolation, asked.crop_pct, asked.mean, asked.std)
 
 
 def _preparation(asked: DataArguments, bad_images: Path, progress: Progress) -> Preparation:
@@ -88,7 +110,7 @@ def _preparation(asked: DataArguments, bad_images: Path, progress: Progress) -> 
             re_count=asked.recount,
             train_interpolation=asked.train_interpolation,
         ),
-        evaluation=Evaluation(asked.interpolation, asked.crop_pct, asked.mean, asked.std),
+        evaluation=_evaluation(asked),
         workers=asked.data_workers,
         bad_images=bad_images if asked.skip_bad_images else None,
         progress=progress,

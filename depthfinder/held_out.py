@@ -10,19 +10,19 @@ from depthfinder.run import Run
 from pruner.data.images import ImageData
 from pruner.training.accuracy import accuracy
 
-_BATCH: Final = 128
+BATCH: Final = 128
 
 
 def held_out_accuracy(run: Run, network: nn.Module) -> float:
     """The accuracy in [0, 1] on all of them, counted where the run trains."""
     on_device = copy.deepcopy(network).to(run.world.device)
-    return accuracy(on_device, run.data.test_batches(batch_size=_BATCH))
+    return accuracy(on_device, run.data.test_batches(batch_size=BATCH))
 
 
 def held_out_images(data: ImageData, count: int) -> Tensor:
     """The first `count` of them, or all if there are fewer: (N, C, H, W)."""
     found: list[Tensor] = []
-    for images, _ in data.test_batches(batch_size=_BATCH):
+    for images, _ in data.test_batches(batch_size=BATCH):
         found.append(images)
         if sum(len(part) for part in found) >= count:
             break

@@ -1,8 +1,9 @@
 """The stages of `sparsify`: masks are found and trained under, the network is handed over, and judged."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from depthfinder.baseline_stage import baseline_accuracy
 from depthfinder.console import log
 from depthfinder.held_out import held_out_accuracy, held_out_images
 from depthfinder.mask_result import MaskResult, MeasuredRemoval
@@ -17,6 +18,7 @@ from pruner.masks.granularity import NOfM, parse
 from pruner.masks.masked import Masked
 from pruner.masks.methods import known_method
 from pruner.masks.sparsifying import Sparsifying
+from pruner.trained_on import ENTRY
 from pruner.training.objective import Teaching, light_copy
 from pruner.training.settings import SettingsError
 
@@ -28,7 +30,7 @@ def check_masks(run: Run) -> None:
     asked = arguments_of(run)
     if asked.train_torchcompile:
         raise SettingsError("--train-torchcompile does not go with masks, which are other weights at each step")
-    Sparsifying(masked_network(run), search_share=asked.search_share)
+    Sparsifying(masked_network(run, run.untuned), search_share=asked.search_share)
 
 
 def mask_stage(run: Run) -> None:
@@ -37,18 +39,19 @@ def mask_stage(run: Run) -> None:
     teaching = None
     if asked.distill_loss_weight:
         teaching = Teaching(light_copy(run.model), asked.kd_temperature, asked.distill_loss_weight)
-    objective = Sparsifying(masked_network(run), teaching, asked.smoothing, asked.search_share)
+    objective = Sparsifying(masked_network(run, run.model), teaching, asked.smoothing, asked.search_share)
     train(run, "masks", objective, asked.epochs)
 
 
 def hand_over_stage(run: Run) -> None:
     """The masked weights with their masks; of channels, the network that is left, as ONNX."""
     masked = trained_masks(run)
-    write_whole(run.folder["masked.safetensors"], weights_file(masked))
+    write_whole(run.folder["masked.safetensors"], weights_file(masked, run.images.record()))
     if masked.granularity.keeps_its_shape:
         write_whole(run.folder["masks.safetensors"], masks_file(masked))
         return
-    parity = export_onnx(masked.removed(), run.folder["pruned.onnx"], held_out_images(run.data, _PARITY_IMAGES))
+    images, learnt_from = held_out_images(run.data, _PARITY_IMAGES), {ENTRY: run.images.to_json()}
+    parity = export_onnx(masked.removed(), run.folder["pruned.onnx"], images, metadata=learnt_from)
     log.info("pruned.onnx: the same top-1 as PyTorch on %d of %d images", parity.same_top1, parity.images)
 
 
@@ -67,7 +70,7 @@ def judge_stage(run: Run) -> None:
         granularity=masked.granularity.text,
         sparsity=masked.selection.sparsity,
         epochs=arguments_of(run).epochs,
-        accuracy_before=held_out_accuracy(run, run.model),
+        accuracy_before=baseline_accuracy(run),
         accuracy_after=held_out_accuracy(run, after),
         layers=masked.sparsities(),
         weights_gone=1 - inside / sum(weight.numel() for weight in weights.values()),
@@ -82,15 +85,15 @@ def judge_stage(run: Run) -> None:
         log.info("%s", line)
 
 
-def masked_network(run: Run) -> Masked:
-    """The uncut network with nothing masked yet."""
+def masked_network(run: Run, network: nn.Module) -> Masked:
+    """The uncut network, before or after its own training, with nothing masked yet."""
     asked = arguments_of(run)
-    return Masked(run.untuned, parse(asked.granularity), asked.sparsity, known_method(asked.method))
+    return Masked(network, parse(asked.granularity), asked.sparsity, known_method(asked.method))
 
 
 def trained_masks(run: Run) -> Masked:
     """The masked network as its training left it, on the CPU."""
-    masked = masked_network(run)
+    masked = masked_network(run, run.untuned)
     load_trained(masked, run, "masks", run.train_settings(arguments_of(run).epochs))
     return masked
 

@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import nn
 
+from depthfinder.baseline_stage import baseline_accuracy
 from depthfinder.console import log
 from depthfinder.held_out import held_out_accuracy
 from depthfinder.result import NetworkResult, RunResult
@@ -37,7 +38,7 @@ def measure_stage(run: Run) -> None:
     evidence = _evidence(run, merged) if run.device_is_here else None
     networks = {
         name: NetworkResult(
-            accuracy=held_out_accuracy(run, network),
+            accuracy=baseline_accuracy(run) if name == _BASELINE else held_out_accuracy(run, network),
             latency=latency,
             predicted_ms=run.profile.latency_ms(plan),
             predicted_interval_ms=run.profile.interval_ms(plan),

@@ -14,7 +14,7 @@ from torch import nn
 from depthfinder.absent_device import FoundTable, table_without_device
 from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
-from depthfinder.datasets import BAD_IMAGES, build_data, find_catalogue
+from depthfinder.datasets import BAD_IMAGES, build_data, described_images, find_catalogue
 from depthfinder.run_folder import RunFolder
 from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
@@ -30,6 +30,7 @@ from pruner.errors import CheckpointError
 from pruner.models import load_model_and_source
 from pruner.plan import Plan
 from pruner.surgery import describe
+from pruner.trained_on import TrainedOn
 from pruner.training.settings import TrainSettings
 from pruner.training.state import load_network
 from pruner.training.world import World, alone
@@ -105,6 +106,16 @@ class Run:
         if self.world.leads:
             self.world.told(0)
         return data
+
+    @cached_property
+    def images(self) -> TrainedOn:
+        """What is known of the images that networks are trained and judged on here."""
+        return described_images(self.arguments, self.catalogue, self.untuned, self.chain)
+
+    @cached_property
+    def weights_from(self) -> LoadedWeights | None:
+        """Which weights the network came with; None for those drawn at random."""
+        return self._came_with[1]
 
     @cached_property
     def catalogue(self) -> Catalogue | None:
@@ -188,12 +199,9 @@ class Run:
             check_installed()
 
     def _check_weights(self) -> None:
-        """Says which weights were loaded. A head that was never trained is refused, unless it will be."""
-        loaded = self._came_with[1]
-        if loaded is None:
-            return
-        log.info("%s", loaded.text)
-        if loaded.new_head and not self.arguments.finetune_epochs:
+        """A head that was never trained is refused, unless it will be."""
+        loaded = self.weights_from
+        if loaded is not None and loaded.new_head and not self.arguments.finetune_epochs:
             raise CheckpointError(
                 f"{loaded.source} has weights for other classes than these {self.data.num_classes}: the network's last "
                 "layer is new, and has to be trained first; try --finetune-epochs 10"
@@ -209,7 +217,7 @@ class Run:
         identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
         if self.world.leads:
             self.folder["checkpoints"].mkdir(exist_ok=True)
-        return CheckpointFile(self.folder.checkpoint(stage), identity)
+        return CheckpointFile(self.folder.checkpoint(stage), identity, self.images.record())
 
     def train_settings(self, epochs: int) -> TrainSettings:
         return self.arguments.train_settings(epochs, self.arguments.seed)

@@ -1,6 +1,7 @@
 """The folder of one run: which file lies where, and which stages are done."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,10 +9,16 @@ from typing import Final
 from profiles.files import write_whole
 from profiles.names import below, one_name
 
-SEARCH_STAGES: Final = ("profile", "finetune", "supernet", "search")
-FRONT_STAGES: Final = ("profile", "finetune", "supernet", "front")
-MASK_STAGES: Final = ("finetune", "masks", "hand over", "judge")
+_FINETUNE_STAGES: Final = ("finetune", "finetuned")
+SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "search")
+FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "front")
+MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
+
+
+def stages_of(stages: Sequence[str], *, finetunes: bool) -> tuple[str, ...]:
+    """Those that a run has which trains the uncut network first, or does not."""
+    return tuple(stage for stage in stages if finetunes or stage not in _FINETUNE_STAGES)
 
 
 @dataclass(frozen=True)

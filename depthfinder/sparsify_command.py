@@ -1,6 +1,7 @@
 """The command `sparsify`: masks over blocks of weights, channels or N of M, by SMART or one of its baselines."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -59,7 +60,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     Channels are removed, and both networks measured; blocks and N of M are masked, and gain time only on hardware and
     kernels that skip zeros. The same command again resumes where it was stopped.
     """
-    from depthfinder.run_folder import MASK_STAGES, RunFolder
+    from depthfinder.run_folder import MASK_STAGES, RunFolder, stages_of
 
     arguments = _arguments(asked)
     if asked.model is None:
@@ -67,7 +68,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     folder = RunFolder.named(
         asked.output, arguments.default_experiment if asked.experiment is None else asked.experiment
     )
-    stages = [stage for stage in MASK_STAGES if stage != "finetune" or arguments.finetune_epochs]
+    stages = stages_of(MASK_STAGES, finetunes=arguments.finetune_epochs > 0)
     finished = all(folder.is_done(stage) for stage in stages)
     _carry_out(asked, arguments, folder, stages)
     text = folder["result.json"].read_text(encoding="utf-8")
@@ -79,7 +80,9 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     _show(folder)
 
 
-def _carry_out(asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "RunFolder", stages: list[str]) -> None:
+def _carry_out(
+    asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "RunFolder", stages: Sequence[str]
+) -> None:
     """Does what is left of `stages`; writes nothing before all that it needs is here."""
     from depthfinder.arguments import claim
 

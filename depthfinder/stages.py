@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from depthfinder.baseline_stage import baseline_stage, finetuned_stage
 from depthfinder.console import log
-from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
+from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images, tell_of_reading
 from depthfinder.front_stage import front_stage
 from depthfinder.held_out import held_out_images
 from depthfinder.mask_stages import hand_over_stage, judge_stage, mask_stage
@@ -24,6 +25,7 @@ from profiles.files import write_whole
 from profiles.profile import Profile
 from profiles.store import matching_profile, near_profiles, profile_path, save_profile
 from pruner.surgery import merge
+from pruner.trained_on import ENTRY
 
 _PARITY_IMAGES: Final = 1_000
 
@@ -85,9 +87,10 @@ def _table(run: Run) -> Profile:
 def merge_stage(run: Run) -> None:
     """The merged network, as ONNX and safetensors, compared in both runtimes on test images."""
     merged = merge(closed(run))
-    export_safetensors(merged, run.folder["merged.safetensors"], run.plan)
+    learnt_from = {ENTRY: run.images.to_json()}
+    export_safetensors(merged, run.folder["merged.safetensors"], run.plan, learnt_from)
     images = held_out_images(run.data, _PARITY_IMAGES)
-    parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan)
+    parity = export_onnx(merged, run.folder["merged.onnx"], images, plan=run.plan, metadata=learnt_from)
     log.info(
         "merged.onnx: the same top-1 as PyTorch on %d of %d images, logits within %.1e",
         parity.same_top1,
@@ -103,8 +106,10 @@ def report_stage(run: Run) -> None:
 
 
 STAGES: Final[dict[str, Stage]] = {
+    "baseline": baseline_stage,
     "profile": profile_stage,
     "finetune": finetune_stage,
+    "finetuned": finetuned_stage,
     "supernet": supernet_stage,
     "search": search_stage,
     "front": front_stage,
@@ -128,6 +133,7 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
     Of several processes, those that do not lead take part in what is trained, and leave when there is no more of it.
     """
     if run.world.leads:
+        tell_of_reading(run.catalogue)
         tell_of_bad_images(run.arguments, run.folder[BAD_IMAGES])
     for name in names:
         together = name in _TOGETHER

@@ -1,7 +1,10 @@
 """Handing a network over: an ONNX file and a safetensors file, both checked before they get their names."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -13,6 +16,9 @@ from latency.devices.ort import open_session
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
 from pruner.plan import PLAN_ENTRY, Plan
+
+_LENGTH: Final = 8
+NO_METADATA: Final[Mapping[str, str]] = {}
 
 
 class ExportError(RuntimeError):
@@ -36,14 +42,16 @@ def export_onnx(
     opset: int = OPSET,
     atol: float = 1e-4,
     plan: Plan | None = None,
+    metadata: Mapping[str, str] = NO_METADATA,
 ) -> Parity:
-    """Writes `network` to `path`, with a free batch axis and its plan among the metadata, and compares both runtimes on
-    `images` (N, C, H, W).
+    """Writes `network` to `path`, with a free batch axis and its plan beside the `metadata`, and compares both runtimes
+    on `images` (N, C, H, W).
 
     Raises `ExportError`, and leaves no file, when the logits differ by more than `atol` times the largest logit or
     1, whichever is more, or when any image's top-1 class does.
     """
-    model = with_metadata(to_onnx(network, images[:1], opset=opset), {PLAN_ENTRY: plan.to_json()} if plan else {})
+    entries = ({PLAN_ENTRY: plan.to_json()} if plan else {}) | dict(metadata)
+    model = with_metadata(to_onnx(network, images[:1], opset=opset), entries)
     onnx.checker.check_model(model, full_check=True)
     serialized = model.SerializeToString(deterministic=True)
     parity = _parity(network, serialized, images, atol)
@@ -51,10 +59,24 @@ def export_onnx(
     return parity
 
 
-def export_safetensors(network: nn.Module, path: Path, plan: Plan) -> None:
-    """Writes the weights of `network` with its plan in the file's header: one entry, for several have no set order."""
+def export_safetensors(network: nn.Module, path: Path, plan: Plan, metadata: Mapping[str, str] = NO_METADATA) -> None:
+    """Writes the weights of `network` with its plan, and the other `metadata`, in the file's header."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(path, safetensors.torch.save(tensors, metadata={PLAN_ENTRY: plan.to_json()}))
+    content = safetensors.torch.save(tensors, metadata={PLAN_ENTRY: plan.to_json()} | dict(metadata))
+    write_whole(path, _with_entries_in_order(content))
+
+
+def _with_entries_in_order(content: bytes) -> bytes:
+    """The same safetensors file whenever it is written: its library gives the metadata's entries no set order.
+
+    The file is the length of a JSON header in 8 bytes, the header, padded with spaces, and the tensors.
+    """
+    end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    header = json.loads(content[_LENGTH:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _LENGTH)
+    return len(text).to_bytes(_LENGTH, "little") + text + content[end:]
 
 
 def _parity(network: nn.Module, serialized: bytes, images: Tensor, atol: float) -> Parity:

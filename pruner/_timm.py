@@ -66,6 +66,7 @@ from timm.models.vision_transformer import Block as TimmBlock  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 from timm.scheduler import create_scheduler_v2  # noqa: E402
 from timm.utils import ModelEmaV3, dispatch_clip_grad, distribute_bn  # noqa: E402
+from timm.utils.misc import natural_key  # noqa: E402
 
 
 def _posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Any:
@@ -108,6 +109,7 @@ __all__ = [
     "distribute_bn",
     "get_pretrained_cfg",
     "list_models",
+    "natural_key",
     "resolve_data_config",
     "weights_filter",
 ]

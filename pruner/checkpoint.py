@@ -29,11 +29,13 @@ class Checkpoint:
 class CheckpointFile:
     """The newest checkpoint of one training at `path`, and the one before it beside it.
 
-    `identity` says which training it is (model, data, seed, settings): another training's state is refused.
+    `identity` says which training it is (model, data, seed, settings): another training's state is refused. `images`
+    tells whoever opens the file what the weights are learnt from.
     """
 
     path: Path
     identity: str
+    images: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def _before(self) -> Path:
@@ -43,6 +45,7 @@ class CheckpointFile:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
         facts = json.dumps(checkpoint.facts)
         about = {"step": checkpoint.step, "identity": self.identity, "facts": facts, "digest": _digest(tensors, facts)}
+        about |= {"images": dict(self.images)} if self.images else {}
         written = self.path.with_name(self.path.name + ".writing")
         safetensors.torch.save_file(tensors, written, metadata={"depthfinder": json.dumps(about)})
         with written.open("rb") as file:

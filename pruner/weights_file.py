@@ -36,7 +36,7 @@ class FoundWeights:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file that holds nothing else, by name. Raises `CheckpointError`."""
-    content = _content(path)
+    content = read_content(path)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} does not hold a plain table of tensors")
     return content
@@ -48,7 +48,7 @@ def find_weights(path: Path, which: Which | None = None) -> FoundWeights:
     Without `which`, the EMA's where there are any: the accuracy that a training reports is theirs. Raises
     `CheckpointError` when the file cannot be read, has none of what was asked for, or is a merged network's.
     """
-    content = _content(path)
+    content = read_content(path)
     _refuse_merged(path)
     table, ema = content, False
     for _ in range(_DEEPEST):
@@ -67,8 +67,11 @@ def find_weights(path: Path, which: Which | None = None) -> FoundWeights:
     return FoundWeights(path, tensors, ema, _architecture(content))
 
 
-def _content(path: Path) -> Any:
-    """What a file holds: tensors by name, or whatever else of plain values and tensors was saved."""
+def read_content(path: Path) -> Any:
+    """What a file holds: tensors by name, or whatever else of plain values and tensors was saved. Nothing in it is run.
+
+    Raises `CheckpointError` when it cannot be read.
+    """
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory; name the file in it that holds the weights")
     if not path.exists():
@@ -102,12 +105,14 @@ def _reason(error: Exception) -> str:
     return text.partition("\n")[0] or type(error).__name__
 
 
-def _refuse_merged(path: Path) -> None:
-    if path.suffix != ".safetensors":
-        return
+def metadata_of(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors."""
     with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if PLAN_ENTRY in metadata:
+        return dict(file.metadata() or {})
+
+
+def _refuse_merged(path: Path) -> None:
+    if path.suffix == ".safetensors" and PLAN_ENTRY in metadata_of(path):
         raise CheckpointError(
             f"{path} is a merged network, which has other layers than the model it was made of: "
             "df.load_merged(FOLDER) opens the one of a run's folder"

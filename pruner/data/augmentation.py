@@ -62,9 +62,7 @@ def transforms_for(
     channels = input_size[0]
     if channels not in _MODES:
         raise DataError(f"images have 1 or 3 channels, and the model takes {channels}")
-    config = resolve_data_config({"input_size": input_size}, model=model)
-    config |= {name: value for name, value in vars(evaluation).items() if value is not None}
-    config |= {name: _for_channels(name, config[name], channels) for name in ("mean", "std")}
+    config = _config(model, input_size, evaluation)
     varied = {name: value for name, value in vars(augmentation).items() if name != "train_interpolation"}
     varied |= {"interpolation": augmentation.train_interpolation, "mean": config["mean"], "std": config["std"]}
     return Transforms(
@@ -72,6 +70,21 @@ def transforms_for(
         _made({"input_size": input_size, "is_training": True} | varied),
         _made(config | {"is_training": False}),
     )
+
+
+def normalisation(
+    model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation = Evaluation()
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) of each channel by which images are normalised for `model`."""
+    config = _config(model, input_size, evaluation)
+    return config["mean"], config["std"]
+
+
+def _config(model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation) -> dict[str, Any]:
+    """timm's settings for evaluating `model`, with what was asked for in their place."""
+    config: dict[str, Any] = resolve_data_config({"input_size": input_size}, model=model)
+    config |= {name: value for name, value in vars(evaluation).items() if value is not None}
+    return config | {name: _for_channels(name, config[name], input_size[0]) for name in ("mean", "std")}
 
 
 def _for_channels(name: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:

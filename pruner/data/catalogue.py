@@ -27,6 +27,14 @@ class Catalogue(Protocol):
     def num_classes(self) -> int | None:
         """Outputs that a network needs; None where the data set does not say."""
 
+    @property
+    def classes(self) -> ClassMap | None:
+        """Name -> label; None where the data set does not say."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What somebody may not expect of how the data set was read, for the log."""
+
     def images(self, model: nn.Module, input_size: tuple[int, int, int], preparation: Preparation) -> ImageData:
         """The images, prepared as timm's configuration of `model` says. Raises `DataError` if they are of no use."""
 
@@ -43,6 +51,7 @@ class MappedCatalogue:
     classes: ClassMap
     train: Source
     test: Source | None
+    notes: Sequence[str] = ()
 
     @property
     def num_classes(self) -> int:
@@ -113,6 +122,7 @@ class StreamedCatalogue:
     train: Stream
     test: Stream
     may_have_workers: bool = True
+    notes: Sequence[str] = ()
 
     @property
     def num_classes(self) -> int | None:

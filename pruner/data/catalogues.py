@@ -1,5 +1,6 @@
 """The data sets that can be named, by the kind that their names begin with."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -26,6 +27,7 @@ KINDS: Final = (FOLDER, *(f"{kind}/NAME" for kind in _KINDS))
 
 def open_catalogue(settings: DataSettings) -> Catalogue:
     """Raises `DataError` when there is no such kind of data set, or it cannot be opened."""
+    settings = _with_class_map_found(settings)
     if settings.dataset in ("", FOLDER):
         return open_folder(settings)
     kind, slash, _ = settings.dataset.partition("/")
@@ -35,3 +37,11 @@ def open_catalogue(settings: DataSettings) -> Catalogue:
         nearest = f"nearest: {near[0]}; " if near else ""
         raise DataError(f"no data set is called {settings.dataset!r}; {nearest}there are: digits, {', '.join(KINDS)}")
     return found(settings)
+
+
+def _with_class_map_found(settings: DataSettings) -> DataSettings:
+    """As in timm, a class map that is not here may lie in the data's own folder."""
+    asked, root = settings.class_map, settings.root
+    if asked is None or root is None or asked.exists() or not (root / asked).exists():
+        return settings
+    return dataclasses.replace(settings, class_map=root / asked)

@@ -5,19 +5,22 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
 from pruner.data.catalogue import MappedCatalogue
 from pruner.data.class_map import ClassMap, load_class_map
 from pruner.data.decoding import decode
+from pruner.data.image_tree import TIMM, TORCHVISION, ImageTree, Reading, images_below
 from pruner.data.settings import DataSettings
 from pruner.errors import DataError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-_TRAIN_NAMES = ("train", "training")
-_TEST_NAMES = ("val", "validation", "test")
+# timm's names for the two splits, and test.
+_TRAIN_NAMES: Final = ("train", "training")
+_TEST_NAMES: Final = ("validation", "val", "valid", "eval", "evaluation", "test")
+_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -57,43 +60,131 @@ def open_folder(settings: DataSettings) -> MappedCatalogue:
     """`FOLDER/train/CLASS/*.png` and `FOLDER/val/CLASS/*.png`, or `FOLDER/CLASS/*.png`, of which a fifth is set apart
     for the test. A tenth of the training images is set apart for calibration; neither is ever trained on.
 
-    With a class map the folders that it does not name are left out.
+    Classes have the labels that timm's reader gives them: in natural order, each by the innermost folder. What is
+    hidden is left out; with a class map, so are the classes that it does not name.
 
-    Raises `DataError` when the folder or a split is not here, holds fewer than two classes, a class has no training
-    image, or the splits differ in their classes.
+    Raises `DataError` when the folder or a split is not here or has no class folders, holds fewer than two classes, a
+    class has no training image, or the splits differ in their classes.
     """
-    assert settings.root is not None, "an image folder has a place"
+    return _opened(settings, TIMM)
+
+
+def open_torchvision_folder(settings: DataSettings) -> MappedCatalogue:
+    """The same with the labels that torchvision's `ImageFolder` gives: in the order of the letters, each class by the
+    outermost folder."""
+    return _opened(settings, TORCHVISION)
+
+
+def _opened(settings: DataSettings, reading: Reading) -> MappedCatalogue:
+    if settings.root is None:
+        raise DataError(f"{settings.dataset} has no folder to read from: name it with --data-dir")
     folder = settings.root
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}{_nearest(folder)}")
     root = _split(folder, settings.train_split, _TRAIN_NAMES) or folder
     test_root = _split(folder, settings.val_split, _TEST_NAMES)
-    if test_root == root or (settings.val_split is not None and root == folder):
+    if test_root is not None and _overlap(root, test_root):
         raise DataError(f"{test_root} would be trained on: name another folder with --train-split")
-    classes = _classes(root, settings)
-    if test_root is not None and settings.class_map is None and _subfolders(test_root) != tuple(classes):
-        differ = sorted(set(_subfolders(test_root)) ^ set(classes))
-        raise DataError(f"{root} and {test_root} differ in their classes: {', '.join(differ[:5])}")
+    train = _with_class_folders(images_below(root), reading, "")
+    test = None
+    if test_root is not None:
+        way_out = ", or name another split with --val-split"
+        if settings.val_split is None:
+            way_out += f", or move {test_root.name} away: a fifth of the training images is then set apart for the test"
+        test = _with_class_folders(images_below(test_root), reading, way_out)
+    classes = _classes(train, test, settings, reading)
     return MappedCatalogue(
         str(folder),
         (root.name if root != folder else "all", test_root.name if test_root is not None else None),
         classes,
-        _files(root, classes),
-        None if test_root is None else _files(test_root, classes),
+        _files(train, classes, reading),
+        None if test is None else _files(test, classes, reading),
+        tuple(_notes(folder, [train] if test is None else [train, test], classes, reading)),
     )
 
 
-def _classes(root: Path, settings: DataSettings) -> ClassMap:
+def _overlap(one: Path, other: Path) -> bool:
+    places = one.resolve(), other.resolve()
+    return places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0])
+
+
+def _with_class_folders(tree: ImageTree, reading: Reading, way_out: str) -> ImageTree:
+    """Raises `DataError`, which names what lies there in their place, when there are none to read."""
+    root, beside = tree.root, tree.beside
+    if beside and not tree.in_folders:
+        raise DataError(
+            f"{root} holds {len(beside)} images and no class folders, so nothing says what they show: put each into a "
+            f"folder of its class, as in {root}/CLASS/{beside[0]}{way_out}"
+        )
+    for folders in tree.in_folders:
+        splits = [name for name in folders[:-1] if name.lower() in (*_TRAIN_NAMES, *_TEST_NAMES)]
+        if splits:
+            holds = root.joinpath(*folders[: folders.index(splits[0])])
+            raise DataError(f"{holds / splits[0]} seems to be a split of images: name {holds} with --data-dir")
+    empty = [name for name in tree.empty if "/" not in name]
+    if reading is TORCHVISION and empty:
+        raise DataError(
+            f"no images lie in {root / empty[0]}, of which torchvision makes a class: remove it, or read with "
+            "--dataset folder"
+        )
+    return tree
+
+
+def _classes(train: ImageTree, test: ImageTree | None, settings: DataSettings, reading: Reading) -> ClassMap:
     if settings.class_map is not None:
         return load_class_map(settings.class_map)
-    names = _subfolders(root)
+    names = reading.ordered(reading.class_of(folders) for folders in train.in_folders)
     if len(names) < 2:
-        raise DataError(f"{root} holds {len(names)} folders of images; one folder a class and at least two are needed")
+        alone = f" ({names[0]})" if names else ""
+        raise DataError(
+            f"{train.root} holds {len(names)} folders of images{alone}; one folder a class and at least two are needed"
+        )
+    if test is not None:
+        there = {reading.class_of(folders) for folders in test.in_folders}
+        differ = reading.ordered(there ^ set(names))
+        if differ:
+            only = [f"{name} ({(test if name in there else train).root.name} alone)" for name in differ[:5]]
+            raise DataError(
+                f"{train.root} and {test.root} differ in their classes: {', '.join(only)}; mend the folders, or name "
+                "the classes to take, one a line, with --class-map FILE"
+            )
     return {name: label for label, name in enumerate(names)}
 
 
-def _subfolders(root: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir()))
+def _notes(folder: Path, trees: Sequence[ImageTree], classes: ClassMap, reading: Reading) -> Iterator[str]:
+    """What somebody may not expect of how these folders are read."""
+
+    def shown(paths: Sequence[tuple[Path, str]]) -> str:
+        names = list(dict.fromkeys((root / path).relative_to(folder).as_posix() for root, path in paths))
+        return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+    hidden = [(tree.root, path) for tree in trees for path in tree.hidden]
+    if hidden:
+        yield f"{len(hidden)} hidden images are left out, which {reading.reader}'s reader would take: {shown(hidden)}"
+    beside = [(tree.root, name) for tree in trees for name in tree.beside]
+    if beside:
+        yield f"{len(beside)} images lie in no class folder and are left out: {shown(beside)}"
+    empty = [(tree.root, path) for tree in trees for path in tree.empty]
+    if empty:
+        yield f"folders without images are no classes: {shown(empty)}"
+    nested = [(tree.root, "/".join(folders)) for tree in trees for folders in tree.in_folders if len(folders) > 1]
+    if nested:
+        here, other = ("innermost", "torch/folder takes the outermost")
+        if reading is TORCHVISION:
+            here, other = ("outermost", "folder takes the innermost")
+        yield f"of folders in folders the {here} is the class ({shown(nested)}); --dataset {other}"
+    found = {reading.class_of(folders) for tree in trees for folders in tree.in_folders}
+    unnamed = reading.ordered(found - set(classes))
+    if unnamed:
+        some = ", ".join(unnamed[:_SHOWN]) + (", ..." if len(unnamed) > _SHOWN else "")
+        yield f"left out, for the class map does not name them: {len(unnamed)} classes ({some})"
+    by_label = sorted(classes, key=classes.__getitem__)
+    if reading is TIMM and by_label == reading.ordered(classes) and by_label != sorted(classes):
+        first = next(a for a, b in zip(by_label, sorted(classes), strict=True) if a != b)
+        yield (
+            f"classes are numbered as timm does, in natural order: {first} is {classes[first]}; a network that learnt "
+            "them from torchvision's ImageFolder wants --dataset torch/folder"
+        )
 
 
 def _nearest(folder: Path) -> str:
@@ -104,28 +195,23 @@ def _nearest(folder: Path) -> str:
 
 def _split(folder: Path, named: str | None, usual: Sequence[str]) -> Path | None:
     if named is None:
-        return next((folder / name for name in usual if (folder / name).is_dir()), None)
+        there = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+        return next((there[name] for name in usual if name in there), None)
     if not (folder / named).is_dir():
-        there = ", ".join(_subfolders(folder)[:10])
-        raise DataError(f"{folder} has no split {named!r}; there are: {there or 'none'}")
+        known = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:10])
+        raise DataError(f"{folder} has no split {named!r}; there are: {known or 'none'}")
     return folder / named
 
 
-def _files(root: Path, classes: ClassMap) -> ImageFiles:
+def _files(tree: ImageTree, classes: ClassMap, reading: Reading) -> ImageFiles:
     names: list[str] = []
     labels: list[int] = []
+    by_class = tree.by_class(reading)
     for name, label in classes.items():
-        found = sorted(_images_under(root, name), key=lambda path: path.split("/"))
+        found = by_class.get(name, ())
         names += found
         labels += [label] * len(found)
-    return ImageFiles(root, tuple(names), tuple(labels))
-
-
-def _images_under(root: Path, name: str) -> Iterator[str]:
-    for folder, _, files in os.walk(root / name):
-        for file in files:
-            if file.lower().endswith(_SUFFIXES):
-                yield PurePath(folder, file).relative_to(root).as_posix()
+    return ImageFiles(tree.root, tuple(names), tuple(labels))
 
 
 def _digest(lines: Iterator[str]) -> str:

@@ -12,6 +12,7 @@ from pruner._timm import create_dataset
 from pruner.data.catalogue import MappedCatalogue
 from pruner.data.class_map import relabelled
 from pruner.data.decoding import in_mode
+from pruner.data.folder import open_torchvision_folder
 from pruner.data.optional import told_as_data_errors
 from pruner.data.settings import DataSettings
 from pruner.errors import DataError
@@ -51,7 +52,7 @@ def open_torchvision(settings: DataSettings) -> MappedCatalogue:
     """`torch/NAME` under the folder `root`. Raises `DataError` when it is not there, or has no such split."""
     name = settings.dataset.partition("/")[2].lower()
     if name in ("folder", "image_folder"):
-        raise DataError(f"{settings.dataset} does not tell its splits apart: --dataset folder reads the same images")
+        return open_torchvision_folder(settings)
     train_split, test_split = settings.train_split or "train", settings.val_split or "validation"
     if name in _TWO_SPLITS and (train_split not in _TRAIN_SPLITS or test_split not in _TEST_SPLITS):
         raise DataError(
@@ -61,15 +62,11 @@ def open_torchvision(settings: DataSettings) -> MappedCatalogue:
     train, test = (_opened(settings, split) for split in (train_split, test_split))
     names = [str(known) for known in getattr(train, "classes", None) or range(max(_labels(train)) + 1)]
     classes, labels = relabelled(settings.class_map, names)
-    return MappedCatalogue(
-        settings.dataset,
-        (train_split, test_split),
-        classes,
-        *(
-            TorchvisionImages(f"{settings.dataset} {split}", found, [labels[label] for label in _labels(found)])
-            for split, found in ((train_split, train), (test_split, test))
-        ),
-    )
+    sources = [
+        TorchvisionImages(f"{settings.dataset} {split}", found, [labels[label] for label in _labels(found)])
+        for split, found in ((train_split, train), (test_split, test))
+    ]
+    return MappedCatalogue(settings.dataset, (train_split, test_split), classes, sources[0], sources[1])
 
 
 def _opened(settings: DataSettings, split: str) -> Any:

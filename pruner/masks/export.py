@@ -1,6 +1,7 @@
 """Handing masked weights over: safetensors, with what the masks mean in JSON, and nothing that has to be executed."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ ENTRY: Final = "depthfinder"
 _LAYOUT: Final = "depthfinder masks 1"
 
 
-def weights_file(masked: Masked) -> bytes:
-    """The network's weights under their own names, zeros where groups went: any reader of timm's weights takes them."""
+def weights_file(masked: Masked, images: Mapping[str, Any]) -> bytes:
+    """The network's weights under their own names, zeros where groups went: any reader of timm's weights takes them.
+    `images` says in the metadata what they were learnt from."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in masked.hardened().state_dict().items()}
-    return safetensors.torch.save(tensors, metadata={ENTRY: json.dumps(_about(masked))})
+    return safetensors.torch.save(tensors, metadata={ENTRY: json.dumps(_about(masked) | {"images": dict(images)})})
 
 
 def masks_file(masked: Masked) -> bytes:

@@ -25,7 +25,7 @@ from pruner.data.digits import DigitScenes
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import apply, merge
-from pruner.weights_file import read_weights
+from pruner.weights_file import metadata_of, read_weights
 
 NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
 WORDS = [
@@ -35,7 +35,7 @@ WORDS = [
     ),
     *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
 ]
-STAGES = ("profile", "supernet", "search", "train", "merge", "measure", "report")
+STAGES = ("baseline", "profile", "supernet", "search", "train", "merge", "measure", "report")
 FILES = (
     "args.yaml",
     "log.txt",
@@ -79,6 +79,7 @@ def test_the_result_is_what_the_files_say(finished: tuple[Path, str]) -> None:
     assert result["plan"] == dict(plan.choices)
     assert result["pruned"]["latency"]["latency_ms"] == pytest.approx(profile.latency_ms(plan), rel=1e-9)
     assert result["verdict"]["answer"] == "met"
+    assert result["baseline"]["accuracy"] == json.loads((folder / "baseline.json").read_text())["accuracy"]
     assert result["measured_ratio"]["value"] <= 0.7
     assert result["num_evaluations"] == 10
     assert result["pruned"]["parameters"] < result["baseline"]["parameters"]
@@ -92,6 +93,10 @@ def test_a_merged_network_loads_back_from_its_folder(finished: tuple[Path, str])
     session = onnxruntime.InferenceSession(folder / "merged.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": images.numpy()})
     np.testing.assert_allclose(logits, network(images).detach().numpy(), atol=1e-4)
+    # Of the built-in scenes their size is all that is known.
+    learnt_from = session.get_modelmeta().custom_metadata_map["depthfinder.images"]
+    assert json.loads(learnt_from) == {"sizes": [[32, 32]]}
+    assert metadata_of(folder / "merged.safetensors")["depthfinder.images"] == learnt_from
     with pytest.raises(FileNotFoundError):
         df.load_merged(folder / "nowhere")
 

@@ -83,6 +83,7 @@ def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Co
 def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
     done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here"))
     assert done.returncode == 0, done.stderr
+    assert done.stderr.index("held-out images are right") < done.stderr.index("profile ...")
     assert "the front of 20 plans" in done.stdout
     record = json.loads((HERE / "front.json").read_text())
     front = [(plan["latency_ms"], plan["score"]) for plan in record["front"]]

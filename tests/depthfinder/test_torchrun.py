@@ -58,6 +58,8 @@ def test_torchrun_takes_a_run_up_again_when_one_of_its_processes_dies(tmp_path: 
     assert process.returncode == 0, errors
     assert "finetune: done before" in errors
     assert output.count("accuracy, held-out images") == 1
+    # Once before the network's own training and once after it, whichever attempt and however many processes.
+    assert errors.count("held-out images are right") == 2
     result = json.loads((folder / "result.json").read_text())
     assert result["verdict"]["answer"] == "met"
     assert set(json.loads((folder / "state.json").read_text())) >= {"finetune", "supernet", "train", "report"}

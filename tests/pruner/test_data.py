@@ -105,14 +105,6 @@ def test_folders_that_cannot_be_used_say_why(tmp_path: Path, small_vit: nn.Modul
         images_in(tmp_path / "odd", small_vit)
 
 
-def test_a_class_without_an_image_to_train_on_is_named(tmp_path: Path, small_vit: nn.Module) -> None:
-    folder_of(tmp_path)
-    (tmp_path / "train" / "bird").mkdir()
-    (tmp_path / "val" / "bird").mkdir()
-    with pytest.raises(DataError, match="no image to train on of the class bird"):
-        images_in(tmp_path, small_vit)
-
-
 def test_what_is_set_apart_is_never_the_last_image_of_a_class(tmp_path: Path, small_vit: nn.Module) -> None:
     folder_of(tmp_path, per_class=12, splits=("",))
     for index in range(8):

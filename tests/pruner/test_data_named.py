@@ -247,7 +247,6 @@ def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
         ("hfdss/x", "nearest: hfds; there are: digits, folder, torch/NAME, hfds/NAME"),
         ("imagenet", "there are: digits, folder"),
         ("torch/nosuch", "Unknown torchvision dataset nosuch"),
-        ("torch/image_folder", "--dataset folder reads the same images"),
     ],
 )
 def test_there_is_no_such_data_set(tmp_path: Path, dataset: str, message: str) -> None:

@@ -148,7 +148,7 @@ def test_masked_weights_and_masks_are_read_back(granularity: str, tmp_path: Path
     masked = objective("magnitude", granularity).network
     masked.enter(1)
     masked.enter(DECIDED)
-    (tmp_path / "w.safetensors").write_bytes(weights_file(masked))
+    (tmp_path / "w.safetensors").write_bytes(weights_file(masked, {}))
     (tmp_path / "m").write_bytes(masks_file(masked))
     weights, masks = read_weights(tmp_path / "w.safetensors"), read_masks(tmp_path / "m")
     assert weights.keys() == masked.network.state_dict().keys()
