@@ -21,7 +21,8 @@ from latency.workbench import reference
 from pruner.plan import Plan
 from pruner.surgery import apply, merge
 from pruner.training.progressive import begin, close
-from search.verdict import Verdict, gather_evidence, verdict_by_table, verdict_on
+from search.budget import Verdict
+from search.verdict import gather_evidence, verdict_by_table, verdict_on
 
 _VERDICT_SECONDS: Final = 12.0
 _BASELINE, _PRUNED = "baseline", "pruned"

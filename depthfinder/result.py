@@ -10,7 +10,7 @@ from typing import Any, Final
 from profiles.files import write_whole
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
-from search.verdict import Verdict
+from search.budget import Verdict
 
 _WORDS: Final = {
     "keep": "kept",

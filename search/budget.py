@@ -2,8 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from profiles.profile import Profile
+
+Answer = Literal["met", "not met", "undecided"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to whether a budget is met, and the reason in words."""
+
+    answer: Answer
+    reason: str
 
 
 class BudgetUnreachableError(Exception):

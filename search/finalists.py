@@ -12,9 +12,9 @@ from latency.timing import Timings
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.plan import Plan
-from search.budget import Budget
+from search.budget import Answer, Budget
 from search.candidate import Candidate
-from search.verdict import Answer, doubts_about, gather_evidence, measured_figure, verdict_by_table, verdict_on
+from search.verdict import doubts_about, gather_evidence, measured_figure, verdict_by_table, verdict_on
 
 TimePlans = Callable[[Mapping[str, Plan]], Timings]
 """Times the networks of plans in the same rounds, under the names they are given."""

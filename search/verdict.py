@@ -2,28 +2,17 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from latency.evidence import Evidence
 from latency.timing import Timings
-from search.budget import Budget
-
-Answer = Literal["met", "not met", "undecided"]
+from search.budget import Budget, Verdict
 
 TimeNetworks = Callable[[Collection[str]], Timings]
 """Times the networks of these names, and the baseline beside them in the same rounds."""
 
 _WAITS_S: Final = (2.0, 6.0)
 """How long to wait before what is undecided is timed again, so that what disturbed it may pass."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to whether a budget is met, and the reason in words."""
-
-    answer: Answer
-    reason: str
 
 
 def verdict_on(budget: Budget, evidence: Evidence) -> Verdict:

@@ -30,9 +30,9 @@ from profiles.profile import Profile
 from profiles.store import load_profile, to_csv, verified
 from pruner.plan import Plan
 from reviews import measured
-from search.budget import Budget
+from search.budget import Budget, Verdict
 from search.review import DashboardMissingError
-from search.verdict import Verdict, verdict_by_table
+from search.verdict import verdict_by_table
 
 KINDS = ("measured", "imported", "imported from a GPU", "modelled", "predicted", "in part predicted")
 

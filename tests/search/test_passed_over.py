@@ -5,12 +5,11 @@ from latency.profiler import profile
 from networks import made
 from pruner.plan import Plan
 from pruner.surgery import describe
-from search.budget import Budget
+from search.budget import Answer, Budget
 from search.candidate import Candidate, SearchResult
 from search.finalists import Finalist, Judge, OnDevice
 from search.passed_over import passed_over
 from search.promise import Kept
-from search.verdict import Answer
 
 MODEL = made("deit", 0)
 CHAIN = describe(MODEL)
