@@ -40,6 +40,7 @@ from depthfinder.options import (
     parse_model_kwargs,
     takes,
 )
+from depthfinder.plain_help import Application
 from depthfinder.predictor_commands import EPILOG_PREDICTOR, evaluate_command, fit_command, predict_command
 from depthfinder.search_commands import worker_command
 from depthfinder.sparsify_command import EPILOG_SPARSIFY, SparsifyOptions, sparsify_command
@@ -61,8 +62,8 @@ _EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cp
 _SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 
-def _application(help_text: str) -> typer.Typer:
-    return typer.Typer(
+def _application(help_text: str) -> Application:
+    return Application(
         add_completion=False,
         no_args_is_help=False,
         pretty_exceptions_enable=False,
@@ -159,11 +160,11 @@ def search_command(asked: RunOptions) -> None:
 @takes(ModelOptions)
 def describe_command(asked: ModelOptions) -> None:
     """Shows where a network can be cut, in which ways, and why not in others. Nothing is measured."""
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
     from depthfinder.tables import chain_table, refusals, show
     from pruner.models import load_model
     from pruner.surgery import describe
 
-    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
     chain = describe(load_model(asked.model or DEMO_MODEL, **kwargs))
     if asked.as_json:
         print(json.dumps(dataclasses.asdict(chain) | {"num_plans": chain.num_plans}, indent=1))
@@ -235,6 +236,9 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     if all(folder.is_done(stage) for stage in stages):
         claim(folder["args.yaml"], arguments)
         return True
+    from depthfinder.at_once import check_run
+
+    check_run(arguments, asked.storage)
     from depthfinder.run import Run
     from depthfinder.search_stage import check_search
     from depthfinder.stages import carry_out

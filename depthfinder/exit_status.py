@@ -1,59 +1,44 @@
-"""Which exit status each error that we know of has."""
+"""Which exit status each error that we know of has.
 
-from depthfinder.arguments import DifferentRunError
-from depthfinder.plan_space import NothingToPruneError
-from depthfinder.tensorboard_curves import TensorBoardMissingError
-from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
-from latency.export import ExportError
-from latency.kit.torch_graph import KitError
-from latency.predictor.operators import PredictorError
-from latency.predictor.rows import RowsError
-from profiles.errors import FileNameError, ProfileError
-from pruner.errors import CheckpointError, DataError, PlanError, UnknownModelError
-from pruner.training.loop import TrainingError
-from pruner.training.settings import SettingsError
-from pruner.training.world import PeerLostError
-from search.budget import BudgetUnreachableError
-from search.ledger import StudyMismatchError
-from search.review import DashboardMissingError
-from search.review_server import PortTakenError
-from search.reviewed import ReviewError
-from search.sampler import UnknownSamplerError
-from search.samplers.by_order import TooManyPlansError
-from search.storage_url import StorageError
+By the name of its class: whatever went wrong has imported that, and a table of the classes themselves would import all
+the rest, torch among it, to say what is wrong with one word.
+"""
 
-_STATUS: dict[type[Exception], int] = {
-    NothingToPruneError: 0,
-    ExportError: 1,
-    KitError: 1,
-    PeerLostError: 1,
-    PlanError: 1,
-    PortTakenError: 1,
-    PredictorError: 1,
-    ProfileError: 1,
-    ReviewError: 1,
-    RowsError: 1,
-    TrainingError: 1,
-    DifferentRunError: 2,
-    FileNameError: 2,
-    SettingsError: 2,
-    StudyMismatchError: 2,
-    TooManyPlansError: 2,
-    UnknownSamplerError: 2,
-    UnsupportedModeError: 2,
-    CheckpointError: 3,
-    DashboardMissingError: 3,
-    DataError: 3,
-    DeviceMissingError: 3,
-    FileNotFoundError: 3,
-    StorageError: 3,
-    TensorBoardMissingError: 3,
-    UnknownDeviceError: 3,
-    UnknownModelError: 3,
-    BudgetUnreachableError: 4,
+from typing import Final
+
+STATUS: Final[dict[str, int]] = {
+    "depthfinder.plan_space.NothingToPruneError": 0,
+    "latency.export.ExportError": 1,
+    "latency.kit.torch_graph.KitError": 1,
+    "latency.predictor.operators.PredictorError": 1,
+    "latency.predictor.rows.RowsError": 1,
+    "profiles.errors.ProfileError": 1,
+    "pruner.errors.PlanError": 1,
+    "pruner.training.loop.TrainingError": 1,
+    "pruner.training.world.PeerLostError": 1,
+    "search.review_server.PortTakenError": 1,
+    "search.reviewed.ReviewError": 1,
+    "depthfinder.arguments.DifferentRunError": 2,
+    "latency.device.UnsupportedModeError": 2,
+    "profiles.errors.FileNameError": 2,
+    "pruner.training.settings.SettingsError": 2,
+    "search.ledger.StudyMismatchError": 2,
+    "search.sampler.UnknownSamplerError": 2,
+    "search.samplers.by_order.TooManyPlansError": 2,
+    "builtins.FileNotFoundError": 3,
+    "depthfinder.tensorboard_curves.TensorBoardMissingError": 3,
+    "latency.device.DeviceMissingError": 3,
+    "latency.device_names.UnknownDeviceError": 3,
+    "pruner.errors.CheckpointError": 3,
+    "pruner.errors.DataError": 3,
+    "pruner.errors.UnknownModelError": 3,
+    "search.review.DashboardMissingError": 3,
+    "search.storage_url.StorageError": 3,
+    "search.budget.BudgetUnreachableError": 4,
 }
 
 
 def exit_status(error: Exception) -> int | None:
     """The status for an error that a user can do something about; None for one that is a fault of ours."""
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((STATUS[name] for name in names if name in STATUS), None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from depthfinder.at_once import check_here
 from depthfinder.console import Watch, log_to
 from depthfinder.options import (
     DEFAULT_OUTPUT,
@@ -17,6 +18,8 @@ from depthfinder.options import (
     format_model_kwargs,
     parse_model_kwargs,
 )
+from latency.device_names import check_device_name
+from profiles.errors import ProfileError
 
 if TYPE_CHECKING:
     from depthfinder.options import RunOptions
@@ -45,7 +48,11 @@ def profile_command(asked: ProfileOptions) -> None:
     least sure.
     """
     log_to(None)
+    check_device_name(asked.device or DEFAULT_DEVICE)
+    parse_model_kwargs(asked.model_kwargs, asked.img_size)
     if asked.imported is not None:
+        if not asked.imported.exists():
+            raise ProfileError(f"there are no results {asked.imported}")
         from latency.kit.reader import import_results
 
         _keep(asked, import_results(asked.imported))
@@ -131,6 +138,9 @@ def _keep(asked: ProfileOptions, found: "Profile") -> None:
 
 def measure_command(asked: MeasureOptions) -> None:
     """Measures networks side by side: ONNX files, the networks of finished runs, or of plans."""
+    check_device_name(asked.device or DEFAULT_DEVICE)
+    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    check_here(*asked.networks)
     from depthfinder.measuring import programs_of
     from depthfinder.tables import measured_table, show
     from latency.devices import open_device
@@ -139,7 +149,6 @@ def measure_command(asked: MeasureOptions) -> None:
 
     device = open_device(asked.device or DEFAULT_DEVICE, asked.mode)
     batch_size = asked.batch_size or 1
-    kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
     programs = programs_of(asked.networks, device, batch_size, asked.model, kwargs)
     watch = Watch()
     with watch.signals(), watch.stage("measure"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from depthfinder.at_once import check_here
 from depthfinder.console import Watch, log_to
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def fit_command(
 
     With --transfer it is judged by predicting other devices from the rest in the same way.
     """
+    check_here(rows)
     from depthfinder.tables import predictor_table, show
     from latency.predictor.operators import OperatorPredictor
     from latency.predictor.rows import read_rows
@@ -72,6 +74,7 @@ def predict_command(
     as_json: _JsonOption = False,
 ) -> None:
     """Predicts what operators take, each with a 90 % interval and whether it lies in the range of what was fitted."""
+    check_here(predictor, rows)
     from latency.predictor.operators import OperatorPredictor
     from latency.predictor.rows import PREDICTED, read_rows, write_rows
 
@@ -108,12 +111,13 @@ def evaluate_command(
 ) -> None:
     """Judges a predictor: a fitted one on rows that are timed, or with --device by five folds of the rows themselves,
     no shape on both sides."""
-    from depthfinder.tables import judgements_table, show
-    from latency.predictor.rows import read_rows
-
     log_to(None)
     if (device is None) == (predictor is None):
         raise typer.BadParameter("give --predictor to judge one that is fitted, or --device to judge by five folds")
+    check_here(rows, *(() if predictor is None else (predictor,)))
+    from depthfinder.tables import judgements_table, show
+    from latency.predictor.rows import read_rows
+
     table = read_rows(rows)
     if predictor is not None:
         name, found = _judged(predictor, table)

@@ -10,7 +10,7 @@ from depthfinder.console import log
 from depthfinder.plan_space import SESSION_SPREAD, latency_limits, space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
-from depthfinder.strategies import check_strategy, evaluations_of, sampler_of
+from depthfinder.strategies import evaluations_of, sampler_of
 from depthfinder.table_origin import origin_of
 from depthfinder.workers import Helpers
 from latency.study import REFERENCE
@@ -35,7 +35,6 @@ _PEERS_ON_A_SERVER: Final = 4
 
 def check_search(run: Run) -> None:
     """Finds out before any work whether the search can be carried out as asked; raises the error of what cannot."""
-    check_strategy(run)
     space_of(run, [])
     if run.storage is not None:
         open_storage(run.storage)

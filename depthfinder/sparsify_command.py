@@ -13,6 +13,7 @@ from depthfinder.demo import DEMO_MODEL, tell_of_demo
 from depthfinder.latency_commands import DEFAULT_DEVICE
 from depthfinder.options import TableOptions, parse_model_kwargs
 from depthfinder.training_options import LearningOptions
+from latency.device_names import check_device_name
 
 if TYPE_CHECKING:
     from depthfinder.run import Run
@@ -89,6 +90,11 @@ def _carry_out(
     if all(folder.is_done(stage) for stage in stages):
         claim(folder["args.yaml"], arguments)
         return
+    from depthfinder.at_once import check_inputs, check_train_device
+
+    check_device_name(arguments.device)
+    check_train_device(arguments.train_device)
+    check_inputs(arguments, arguments.checkpoint)
     from depthfinder.run import Run
     from depthfinder.stages import carry_out
     from profiles.names import below

@@ -4,7 +4,6 @@ from typing import Final
 
 from depthfinder.plan_space import limits_of, space_of
 from depthfinder.run import Run, load_trained
-from depthfinder.training_arguments import STRATEGIES
 from pruner.criteria.dimap import harm_of_cuts
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
@@ -12,7 +11,6 @@ from pruner.plan import KEEP
 from pruner.surgery import Supernet, supernet
 from pruner.training.gate import Annealing, GateObjective
 from pruner.training.objective import Objective
-from pruner.training.settings import SettingsError
 from pruner.training.supernet import Draw, SupernetObjective
 from search.gate_costs import gate_costs
 from search.sampler import Sampler
@@ -21,16 +19,6 @@ from search.samplers import ByGains, BySingleScores, known_sampler
 # Plans are scored together here: what begins like another costs less.
 _SCORED_TOGETHER: Final = {"auto": "thrifty"}
 _AFTER_SINGLE_SCORES: Final = 8
-
-
-def check_strategy(run: Run) -> None:
-    """Raises `SettingsError` and `UnknownSamplerError` for what there is not."""
-    asked = run.arguments
-    known_sampler(asked.sampler)
-    if asked.strategy not in STRATEGIES:
-        raise SettingsError(f"no strategy is called {asked.strategy!r}; there are: {', '.join(STRATEGIES)}")
-    if asked.gate_form not in GATE_FORMS:
-        raise SettingsError(f"no form of the gate is called {asked.gate_form!r}; there are: {', '.join(GATE_FORMS)}")
 
 
 def weight_sharing_network(run: Run) -> Supernet:

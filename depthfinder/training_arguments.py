@@ -8,6 +8,7 @@ from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, Tr
 
 LAMBDA_SCHEDULES: Final = ("linear", "cosine", "blocks", "score", "decay")
 STRATEGIES: Final = ("optuna", "gate", "scores", "dimap")
+GATE_FORM_NAMES: Final = ("knapsack", "shift")
 SUPERNET_SAMPLINGS: Final = ("random", "sandwich", "latency")
 
 

@@ -13,7 +13,6 @@ from depthfinder.plan_space import check_budget, limits_of, space_of
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
 from depthfinder.strategies import objective_of, weight_sharing_network
-from depthfinder.training_arguments import LAMBDA_SCHEDULES, SUPERNET_SAMPLINGS
 from latency.device import DeviceMissingError
 from pruner.errors import CheckpointError
 from pruner.models import load_model_and_source
@@ -37,12 +36,6 @@ def check_training(run: Run) -> None:
         raise DeviceMissingError(f"--train-device {asked.train_device}: torch sees no GPU here")
     check_precision(settings.precision, run.world)
     make_scheduler(make_optimizer(nn.Linear(1, 1), settings.optimizing), settings.optimizing, 1, 1)
-    if asked.lambda_schedule not in LAMBDA_SCHEDULES:
-        known = ", ".join(LAMBDA_SCHEDULES)
-        raise SettingsError(f"no lambda schedule is called {asked.lambda_schedule!r}; there are: {known}")
-    if asked.supernet_sampling not in SUPERNET_SAMPLINGS:
-        known = ", ".join(SUPERNET_SAMPLINGS)
-        raise SettingsError(f"no way of drawing plans is called {asked.supernet_sampling!r}; there are: {known}")
     if asked.supernet_sampling == "latency" and asked.budget_ms is None and asked.budget_ratio is None:
         raise SettingsError("--supernet-sampling latency draws plans around a budget: give one, or take random")
     if asked.kd_model_name is not None and asked.distill_loss_weight:

@@ -1,6 +1,5 @@
 """Where and through what latency is measured: the protocol of a device, and the registry of those that are known."""
 
-import difflib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from latency.device_names import check_device_name
 from latency.hardware import processor
 from latency.mode import Dtype, Mode
 from latency.rounds import Program
@@ -18,10 +18,6 @@ from profiles.profile import Setting
 
 Fragment = TypeVar("Fragment")
 TORCH_DTYPES: Final[dict[str, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-class UnknownDeviceError(LookupError):
-    """No device goes by that name."""
 
 
 class DeviceMissingError(RuntimeError):
@@ -123,10 +119,7 @@ def device(cls: type[Device[Any]]) -> type[Device[Any]]:
 
 def known_device(name: str) -> type[Device[Any]]:
     """The device of that name, here or not. Raises `UnknownDeviceError` with the names there are, the nearest first."""
-    if name not in DEVICES:
-        near = difflib.get_close_matches(name, DEVICES, n=1, cutoff=0.0)
-        others = [other for other in DEVICES if other not in near]
-        raise UnknownDeviceError(f"no device is called {name!r}; nearest: {', '.join(near + others)}")
+    check_device_name(name, DEVICES)
     return DEVICES[name]
 
 

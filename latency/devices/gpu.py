@@ -1,16 +1,14 @@
 """PyTorch on GPUs: CUDA and ROCm by one code path, for PyTorch shows both as `torch.cuda`."""
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import torch
 
 from latency import hardware
 from latency.device import Device, device
+from latency.device_names import NAMED_GPUS
 from latency.devices.torch_device import TorchDevice
 from profiles.descriptions import load_description
-
-# By name, each with a description in profiles/devices/.
-NAMED: Final = ("mi100", "mi210", "mi250x", "mi300x", "a100", "h100", "v100", "p100", "t4", "p4", "l4", "jetson-orin")
 
 
 class TorchGpu(TorchDevice):
@@ -68,5 +66,5 @@ def _named(name: str, platform: str) -> type[Device[Any]]:
     return type(name, (NamedGpu,), {"name": name, "platform": platform, "__doc__": f"The GPU described as {name}."})
 
 
-for _name in NAMED:
+for _name in NAMED_GPUS:
     device(_named(_name, "rocm" if _name.startswith("mi") else "cuda"))

@@ -20,8 +20,8 @@ from latency.device import (
     device,
     open_device,
 )
+from latency.device_names import NAMED_GPUS
 from latency.devices import Mode
-from latency.devices.gpu import NAMED
 from latency.devices.null import MS_PER_PARAMETER, Null
 from latency.devices.ort import check_provider, open_session
 from latency.onnx_graph import to_onnx
@@ -176,7 +176,7 @@ def test_a_gpu_is_known_by_platform_architecture_and_name(
     monkeypatch: pytest.MonkeyPatch, platform: str, seen: str, arch: str, here: set[str]
 ) -> None:
     see_a_gpu(monkeypatch, platform, seen, arch)
-    gpus = ("cuda", "rocm", *NAMED)
+    gpus = ("cuda", "rocm", *NAMED_GPUS)
     assert {gpu for gpu in gpus if DEVICES[gpu].absence() is None} == here
     for gpu in here:
         setting = open_device(gpu, Mode(dtype="fp16")).setting(1)
@@ -188,7 +188,7 @@ def test_a_gpu_is_known_by_platform_architecture_and_name(
 
 def test_cuda_and_rocm_are_one_code_path() -> None:
     own = {"name", "platform", "absence"}
-    for gpu in ("cuda", "rocm", *NAMED):
+    for gpu in ("cuda", "rocm", *NAMED_GPUS):
         kind = DEVICES[gpu]
         for method in ("assemble", "compile", "_placed", "_placed_tensor", "_program", "runtime", "hardware"):
             definers = [cls for cls in kind.__mro__ if method in vars(cls)]
@@ -197,8 +197,8 @@ def test_cuda_and_rocm_are_one_code_path() -> None:
 
 
 def test_every_named_gpu_is_described_with_its_sources() -> None:
-    assert sorted(NAMED) == description_names()
-    for gpu in NAMED:
+    assert sorted(NAMED_GPUS) == description_names()
+    for gpu in NAMED_GPUS:
         described = load_description(gpu)
         assert dataclasses.asdict(described)
         assert described.sources

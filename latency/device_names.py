@@ -1,0 +1,25 @@
+"""The names of the devices there are, for who would not load what runs them to say that there is no such one."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+# Each with a description in profiles/devices/.
+NAMED_GPUS: Final = (
+    *("mi100", "mi210", "mi250x", "mi300x"),
+    *("a100", "h100", "v100", "p100", "t4", "p4", "l4", "jetson-orin"),
+)
+DEVICE_NAMES: Final = ("cpu", "cuda", "rocm", *NAMED_GPUS, "null", "ort-cpu", "ort-cuda", "ort-migraphx")
+
+
+class UnknownDeviceError(LookupError):
+    """No device goes by that name."""
+
+
+def check_device_name(name: str, known: Iterable[str] = DEVICE_NAMES) -> None:
+    """Raises `UnknownDeviceError` with the names there are, the nearest first."""
+    names = list(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+        others = [other for other in names if other not in near]
+        raise UnknownDeviceError(f"no device is called {name!r}; nearest: {', '.join(near + others)}")

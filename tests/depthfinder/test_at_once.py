@@ -1,0 +1,153 @@
+"""What is wrong with the words alone is said without torch: by what a process has imported, never by the clock."""
+
+import ast
+import builtins
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from depthfinder.at_once import nearest_to
+from depthfinder.cli import app
+from depthfinder.exit_status import STATUS, exit_status
+from depthfinder.training_arguments import GATE_FORM_NAMES
+from pruner.masks.latency_gates import GATE_FORMS
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("profiles", "pruner", "latency", "search", "depthfinder")
+TYPE = """
+import atexit, sys
+sys.argv = ["depthfinder", *{words!r}]
+atexit.register(lambda: print("with torch" if "torch" in sys.modules else "without torch"))
+from depthfinder.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("describe --model resnet18 --img-size x", 2, "Invalid value for '--img-size'"),
+        ("describe --model resnet18 --model-kwargs depth", 2, "not of the form name=value"),
+        ("nosuch", 2, "No such command 'nosuch'"),
+        ("run --nosuch", 2, "No such option: --nosuch"),
+        ("run --budget-ms 3,2", 2, "is not a positive number"),
+        ("run --dtype fp99", 2, "'fp99' is not one of"),
+        ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
+        ("run --budget-ms ort-cpu=3,abacus=4", 3, "no device is called 'abacus'"),
+        ("run --strategy best", 2, "no strategy is called 'best'; there are: optuna, gate, scores, dimap"),
+        ("run --gate-form best", 2, "no form of the gate is called 'best'; there are: knapsack, shift"),
+        ("run --lambda-schedule best", 2, "no lambda schedule is called 'best'; there are: linear"),
+        ("run --supernet-sampling best", 2, "no way of drawing plans is called 'best'; there are: random"),
+        ("run --train-device gpu", 2, "--train-device gpu: there are cpu, cuda"),
+        ("run --checkpoint none.pt", 3, "there is no file none.pt"),
+        ("run --profile none.json", 1, "there is no profile none.json"),
+        ("run --data-dir image --budget-ms 3", 3, "there is no folder image; nearest in .: images"),
+        ("run --storage nosuch://x", 3, "a storage is sqlite:///FILE.db"),
+        ("search --sampler best", 2, "no sampler is called 'best'"),
+        ("pareto --strategy gate", 2, "a front is searched by --strategy optuna alone"),
+        ("report none", 3, "none holds no finished run"),
+        ("dashboard none", 3, "none holds no finished search"),
+        ("measure none.onnx", 3, "there is no none.onnx"),
+        ("measure --device abacus none.onnx", 3, "no device is called 'abacus'"),
+        ("profile --device abacus", 3, "no device is called 'abacus'"),
+        ("profile --model-kwargs depth", 2, "not of the form name=value"),
+        ("profile --import none.json", 1, "there are no results none.json"),
+        ("profiles show none.json", 1, "there is no profile none.json"),
+        ("profiles verify none.json", 1, "there is no profile none.json"),
+        ("profiles diff none.json other.json", 1, "there is no profile none.json"),
+        ("predictor fit --rows none.csv --device d --out p.json", 3, "there is no none.csv"),
+        ("predictor predict --predictor none.json --rows none.csv --out p.csv", 3, "there is no none.json"),
+        ("predictor evaluate --rows none.csv --device d", 3, "there is no none.csv"),
+        ("sparsify --checkpoint none.pt", 3, "there is no file none.pt"),
+        ("sparsify --device abacus", 3, "no device is called 'abacus'"),
+    ],
+)
+def test_what_is_wrong_with_the_words_is_said_without_torch(
+    tmp_path: Path, words: str, status: int, message: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    code = TYPE.format(words=words.split())
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert message in re.sub(r"[\s│]+", " ", done.stderr)
+    assert done.stdout == "without torch\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_the_forms_of_the_gate_are_those_that_are_offered() -> None:
+    assert tuple(GATE_FORMS) == GATE_FORM_NAMES
+
+
+def test_what_is_nearest_is_of_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "deit.pt").touch()
+    assert nearest_to(tmp_path / "diet.pt") == f"; nearest in {tmp_path}: deit.pt"
+    assert nearest_to(tmp_path / "nothing-like-it.onnx") == ""
+    assert nearest_to(tmp_path / "nowhere" / "deit.pt") == ""
+
+
+@pytest.mark.parametrize("name", STATUS)
+def test_a_status_is_of_an_error_by_its_own_name(name: str) -> None:
+    """One that is imported elsewhere under another name would have none."""
+    module, _, kind = name.rpartition(".")
+    found = getattr(importlib.import_module(module), kind)
+    assert issubclass(found, Exception)
+    assert f"{found.__module__}.{found.__qualname__}" == name
+
+
+def test_an_error_has_the_status_of_its_kind() -> None:
+    class MissingError(FileNotFoundError):
+        pass
+
+    assert exit_status(MissingError()) == exit_status(FileNotFoundError()) == 3
+    assert exit_status(RuntimeError()) is None
+
+
+# Caught where it is raised, by those who ask whether a fold can be had.
+CAUGHT_BY_US = {"FoldError"}
+
+
+def test_every_error_of_ours_has_a_status() -> None:
+    known = {name.rpartition(".")[2] for name in STATUS} | CAUGHT_BY_US
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
+                names = {node.name, *(base.id for base in node.bases if isinstance(base, ast.Name))}
+                assert names & (known - set(dir(builtins))), f"{node.name} of {path} has no exit status"
+
+
+def commands(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> dict[str, typer.core.TyperCommand]:
+    found = {}
+    for name, command in group.commands.items():
+        found[" ".join((*path, name))] = command
+        if isinstance(command, typer.core.TyperGroup):
+            found |= commands(command, (*path, name))
+    return found
+
+
+COMMANDS = commands(get_command(app))
+
+
+def letters(text: str) -> str:
+    """What a person reads, whatever the layout."""
+    return re.sub(r"[\s│╭╮╰╯─]+", "", text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_printed_as_it_was_written(name: str) -> None:
+    command = COMMANDS[name]
+    shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "3000"}).output
+    texts = [command.callback.__doc__ or "" if command.callback else command.help or ""]
+    texts += [(param.help or "").replace("\\[", "[") for param in command.params]
+    assert all(letters(text) in letters(shown) for text in texts)
+
+
+def test_what_stands_in_brackets_is_printed() -> None:
+    shown = CliRunner().invoke(app, ["dashboard", "--help"]).output
+    assert 'pip install "depthfinder[dashboard]"' in shown
