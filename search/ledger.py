@@ -8,6 +8,7 @@ its slot is free again.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pruner.plan import Plan
 from pruner.score import Score
 from search.quietly import quietly
+from search.scores import is_score
 from search.space import Space
+
+_log = logging.getLogger("depthfinder.study")
 
 _SLOT: Final = "slot"
 _ROUND: Final = "round"
@@ -99,6 +103,7 @@ class Ledger:
         self._agree(name, dict(identity))
         if patience_s == 0:
             self._close([t for t in self._trials() if t.state == TrialState.RUNNING])
+        self._tell_of_what_is_no_score(name)
 
     def entries(self) -> list[Entry]:
         """The slots that are planned, in order."""
@@ -198,7 +203,7 @@ class Ledger:
         surplus = []
         for trial in self._trials():
             slot = trial.user_attrs.get(_SLOT)
-            if slot is None or trial.state not in (*_OPEN, TrialState.COMPLETE):
+            if slot is None or not (trial.state in _OPEN or _is_scored(trial)):
                 continue
             if slot not in first:
                 first[slot] = trial
@@ -209,6 +214,19 @@ class Ledger:
 
     def _trials(self) -> list[FrozenTrial]:
         return sorted(self._storage.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)
+
+    def _tell_of_what_is_no_score(self, name: str) -> None:
+        """Earlier versions entered whatever an evaluation came to."""
+        standing = self._first_by_slot()
+        found = [t for t in self._trials() if t.state == TrialState.COMPLETE and not _is_scored(t)]
+        left = {t.user_attrs[_SLOT]: t.values[0] for t in found if t.user_attrs.get(_SLOT) not in (None, *standing)}
+        if left:
+            _log.warning(
+                "the study %r holds %d plans whose evaluation came to no score (%s): they are evaluated again",
+                name,
+                len(left),
+                ", ".join(sorted({str(value) for value in left.values()})),
+            )
 
     def _agree(self, name: str, identity: dict[str, str]) -> None:
         text = self._storage.get_study_user_attrs(self._study).get(_IDENTITY)
@@ -226,6 +244,10 @@ class Ledger:
                 f"the study {name!r} is a search for something else ({'; '.join(differences)}); "
                 "give this one a name of its own with --study-name"
             )
+
+
+def _is_scored(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and is_score(trial.values[0])
 
 
 def in_memory() -> BaseStorage:
@@ -258,6 +280,6 @@ def _entry(trial: FrozenTrial) -> Entry:
     proposal = Proposal(Plan.from_json(found[_PLAN]), found[_HOW])
     bar = -math.inf if found[_BAR] is None else found[_BAR]
     entry = Entry(found[_SLOT], found[_ROUND], proposal, found[_LATENCY], bar)
-    if trial.state != TrialState.COMPLETE:
+    if not _is_scored(trial):
         return entry
     return replace(entry, score=Score(trial.values[0], **{name: found.get(name) for name in _FIGURES}))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pruner.plan import Plan
@@ -19,9 +19,10 @@ from search.candidate import Candidate, SearchResult
 from search.feasible import check_reachable
 from search.ledger import Entry, Ledger
 from search.sampler import Proposals, Sampler
+from search.scores import ScoreError, check_count, score_of
 from search.space import Space
 
-Evaluate = Callable[[Sequence[Plan], float], Sequence[Score]]
+Evaluate = Callable[[Sequence[Plan], float], Sequence[Score | float]]
 """(plans, bar) -> their scores; a plan that cannot reach the bar need not be evaluated to the end."""
 
 _FINALISTS: Final = 8
@@ -32,11 +33,22 @@ PAUSE_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Stop:
-    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed."""
+    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed.
+
+    Raises `ValueError` for fewer than one plan, and for a gap or a time that is no number.
+    """
 
     n_trials: int
     gap: float = 0.0
     timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_trials < 1:
+            raise ValueError(f"a search of {self.n_trials} plans finds nothing: allow at least one")
+        if math.isnan(self.gap):
+            raise ValueError("the gap to stop at is nan: give a share of the best score, such as 0.01, or 0")
+        if self.timeout_s is not None and not self.timeout_s >= 0:
+            raise ValueError(f"the time for a search is {self.timeout_s}: give seconds, or None for no end")
 
 
 def search(
@@ -67,7 +79,7 @@ def search(
         planned = _scored(ledger, slots.stop)[len(before) :]
         if len(planned) == len(slots):
             continue
-        found = sampler.propose(space, before, len(slots), stop.n_trials, seed)
+        found = sampler.propose(space, _for_learning(before), len(slots), stop.n_trials, seed)
         gap = _gap(space, before, found)
         if gap is not None and found.proposals and gap <= stop.gap:
             why = f"no plan left is held to be better by more than {gap:.2%}"
@@ -87,20 +99,31 @@ def search(
     entries = _scored(ledger, stop.n_trials)
     gap = None
     if sampler.has_opinion:
-        gap = _gap(space, entries, sampler.propose(space, entries, 1, stop.n_trials, seed))
+        gap = _gap(space, entries, sampler.propose(space, _for_learning(entries), 1, stop.n_trials, seed))
     return _result(space, entries, gap, why)
 
 
 def evaluate_a_share(ledger: Ledger, evaluate: Evaluate, peers: int) -> bool:
-    """Evaluates a share of what waits in the ledger; False when nothing does."""
+    """Evaluates a share of what waits in the ledger; False when nothing does.
+
+    Raises `ScoreError` for what is no score, once the scores beside it are entered.
+    """
     claimed = ledger.claim(peers)
+    plans = [entry.plan for entry in claimed]
+    faults: list[ScoreError] = []
     try:
         with _alive(ledger):
-            scores = evaluate([entry.plan for entry in claimed], claimed[0].bar) if claimed else []
-        for entry, score in zip(claimed, scores, strict=True):
-            ledger.complete(entry, score)
+            found = evaluate(plans, claimed[0].bar) if claimed else []
+        check_count(plans, found)
+        for entry, one in zip(claimed, found, strict=True):
+            try:
+                ledger.complete(entry, score_of(entry.plan, one))
+            except ScoreError as fault:
+                faults.append(fault)
     finally:
         ledger.release()
+    if faults:
+        raise faults[0]
     return bool(claimed)
 
 
@@ -151,6 +174,18 @@ def _scored(ledger: Ledger, stop: int) -> list[Entry]:
     return [entry for entry in ledger.entries() if entry.slot < stop and entry.score is not None]
 
 
+def _for_learning(entries: Sequence[Entry]) -> list[Entry]:
+    """The same with the plans that failed at the lowest score that another has: samplers reckon with numbers."""
+    finite = [entry.score.value for entry in entries if entry.score and math.isfinite(entry.score.value)]
+    lowest = min(finite, default=0.0)
+    return [
+        replace(entry, score=replace(entry.score, value=lowest))
+        if entry.score and entry.score.value < lowest
+        else entry
+        for entry in entries
+    ]
+
+
 def _bar(space: Space, entries: Sequence[Entry]) -> float:
     """The score that a plan has to reach to be among the best."""
     scores = sorted((e.score.value for e in entries if e.score and space.admits(e.plan)), reverse=True)
@@ -160,7 +195,7 @@ def _bar(space: Space, entries: Sequence[Entry]) -> float:
 def _gap(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:
     """How much better than the best, as a share of it, a plan may be; None when there is no telling."""
     scores = [entry.score.value for entry in entries if entry.score and space.admits(entry.plan)]
-    if not scores or not max(scores):
+    if not scores or not max(scores) or math.isinf(max(scores)):
         return None
     return None if found.attainable is None else max(0.0, (found.attainable - max(scores)) / abs(max(scores)))
 
