@@ -91,8 +91,12 @@ def search(
     With a `storage` the same call goes on from the plans that it finds there; it is taken to be nobody else's. The
     search ends after `n_trials` plans or `timeout` seconds, or when no plan is held to be better by more than `gap`.
 
+    A plan that failed may have the score -inf, and then counts as worse than all others.
+
+    Raises `ScoreError`, which names the plan, for any other score that is no finite number: those beside it are kept.
     Raises `BudgetUnreachableError` when no plan fits, `ProfileError` when the table is another chain's, `PlanError` for
-    constraints that name what there is not, and `ValueError` for a budget that is no positive number.
+    constraints that name what there is not, and `ValueError` for a budget that is no positive number, for fewer than
+    one trial, and for a gap or timeout that is no number.
     """
     if profile.fingerprint != chain.fingerprint:
         raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
@@ -112,9 +116,7 @@ def search(
     where = in_memory() if storage is None else open_storage(storage)
     return _search(
         space,
-        evaluate=lambda plans, _bar: [
-            score if isinstance(score, Score) else Score(float(score)) for score in evaluate(plans)
-        ],
+        evaluate=lambda plans, _bar: evaluate(plans),
         ledger=Ledger(where, study_name, identity, patience_s=0),
         sampler=known_sampler(sampler),
         stop=Stop(n_trials, gap, timeout),

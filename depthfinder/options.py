@@ -25,6 +25,12 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number")
+    return value
+
+
 def _from_yaml(context: typer.Context, path: Path | None) -> Path | None:
     """Takes the values of an `args.yaml` as the defaults of the command's other options."""
     if path is None:
@@ -199,7 +205,10 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     sampler: Annotated[str, _option("What proposes plans: auto, tpe, gp, nsga2, random or exhaustive.")] = "auto"
     n_trials: Annotated[int, _option("Plans to evaluate.", min=1)] = 128
     gap: Annotated[
-        float, _option("Stop when no plan is held to be better by more than this share of the best score.", min=0)
+        float,
+        _option(
+            "Stop when no plan is held to be better by more than this share of the best score.", min=0, callback=_finite
+        ),
     ] = 0.0
     timeout: Annotated[
         float | None, _option("Seconds after which no more plans are evaluated.", callback=_positive)

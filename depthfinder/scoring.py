@@ -1,10 +1,11 @@
 """What a process needs to score plans for a run, whether it leads the search or helps: the evaluator and the ledger."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from depthfinder.arguments import RunArguments
+from depthfinder.console import log
 from depthfinder.run import Run, load_trained
 from depthfinder.strategies import weight_sharing_network
 from profiles.profile import Profile
@@ -12,7 +13,6 @@ from pruner.evaluator import Evaluator
 from pruner.plan import Plan
 from pruner.score import Score
 from search.ledger import Ledger
-from search.search import Evaluate
 from search.storage import open_storage
 
 _EVALUATION_BATCH: Final = 128
@@ -21,7 +21,7 @@ _STATISTICS_BATCHES: Final = 8
 _PATIENCE_S: Final = 30.0
 
 
-def scorer(run: Run) -> Evaluate:
+def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
     """Scores plans by the trained supernet on the calibration images."""
     network = weight_sharing_network(run).to(run.world.device)
     settings = run.train_settings(run.arguments.supernet_epochs)
@@ -34,7 +34,11 @@ def scorer(run: Run) -> Evaluate:
     evaluator = Evaluator(network, batches, statistics=statistics)
 
     def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
-        return evaluator(plans, bar)
+        scores = evaluator(plans, bar)
+        for plan, score in zip(plans, scores, strict=True):
+            if score.cross_entropy is None:
+                log.warning("the supernet gives no numbers with %s: no such answer counts as right", plan.text)
+        return scores
 
     return evaluate
 

@@ -26,6 +26,9 @@ from pruner.surgery import OpenNetwork
 
 _CACHE_BYTES: Final = 2 << 30
 _BEST: Final = 2
+# Stand for no answer: they are neither a class nor each other.
+_NO_CLASS: Final = -1
+_NO_CLASS_OF_BASELINE: Final = -2
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,9 @@ class Evaluator:
             start = images.to(self._device)
             for path, logits in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
                 if path == self._baseline:
-                    self._baseline_top1[index] = logits.argmax(dim=1)
+                    self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
                 if path in places:
-                    top1[places[path]] = logits.argmax(dim=1)
+                    top1[places[path]] = _top1(logits, _NO_CLASS)
                     nats[places[path]] = functional.cross_entropy(logits, labels, reduction="sum")
                     done += 1
                     progress(done, total, f"{len(racing)} plans in the race")
@@ -186,6 +189,12 @@ class Evaluator:
             _keep_only(self._wanted, kept)
         _keep_only(self._wanted, self._kept_for_statistics)
         self._runner.forget_estimates_but_for(self._kept_for_statistics)
+
+
+def _top1(logits: Tensor, otherwise: int) -> Tensor:
+    """(images,) the class of the largest logit, and `otherwise` where a logit is NaN: that is no answer, so no right
+    one."""
+    return logits.argmax(dim=1).masked_fill(logits.isnan().any(dim=1), otherwise)
 
 
 def _keep_only(wanted: Set[Path], kept: dict[Path, State]) -> None:

@@ -48,6 +48,11 @@ class Plan:
         """The choice for one block: `keep` for every block the plan does not name."""
         return self.choices.get(block, KEEP)
 
+    @property
+    def text(self) -> str:
+        """'blocks.1 merge, blocks.3 drop', for messages."""
+        return ", ".join(f"{block} {choice}" for block, choice in self.choices.items()) or "nothing cut"
+
     def to_json(self) -> str:
         record = {"schema": _SCHEMA, "model": self.model, "choices": dict(self.choices)}
         return json.dumps(record, indent=2) + "\n"

@@ -13,7 +13,7 @@ class Score:
     accuracy: float | None = None
     """Top-1 in [0, 1] on the images that were seen."""
     cross_entropy: float | None = None
-    """Nats per image."""
+    """Nats per image; None too where the network gave no number for some image."""
     agreement: float | None = None
     """The share of images on which the top-1 is the baseline's."""
     images: int | None = None
@@ -62,7 +62,7 @@ class Tally:
         return Score(
             value=min(value, self.bound),  # which it is above by rounding at most
             accuracy=self.hits / self.images,
-            cross_entropy=self.nats / self.images,
+            cross_entropy=self.nats / self.images if math.isfinite(self.nats) else None,
             agreement=self.agreed / self.images,
             images=self.images,
         )

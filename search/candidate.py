@@ -1,9 +1,14 @@
 """What a search finds."""
 
+import math
 from dataclasses import dataclass
 
 from pruner.plan import Plan
 from pruner.score import Score
+
+
+class NothingFoundError(LookupError):
+    """A search ended without a plan to take."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class SearchResult:
 
     @property
     def best(self) -> Candidate:
+        """Raises `NothingFoundError` when no plan within the limits was evaluated, or all that were have failed."""
+        if not self.candidates:
+            raise NothingFoundError(f"no plan within the limits was evaluated ({self.stopped}): allow more time")
+        if self.candidates[0].score == -math.inf:
+            raise NothingFoundError(f"all {len(self.candidates)} plans within the limits failed: their score is -inf")
         return self.candidates[0]
 
     @property

@@ -3,15 +3,19 @@
 Any number of processes may work on one study without talking to each other. It rests on two promises of Optuna's
 storages: a trial appears with all that it is made with, under a number higher than every trial before it; and of
 several that set a waiting trial running, one succeeds. So whoever finds slots to be planned may plan them: of two
-trials for one slot the first counts, and the others are closed as surplus. A trial whose worker died is closed too, and
-its slot is free again.
+trials for one slot, or with one plan, the first counts, and the others are closed as surplus. A trial whose worker died
+is closed too, and its slot is free again.
+
+A study has parts, each with slots of its own: searches under different budgets, whose scores are of one kind. A plan
+stands in one slot of one part.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import optuna
@@ -24,7 +28,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pruner.plan import Plan
 from pruner.score import Score
 from search.quietly import quietly
+from search.scores import is_score
 from search.space import Space
+
+_log = logging.getLogger("depthfinder.study")
 
 _SLOT: Final = "slot"
 _ROUND: Final = "round"
@@ -33,6 +40,8 @@ _PLAN: Final = "plan"
 _LATENCY: Final = "latency_ms"
 _BAR: Final = "bar"
 _BEAT: Final = "beat"
+_ORIGIN: Final = "origin"
+_PART: Final = "part"
 _IDENTITY: Final = "depthfinder"
 _FIGURES: Final = ("accuracy", "cross_entropy", "agreement", "images")
 _OPEN: Final = (TrialState.WAITING, TrialState.RUNNING)
@@ -53,7 +62,11 @@ class Proposal:
 @dataclass(frozen=True)
 class Entry:
     """One slot: its plan and the plan's latency by the table, the round it was proposed in, the score below which it
-    need not be evaluated to the end, and its own score once it has one."""
+    need not be evaluated to the end, and its own score once it has one.
+
+    `origin` tells proposals apart that were made by different rules: other limits, another sampler. `number` counts all
+    that was ever planned in the study, in the order of time.
+    """
 
     slot: int
     round: int
@@ -61,6 +74,8 @@ class Entry:
     latency_ms: float
     bar: float = -math.inf
     score: Score | None = None
+    origin: str = ""
+    number: int = field(default=-1, compare=False)
 
     @property
     def plan(self) -> Plan:
@@ -68,7 +83,8 @@ class Entry:
 
 
 class Ledger:
-    """The slots of one study in an Optuna storage. `identity` is what the study is a search for, in words."""
+    """The slots of one part of a study in an Optuna storage. `identity` is what the study's scores depend on, in words;
+    `part` is what is searched for by them."""
 
     def __init__(
         self,
@@ -77,6 +93,7 @@ class Ledger:
         identity: Mapping[str, str],
         directions: Sequence[str] = ("maximize",),
         *,
+        part: str = "",
         patience_s: float = 60.0,
     ) -> None:
         """Opens the study, or makes it. A worker that gives no sign for `patience_s` is taken for dead; with 0 whoever
@@ -93,35 +110,59 @@ class Ledger:
             self._study = self._storage.get_study_id_from_name(name)
             self._directions = self._storage.get_study_directions(self._study)
         self.patience_s = patience_s
+        self._part = part
         self._seen: dict[int, tuple[Any, float]] = {}
         self._mine: dict[int, int] = {}
         self._beats = 0
         self._agree(name, dict(identity))
         if patience_s == 0:
             self._close([t for t in self._trials() if t.state == TrialState.RUNNING])
+        self._tell_of_what_is_no_score(name)
 
     def entries(self) -> list[Entry]:
-        """The slots that are planned, in order."""
-        return [_entry(trial) for trial in self._first_by_slot().values()]
+        """The slots of this part that are planned, in order."""
+        return [_entry(trial) for (part, _), trial in self._standing().items() if part == self._part]
+
+    def elsewhere(self) -> list[Entry]:
+        """What stands in the other parts, in the order of time."""
+        found = [_entry(trial) for (part, _), trial in self._standing().items() if part != self._part]
+        return sorted(found, key=lambda entry: entry.number)
+
+    def began(self, origin: str) -> float:
+        """The number of the first entry of this part that is of such an origin, whatever became of it; infinity when
+        there is none yet."""
+        mine = (t for t in self._trials() if t.user_attrs.get(_ORIGIN) == origin and _part(t) == self._part)
+        return min((trial.number for trial in mine), default=math.inf)
+
+    def under_way(self, origin: str) -> set[int]:
+        """The numbers of what is being evaluated now and is of another origin."""
+        running = (trial for trial in self._standing().values() if trial.state == TrialState.RUNNING)
+        return {trial.number for trial in running if trial.user_attrs.get(_ORIGIN, "") != origin}
 
     def plan(self, space: Space, entries: Sequence[Entry]) -> None:
         """Puts entries into slots, for whoever comes to claim them."""
         for entry in entries:
-            self._storage.create_new_trial(self._study, _template(space, entry))
+            self._storage.create_new_trial(self._study, _template(space, entry, self._part))
 
     def claim(self, peers: int) -> list[Entry]:
         """One of `peers` shares of the slots that wait for somebody; they are this process's to `complete`.
 
         All are of one round, and of equal bar.
         """
-        waiting = [(slot, t) for slot, t in self._first_by_slot().items() if t.state == TrialState.WAITING]
+        waiting = [
+            trial
+            for (part, _), trial in self._standing().items()
+            if part == self._part and trial.state == TrialState.WAITING
+        ]
         claimed: list[Entry] = []
-        for slot, trial in waiting:
+        for trial in waiting:
             entry = _entry(trial)
-            if len(claimed) * peers >= len(waiting) or (claimed and entry.round != claimed[0].round):
+            if len(claimed) * peers >= len(waiting):
+                break
+            if claimed and (entry.round, entry.bar) != (claimed[0].round, claimed[0].bar):
                 break
             if self._take(trial):
-                self._mine[slot] = trial._trial_id
+                self._mine[entry.slot] = trial._trial_id
                 claimed.append(entry)
         return claimed
 
@@ -143,9 +184,10 @@ class Ledger:
         self._close([trial for trial in self._trials() if trial._trial_id in mine])
         self._mine.clear()
 
-    def withdraw(self) -> None:
-        """Empties the slots that wait for somebody."""
-        self._close([trial for trial in self._trials() if trial.state == TrialState.WAITING])
+    def withdraw(self, *, but_for: str | None = None) -> None:
+        """Empties the slots that wait for somebody, in all parts; but for those of an origin."""
+        waiting = (trial for trial in self._trials() if trial.state == TrialState.WAITING)
+        self._close([trial for trial in waiting if trial.user_attrs.get(_ORIGIN, "") != but_for])
 
     def beat(self) -> None:
         """Gives a sign of life for all that is claimed."""
@@ -164,7 +206,7 @@ class Ledger:
         now = time.monotonic()
         dead = []
         mine = set(self._mine.values())
-        for trial in self._first_by_slot().values():
+        for trial in self._standing().values():
             if trial.state != TrialState.RUNNING or trial._trial_id in mine:
                 continue
             sign = trial.user_attrs.get(_BEAT)
@@ -192,23 +234,40 @@ class Ledger:
         except UpdateFinishedTrialError:
             return False
 
-    def _first_by_slot(self) -> dict[int, FrozenTrial]:
-        """The trial that counts for each slot, in the order of slots; surplus ones that wait are closed in passing."""
-        first: dict[int, FrozenTrial] = {}
+    def _standing(self) -> dict[tuple[str, int], FrozenTrial]:
+        """(part, slot) -> the trial that counts for it, in their order; surplus ones that wait are closed."""
+        trials = [t for t in self._trials() if _SLOT in t.user_attrs and (t.state in _OPEN or _is_scored(t))]
+        evaluated = {trial.user_attrs[_PLAN] for trial in trials if trial.state == TrialState.COMPLETE}
+        first: dict[tuple[str, int], FrozenTrial] = {}
+        plans: set[str] = set()
         surplus = []
-        for trial in self._trials():
-            slot = trial.user_attrs.get(_SLOT)
-            if slot is None or trial.state not in (*_OPEN, TrialState.COMPLETE):
+        for trial in trials:
+            place, plan = (_part(trial), trial.user_attrs[_SLOT]), trial.user_attrs[_PLAN]
+            waits = trial.state == TrialState.WAITING
+            if place in first or (waits and (plan in plans or plan in evaluated)):
+                surplus += [trial] if waits else []
                 continue
-            if slot not in first:
-                first[slot] = trial
-            elif trial.state == TrialState.WAITING:
-                surplus.append(trial)
+            first[place] = trial
+            plans.add(plan)
         self._close(surplus)
         return dict(sorted(first.items()))
 
     def _trials(self) -> list[FrozenTrial]:
         return sorted(self._storage.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)
+
+    def _tell_of_what_is_no_score(self, name: str) -> None:
+        """Earlier versions entered whatever an evaluation came to."""
+        standing = self._standing()
+        found = [t for t in self._trials() if t.state == TrialState.COMPLETE and not _is_scored(t)]
+        places = {(_part(t), t.user_attrs[_SLOT]): t.values[0] for t in found if _SLOT in t.user_attrs}
+        left = {place: value for place, value in places.items() if place not in standing}
+        if left:
+            _log.warning(
+                "the study %r holds %d plans whose evaluation came to no score (%s): they are evaluated again",
+                name,
+                len(left),
+                ", ".join(sorted({str(value) for value in left.values()})),
+            )
 
     def _agree(self, name: str, identity: dict[str, str]) -> None:
         text = self._storage.get_study_user_attrs(self._study).get(_IDENTITY)
@@ -228,12 +287,21 @@ class Ledger:
             )
 
 
+def _is_scored(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and is_score(trial.values[0])
+
+
 def in_memory() -> BaseStorage:
     """A storage that is gone with this process."""
     return optuna.storages.InMemoryStorage()
 
 
-def _template(space: Space, entry: Entry) -> FrozenTrial:
+def _part(trial: FrozenTrial) -> str:
+    part: str = trial.user_attrs.get(_PART, "")
+    return part
+
+
+def _template(space: Space, entry: Entry, part: str) -> FrozenTrial:
     """A waiting trial with all that is known before it is evaluated."""
     amounts = {limit.text: limit.amount(entry.plan) for limit in space.limits}
     return optuna.trial.create_trial(
@@ -248,6 +316,8 @@ def _template(space: Space, entry: Entry) -> FrozenTrial:
             _PLAN: entry.plan.to_json(),
             _LATENCY: entry.latency_ms,
             _BAR: entry.bar if math.isfinite(entry.bar) else None,
+            _ORIGIN: entry.origin,
+            _PART: part,
             **amounts,
         },
     )
@@ -257,7 +327,15 @@ def _entry(trial: FrozenTrial) -> Entry:
     found = trial.user_attrs
     proposal = Proposal(Plan.from_json(found[_PLAN]), found[_HOW])
     bar = -math.inf if found[_BAR] is None else found[_BAR]
-    entry = Entry(found[_SLOT], found[_ROUND], proposal, found[_LATENCY], bar)
-    if trial.state != TrialState.COMPLETE:
+    entry = Entry(
+        found[_SLOT],
+        found[_ROUND],
+        proposal,
+        found[_LATENCY],
+        bar,
+        origin=found.get(_ORIGIN, ""),
+        number=trial.number,
+    )
+    if not _is_scored(trial):
         return entry
     return replace(entry, score=Score(trial.values[0], **{name: found.get(name) for name in _FIGURES}))

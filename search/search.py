@@ -1,15 +1,17 @@
 """The search for the best plan within the limits: samplers propose, a ledger sees that each plan is evaluated once.
 
-Plans are proposed in rounds. What a round proposes follows from the seed and the scores of the rounds before it alone:
-one worker or eight, stopped and taken up again or not, evaluate the same plans and find the same winner.
+Plans are proposed in rounds (`search/proposing.py`). What a round proposes follows from the seed and what was there
+before it alone: one worker or eight, stopped and taken up again or not, evaluate the same plans and find the same
+winner.
 """
 
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from pruner.plan import Plan
@@ -18,25 +20,36 @@ from pruner.score import Score
 from search.candidate import Candidate, SearchResult
 from search.feasible import check_reachable
 from search.ledger import Entry, Ledger
-from search.sampler import Proposals, Sampler
+from search.proposing import Rounds, gap_of
+from search.sampler import Sampler
+from search.scores import ScoreError, check_count, score_of
 from search.space import Space
 
-Evaluate = Callable[[Sequence[Plan], float], Sequence[Score]]
+Evaluate = Callable[[Sequence[Plan], float], Sequence[Score | float]]
 """(plans, bar) -> their scores; a plan that cannot reach the bar need not be evaluated to the end."""
 
-_FINALISTS: Final = 8
-"""A plan that cannot come among so many of the best is not evaluated to the end."""
 _BEAT_SHARE: Final = 1 / 6
 PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Stop:
-    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed."""
+    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed.
+
+    Raises `ValueError` for fewer than one plan, and for a gap or a time that is no number.
+    """
 
     n_trials: int
     gap: float = 0.0
     timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_trials < 1:
+            raise ValueError(f"a search of {self.n_trials} plans finds nothing: allow at least one")
+        if math.isnan(self.gap):
+            raise ValueError("the gap to stop at is nan: give a share of the best score, such as 0.01, or 0")
+        if self.timeout_s is not None and not self.timeout_s >= 0:
+            raise ValueError(f"the time for a search is {self.timeout_s}: give seconds, or None for no end")
 
 
 def search(
@@ -51,8 +64,8 @@ def search(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SearchResult:
-    """Evaluates plans in the slots of `ledger` from `first` up to `stop.n_trials`, with whoever else does; what stands
-    in the slots before is learned from.
+    """Evaluates plans in the slots of `ledger` from `first` up to `stop.n_trials`, with whoever else does; whatever
+    else stands in the study is learned from, and not evaluated again.
 
     Of each round a process claims its share among `peers`. The first of the space's limits has to be on latency.
 
@@ -60,48 +73,67 @@ def search(
     """
     check_reachable(space)
     deadline = math.inf if stop.timeout_s is None else time.monotonic() + stop.timeout_s
+    rounds = Rounds(space, ledger, sampler, stop.n_trials, seed)
     worker = _Worker(space, evaluate, ledger, peers, deadline, stop.n_trials, progress)
     why = f"{stop.n_trials} plans were evaluated"
-    for number, slots in enumerate(_rounds(space, sampler, first, stop.n_trials), start=first):
-        before = _scored(ledger, slots.start)
-        planned = _scored(ledger, slots.stop)[len(before) :]
-        if len(planned) == len(slots):
-            continue
-        found = sampler.propose(space, before, len(slots), stop.n_trials, seed)
-        gap = _gap(space, before, found)
-        if gap is not None and found.proposals and gap <= stop.gap:
-            why = f"no plan left is held to be better by more than {gap:.2%}"
-            break
-        bar = _bar(space, before) if sampler.seeks_one else -math.inf
-        entries = [
-            Entry(slot, number, proposal, space.limits[0].amount(proposal.plan), bar)
-            for slot, proposal in zip(slots, found.proposals, strict=False)
-        ]
-        if not worker.carry_out(entries):
-            ledger.withdraw()
-            why = "the time is up"
-            break
-        if len(entries) < len(slots):
-            why = sampler.exhausted
-            break
-    entries = _scored(ledger, stop.n_trials)
-    gap = None
-    if sampler.has_opinion:
-        gap = _gap(space, entries, sampler.propose(space, entries, 1, stop.n_trials, seed))
+    if not rounds.are_done(first) and not worker.settle(rounds.origin):
+        why = "the time is up"
+    else:
+        for number, slots in enumerate(rounds.slots(first), start=first):
+            ended = _carry_out(rounds, worker, number, slots, stop.gap)
+            if ended is not None:
+                why = ended
+                break
+    entries = rounds.found()
+    gap = gap_of(space, entries, rounds.proposed(entries, 1)) if sampler.has_opinion else None
     return _result(space, entries, gap, why)
 
 
+def _carry_out(rounds: Rounds, worker: "_Worker", number: int, slots: Sequence[int], gap: float) -> str | None:
+    """One round, to its end; why the search ends with it, if it does."""
+    while not rounds.is_done(slots):
+        plans = rounds.plans(number, slots)
+        if plans.gap is not None and plans.entries and plans.gap <= gap:
+            return f"no plan left is held to be better by more than {plans.gap:.2%}"
+        ended = worker.carry_out(plans.entries, plans.slots)
+        if ended is _Ended.LATE:
+            worker.ledger.withdraw()
+            return "the time is up"
+        if ended is _Ended.DONE and len(plans.slots) < len(slots):
+            return rounds.sampler.exhausted
+    return None
+
+
 def evaluate_a_share(ledger: Ledger, evaluate: Evaluate, peers: int) -> bool:
-    """Evaluates a share of what waits in the ledger; False when nothing does."""
+    """Evaluates a share of what waits in the ledger; False when nothing does.
+
+    Raises `ScoreError` for what is no score, once the scores beside it are entered.
+    """
     claimed = ledger.claim(peers)
+    plans = [entry.plan for entry in claimed]
+    faults: list[ScoreError] = []
     try:
         with _alive(ledger):
-            scores = evaluate([entry.plan for entry in claimed], claimed[0].bar) if claimed else []
-        for entry, score in zip(claimed, scores, strict=True):
-            ledger.complete(entry, score)
+            found = evaluate(plans, claimed[0].bar) if claimed else []
+        check_count(plans, found)
+        for entry, one in zip(claimed, found, strict=True):
+            try:
+                ledger.complete(entry, score_of(entry.plan, one))
+            except ScoreError as fault:
+                faults.append(fault)
     finally:
         ledger.release()
+    if faults:
+        raise faults[0]
     return bool(claimed)
+
+
+class _Ended(Enum):
+    """How work on some slots ended: `OVERTAKEN` when somebody planned one of the same plans for another slot."""
+
+    DONE = auto()
+    LATE = auto()
+    OVERTAKEN = auto()
 
 
 @dataclass(frozen=True)
@@ -116,53 +148,40 @@ class _Worker:
     total: int
     progress: Progress
 
-    def carry_out(self, entries: Sequence[Entry]) -> bool:
-        """Evaluates what nobody else does, and waits for the others, until all `entries` have scores; False if time is
-        up before that."""
-        slots = {entry.slot for entry in entries}
-        while True:
-            there = {entry.slot: entry for entry in self.ledger.entries() if entry.slot in slots}
-            if len(there) == len(slots) and all(entry.score for entry in there.values()):
-                return True
+    def settle(self, origin: str) -> bool:
+        """Empties the slots that other rules proposed plans for (theirs may be within limits that no longer hold), and
+        waits for what is being evaluated; False if time is up before that."""
+        self.ledger.withdraw(but_for=origin)
+        awaited = self.ledger.under_way(origin)
+        while awaited & self.ledger.under_way(origin):
             if time.monotonic() > self.deadline:
                 return False
-            self.ledger.plan(self.space, [entry for entry in entries if entry.slot not in there])
+            self.ledger.recover()
+            time.sleep(PAUSE_S)
+        return True
+
+    def carry_out(self, entries: Sequence[Entry], slots: Set[int]) -> _Ended:
+        """Evaluates what nobody else does, and waits for the others, until all `slots` have scores."""
+        while True:
+            standing = self.ledger.entries()
+            there = {entry.slot: entry for entry in standing if entry.slot in slots}
+            if len(there) == len(slots) and all(entry.score for entry in there.values()):
+                return _Ended.DONE
+            if time.monotonic() > self.deadline:
+                return _Ended.LATE
+            free = [entry for entry in entries if entry.slot not in there]
+            if {entry.plan for entry in free} & {entry.plan for entry in (*standing, *self.ledger.elsewhere())}:
+                return _Ended.OVERTAKEN
+            self.ledger.plan(self.space, free)
             if not evaluate_a_share(self.ledger, self.evaluate, self.peers):
                 self.ledger.recover()
                 time.sleep(PAUSE_S)
             self._tell()
 
     def _tell(self) -> None:
-        scored = _scored(self.ledger, self.total)
+        scored = [e for e in self.ledger.entries() if e.score and e.slot < self.total]
         best = max((e.score.value for e in scored if e.score and self.space.admits(e.plan)), default=None)
         self.progress(len(scored), self.total, "learning" if best is None else f"best {best:.4f}")
-
-
-def _rounds(space: Space, sampler: Sampler, first: int, stop: int) -> Iterator[range]:
-    """The slots of each round."""
-    while first < stop:
-        size = sampler.opening(space, stop) if first == 0 else sampler.round_size
-        yield range(first, min(first + size, stop))
-        first += size
-
-
-def _scored(ledger: Ledger, stop: int) -> list[Entry]:
-    """What was evaluated in the slots before `stop`, in their order."""
-    return [entry for entry in ledger.entries() if entry.slot < stop and entry.score is not None]
-
-
-def _bar(space: Space, entries: Sequence[Entry]) -> float:
-    """The score that a plan has to reach to be among the best."""
-    scores = sorted((e.score.value for e in entries if e.score and space.admits(e.plan)), reverse=True)
-    return scores[_FINALISTS - 1] if len(scores) >= _FINALISTS else -math.inf
-
-
-def _gap(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:
-    """How much better than the best, as a share of it, a plan may be; None when there is no telling."""
-    scores = [entry.score.value for entry in entries if entry.score and space.admits(entry.plan)]
-    if not scores or not max(scores):
-        return None
-    return None if found.attainable is None else max(0.0, (found.attainable - max(scores)) / abs(max(scores)))
 
 
 def _result(space: Space, entries: Sequence[Entry], gap: float | None, why: str) -> SearchResult:

@@ -72,7 +72,7 @@ def open_storage(url: str) -> BaseStorage:
     if parsed.drivername == "journal":
         return JournalStorage(Journal(path))
     with storage_faults(url):
-        return _checked_version(RDBStorage(_template(parsed), skip_compatibility_check=True), url)
+        return _mended(_checked_version(RDBStorage(_template(parsed), skip_compatibility_check=True), url), url)
 
 
 def url_of_file(kind: str, path: Path) -> str:
@@ -176,6 +176,24 @@ def _checked_version(storage: RDBStorage, url: str) -> RDBStorage:
         f"{redacted(url)}: the study's tables ({made}) are of another Optuna than {optuna.__version__} here ({ours}); "
         f"{advice}, or name another storage"
     )
+
+
+def _mended(storage: RDBStorage, url: str) -> RDBStorage:
+    """Without values that are NaN, which SQLite keeps as nothing and Optuna then cannot read: their trials have failed,
+    as if they had never been entered."""
+    empty = "SELECT trial_id FROM trial_values WHERE value IS NULL AND value_type = 'FINITE'"
+    ours = "SELECT trial_id FROM trial_user_attributes WHERE key = 'slot'"
+    with storage.engine.begin() as connection:
+        found = connection.execute(sqlalchemy.text(f"{empty} AND trial_id IN ({ours})")).scalars().all()
+        for trial_id in found:
+            named = {"id": trial_id}
+            connection.execute(sqlalchemy.text("UPDATE trials SET state = 'FAIL' WHERE trial_id = :id"), named)
+            connection.execute(sqlalchemy.text("DELETE FROM trial_values WHERE trial_id = :id"), named)
+    if found:
+        _log.warning(
+            "%s holds %d plans whose evaluation came to no number: they are evaluated again", redacted(url), len(found)
+        )
+    return storage
 
 
 def _cause(error: BaseException, url: str) -> str:

@@ -216,6 +216,20 @@ def test_the_bound_holds_whatever_is_left(batches: list[tuple[int, float, float]
     assert tally.score().value == tally.bound
 
 
+def test_an_answer_that_is_no_number_is_not_right() -> None:
+    """The largest of NaNs is the first: unless it is looked for, a broken network answers with the first class."""
+    network = network_of("deit")
+    broken = network.chain.blocks[1].name
+    with torch.no_grad():
+        next(parameter for name, parameter in network.named_parameters() if f"{broken}." in name).fill_(math.nan)
+    batches = [(images(network, size, seed=size), torch.zeros(size, dtype=torch.int64)) for size in (4, 3)]
+    kept, cut = Plan(network.chain.model), network.chain.plan({broken: DROP})
+    failed, healthy = Evaluator(network, batches)([kept, cut])
+    assert failed == Score(0.0, accuracy=0.0, cross_entropy=None, agreement=0.0, images=7)
+    assert healthy.cross_entropy is not None
+    assert healthy.value > 0.0
+
+
 def test_accuracy_comes_first_and_cross_entropy_among_equals() -> None:
     def value(hits: int, nats: float) -> float:
         tally = Tally(10)

@@ -1,0 +1,149 @@
+"""The rounds of a search: which slots each has, and which plans are proposed for them.
+
+A study may hold more than the rounds before: what was evaluated under other limits, with fewer trials, under another
+budget. Whatever was there before a search by the same rules began is known to all of its rounds, wherever it stands;
+what came later, from somebody who searches by other rules at the same time, is known only so far that none of its plans
+is evaluated again. So a search that is taken up again proposes what it would have proposed.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from search.ledger import Entry, Ledger
+from search.sampler import Proposals, Sampler
+from search.space import Space
+
+_FINALISTS: Final = 8
+"""A plan that cannot come among so many of the best is not evaluated to the end."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plans of a round: `entries`, `slots` that have or get a plan (fewer than the round has when hardly a plan is
+    left), and `gap`, how much better a plan may be than the best so far."""
+
+    entries: Sequence[Entry]
+    slots: Set[int]
+    gap: float | None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds of a search for `n_trials` plans in the slots of a ledger."""
+
+    space: Space
+    ledger: Ledger
+    sampler: Sampler
+    n_trials: int
+    seed: int
+
+    @cached_property
+    def origin(self) -> str:
+        """What tells these proposals from others: all that they follow from but for the scores."""
+        space = self.space
+        limits = [(limit.text, limit.bound) for limit in space.limits]
+        rules = (type(self.sampler).__name__, self.n_trials, self.seed, dict(space.choices), limits)
+        amounts = space.savings.tobytes() + space.needed.tobytes()
+        return hashlib.sha256(repr(rules).encode() + amounts).hexdigest()[:12]
+
+    def are_done(self, first: int) -> bool:
+        """Whether every slot from `first` on has a score."""
+        return self.is_done(range(first, self.n_trials))
+
+    def is_done(self, slots: Sequence[int]) -> bool:
+        """Whether all these slots have scores."""
+        return set(slots) <= {entry.slot for entry in self.ledger.entries() if entry.score}
+
+    def slots(self, first: int) -> Iterator[list[int]]:
+        """The slots of each round, from `first` on: those that were not taken before this search began."""
+        before = {entry.number for entry in self._before()}
+        taken = {entry.slot for entry in self.ledger.entries() if entry.number in before}
+        free = [slot for slot in range(first, self.n_trials) if slot not in taken]
+        opening = self.sampler.opening(self.space, self.n_trials) - len(before) if first == 0 else 0
+        size = opening if opening > 0 else self.sampler.round_size
+        while free:
+            yield free[:size]
+            free, size = free[size:], self.sampler.round_size
+
+    def plans(self, number: int, slots: Sequence[int]) -> Planned:
+        """What is proposed for a round; for those of its slots that hold a plan already too."""
+        history = self._known(slots[0])
+        found = self.proposed(history, len(slots))
+        standing = self.ledger.entries()
+        filled = {entry.slot for entry in standing}
+        places: dict[object, int | None] = {entry.plan: None for entry in self.ledger.elsewhere()}
+        places |= {entry.plan: entry.slot for entry in standing}
+        pairs = list(zip(slots, found.proposals, strict=False))
+        if any(slot not in filled and places.get(one.plan, slot) != slot for slot, one in pairs):
+            # Somebody searches by other rules at the same time: what they have found is learned from as well.
+            free = [slot for slot in slots if slot not in filled]
+            open_plans = [entry for entry in (*standing, *self.ledger.elsewhere()) if not entry.score]
+            history = self._scored()
+            found = self.proposed(history, len(free) + len(open_plans))
+            new = [one for one in found.proposals if one.plan not in places]
+            pairs = list(zip(free, new, strict=False))
+        bar = _bar(self.space, history) if self.sampler.seeks_one else -math.inf
+        entries = [
+            Entry(slot, number, one, self.space.limits[0].amount(one.plan), bar, origin=self.origin)
+            for slot, one in pairs
+        ]
+        filling = {entry.slot for entry in entries} | (filled & set(slots))
+        return Planned(entries, filling, gap_of(self.space, history, found))
+
+    def proposed(self, history: Sequence[Entry], count: int) -> Proposals:
+        return self.sampler.propose(self.space, _for_learning(history), count, self.n_trials, self.seed)
+
+    def found(self) -> list[Entry]:
+        """What was evaluated before the search and in its slots; each with a slot of its own."""
+        entries = self._known(self.n_trials)
+        own = {entry.slot for entry in self.ledger.entries()}
+        beyond = max((*own, self.n_trials - 1)) + 1
+        others = {entry.number for entry in self.ledger.elsewhere()}
+        strangers = [entry for entry in entries if entry.number in others]
+        moved = [replace(entry, slot=beyond + place) for place, entry in enumerate(strangers)]
+        return [*moved, *(entry for entry in entries if entry.number not in others)]
+
+    def _scored(self) -> list[Entry]:
+        """All that was evaluated: in other parts in the order of time, then here in the order of slots."""
+        return [entry for entry in (*self.ledger.elsewhere(), *self.ledger.entries()) if entry.score]
+
+    def _before(self) -> list[Entry]:
+        """What was evaluated before this search began."""
+        began = self.ledger.began(self.origin)
+        return [entry for entry in self._scored() if entry.number < began and entry.origin != self.origin]
+
+    def _known(self, slot: int) -> list[Entry]:
+        """That, and what was evaluated in the slots before this one."""
+        here = {entry.number for entry in self.ledger.entries() if entry.slot < slot}
+        before = {entry.number for entry in self._before()}
+        return [entry for entry in self._scored() if entry.number in here | before]
+
+
+def gap_of(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:
+    """How much better than the best, as a share of it, a plan may be; None when there is no telling."""
+    scores = [entry.score.value for entry in entries if entry.score and space.admits(entry.plan)]
+    if not scores or not max(scores) or math.isinf(max(scores)):
+        return None
+    return None if found.attainable is None else max(0.0, (found.attainable - max(scores)) / abs(max(scores)))
+
+
+def _bar(space: Space, entries: Sequence[Entry]) -> float:
+    """The score that a plan has to reach to be among the best."""
+    scores = sorted((e.score.value for e in entries if e.score and space.admits(e.plan)), reverse=True)
+    return scores[_FINALISTS - 1] if len(scores) >= _FINALISTS else -math.inf
+
+
+def _for_learning(entries: Sequence[Entry]) -> list[Entry]:
+    """The same with the plans that failed at the lowest score that another has: samplers reckon with numbers."""
+    finite = [entry.score.value for entry in entries if entry.score and math.isfinite(entry.score.value)]
+    lowest = min(finite, default=0.0)
+    return [
+        replace(entry, score=replace(entry.score, value=lowest))
+        if entry.score and entry.score.value < lowest
+        else entry
+        for entry in entries
+    ]
