@@ -27,6 +27,8 @@ COLUMNS = (
     "pruned, ms",
     "ratio",
     "95 % interval",
+    "by processor time",
+    "verdict",
     "kept / merged / dropped",
     "minutes",
 )
@@ -77,6 +79,8 @@ def row(seed: int, folder: Path, result: RunResult) -> str:
         f"{pruned.latency.latency_ms:.3f}",
         f"{ratio.value:.3f}",
         f"{ratio.low:.3f} to {ratio.high:.3f}",
+        "" if result.processor_ratio is None else f"{result.processor_ratio.value:.3f}",
+        result.verdict.answer,
         " / ".join(str(pruned.blocks.get(choice, 0)) for choice in ("keep", "merge", "drop")),
         f"{minutes:.1f}",
     ]
