@@ -130,18 +130,22 @@ def load_merged(folder: str | Path) -> nn.Module:
     Raises `FileNotFoundError` when one of them is not there, and `CheckpointError` when the weights do not fit.
     """
     run = Path(folder)
-    arguments = RunArguments.load(run / "args.yaml")
-    model = load_model(arguments.model, **arguments.model_kwargs)
-    weights = read_weights(run / "merged.safetensors")
-    # A network that was trained on images has as many outputs as these had classes.
-    outputs = {len(weights[name]) for name in head_names(model) if name in weights}
-    if len(outputs) == 1:
-        model = load_model(arguments.model, **{"num_classes": outputs.pop(), **arguments.model_kwargs})
+    model = uncut_network(RunArguments.load(run / "args.yaml"), run / "merged.safetensors")
     cut = apply(model, Plan.from_json((run / "plan.json").read_text()))
     cut.set_lambda(0.0)
     network = merge(cut)
     load_weights(network, run / "merged.safetensors")
     return network
+
+
+def uncut_network(arguments: RunArguments, weights: Path) -> nn.Module:
+    """The network that a run began with, as far as the file of weights it ended with tells: weights drawn at random."""
+    model, found = load_model(arguments.model, **arguments.model_kwargs), read_weights(weights)
+    # A network that was trained on images has as many outputs as these had classes.
+    outputs = {len(found[name]) for name in head_names(model) if name in found}
+    if len(outputs) == 1:
+        model = load_model(arguments.model, **{"num_classes": outputs.pop(), **arguments.model_kwargs})
+    return model
 
 
 def export(network: nn.Module, path: str | Path, *, opset: int = 18, atol: float = 1e-4) -> Parity:

@@ -113,6 +113,7 @@ def run_command(asked: RunOptions) -> None:
 
     The same command again resumes where it was stopped.
     """
+    from depthfinder.finished import show_result
     from depthfinder.run_folder import ALL_STAGES
 
     arguments = _with_demo(asked)
@@ -125,7 +126,7 @@ def run_command(asked: RunOptions) -> None:
         return
     if finished:
         print(f"this run is finished already: {folder.path}")
-    _show_result(folder.path)
+    show_result(folder)
 
 
 @search_app.command(epilog=_EPILOG_SEARCH)
@@ -136,6 +137,7 @@ def search_command(asked: RunOptions) -> None:
 
     Without --model it takes the network and the setting of the newest profile in the output folder.
     """
+    from depthfinder.contents import contents_of
     from depthfinder.run_folder import SEARCH_STAGES
     from depthfinder.tables import finalists_table, show
 
@@ -153,7 +155,8 @@ def search_command(asked: RunOptions) -> None:
     show(finalists_table(json.loads(folder["search.json"].read_text())))
     _show_table_origin(folder)
     print(f"plan: {folder['plan.json']}")
-    print(f"train, merge and measure it: depthfinder run --config {folder['args.yaml']} --output {asked.output}")
+    onwards = contents_of(folder.path).resuming("run")
+    print(f"train, merge and measure it: {onwards.strip('`')}")
 
 
 @app.command("describe", epilog=_EPILOG_DESCRIBE)
@@ -211,14 +214,16 @@ def report_command(
     run_folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Prints what a finished run came to, and where its report lies."""
-    result = run_folder / "result.json"
-    if not result.is_file():
-        raise FileNotFoundError(f"{run_folder} holds no finished run: there is no result.json in it")
+    """Prints what a finished run, or sparsify, came to, and where its report lies."""
+    from depthfinder.finished import check_finished, show_result
+    from depthfinder.run_folder import RunFolder
+
+    folder = RunFolder(run_folder)
+    check_finished(folder)
     if as_json:
-        print(result.read_text(), end="")
+        print(folder["result.json"].read_text(encoding="utf-8"), end="")
         return
-    _show_result(run_folder)
+    show_result(folder)
 
 
 def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
@@ -344,20 +349,6 @@ def _show_table_origin(folder: "RunFolder") -> None:
     from profiles.store import load_profile
 
     print(f"table: {folder['profile.json']}: {origin_of(load_profile(folder['profile.json']))}")
-
-
-def _show_result(folder: Path) -> None:
-    from depthfinder.result import RunResult
-    from depthfinder.tables import result_table, show
-
-    result = RunResult.load(folder / "result.json")
-    show(result_table(result))
-    if result.table:
-        print(f"table:     {result.table}")
-    print(f"report:    {folder / 'report.html'}")
-    print(f"network:   {folder / 'merged.onnx'}")
-    print(f"again:     depthfinder report {folder}")
-    print(f"the study: depthfinder dashboard {folder}")
 
 
 def main() -> None:

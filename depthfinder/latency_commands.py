@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -24,6 +24,7 @@ from profiles.errors import ProfileError
 if TYPE_CHECKING:
     from depthfinder.options import RunOptions
     from latency.device import Device
+    from latency.mode import Dtype
     from profiles.profile import Profile
 
 DEFAULT_DEVICE: Final = "ort-cpu"
@@ -137,11 +138,14 @@ def _keep(asked: ProfileOptions, found: "Profile") -> None:
 
 
 def measure_command(asked: MeasureOptions) -> None:
-    """Measures networks side by side: ONNX files, the networks of finished runs, or of plans."""
+    """Measures networks side by side: ONNX files, the networks of finished runs, or of plans.
+
+    Of a folder that sparsify left, its baseline too.
+    """
     check_device_name(asked.device or DEFAULT_DEVICE)
     kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
     check_here(*asked.networks)
-    from depthfinder.measuring import programs_of
+    from depthfinder.measuring import notes_on, programs_of
     from depthfinder.tables import measured_table, show
     from latency.devices import open_device
     from latency.evidence import Evidence
@@ -150,6 +154,8 @@ def measure_command(asked: MeasureOptions) -> None:
     device = open_device(asked.device or DEFAULT_DEVICE, asked.mode)
     batch_size = asked.batch_size or 1
     programs = programs_of(asked.networks, device, batch_size, asked.model, kwargs)
+    for note in notes_on(asked.networks):
+        print(note, file=sys.stderr)
     watch = Watch()
     with watch.signals(), watch.stage("measure"):
         one_thread = device.one_thread
@@ -285,7 +291,7 @@ def with_newest_profile(asked: "RunOptions") -> "RunOptions":
         model_kwargs=format_model_kwargs(found.model_kwargs) + (asked.model_kwargs or []),
         device=asked.device or setting.device,
         threads=asked.threads or setting.threads,
-        dtype=asked.dtype or setting.dtype,
+        dtype=asked.dtype or cast("Dtype", setting.dtype),
         channels_last=asked.channels_last or setting.channels_last,
         compiled=asked.compiled or setting.compiled,
         batch_size=asked.batch_size or setting.batch_size,

@@ -11,6 +11,11 @@ from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
 
 
+def is_of_masks(path: Path) -> bool:
+    """Whether a `result.json` is what `sparsify` came to, not `run`."""
+    return "granularity" in json.loads(path.read_text(encoding="utf-8"))
+
+
 @dataclass(frozen=True)
 class MeasuredRemoval:
     """Both networks timed in the same rounds, and how they compare."""
@@ -67,6 +72,24 @@ class MaskResult:
             ratio=Ratio(**found["ratio"]),
         )
         return cls(**record | {"removal": removal})
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(what, before, after), as text for a table."""
+        rows = [
+            ("accuracy, held-out images", f"{self.accuracy_before:.2%}", f"{self.accuracy_after:.2%}"),
+            ("parameters", f"{self.parameters_before:,}", f"{self.parameters_after:,}"),
+            (f"groups that went ({self.granularity})", "", f"{self.sparsity:.1%}"),
+            ("of these layers' weights", "", f"{self.weights_gone:.1%}"),
+        ]
+        if self.removal is None:
+            return rows
+        before, after, ratio = self.removal.baseline, self.removal.pruned, self.removal.ratio
+        return [
+            *rows,
+            ("measured latency", f"{before.latency_ms:.3f} ms", f"{after.latency_ms:.3f} ms"),
+            ("against the baseline", "1", f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"),
+        ]
 
     @property
     def lines(self) -> list[str]:

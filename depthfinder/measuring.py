@@ -2,35 +2,77 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
-from depthfinder.api import load_merged
+from depthfinder.api import load_merged, uncut_network
+from depthfinder.contents import contents_of
+from depthfinder.sparsify_arguments import SparsifyArguments
 from latency.device import Device, UnsupportedModeError
 from latency.rounds import Program
 from pruner.errors import PlanError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.surgery import apply, input_size, merge
+from pruner.weights_fit import load_weights
+
+_MERGED: Final = ("merged.safetensors", "plan.json", "args.yaml")
+_MASKED: Final = "masked.safetensors"
+_SMALLER: Final = "pruned.onnx"
 
 
 def programs_of(
     paths: Sequence[Path], device: Device[Any], batch_size: int, model: str | None, kwargs: Mapping[str, Any]
 ) -> dict[str, Program]:
-    """A program for each path, by its name.
+    """A program for each path, by its name; of a folder that `sparsify` left, its baseline before it.
 
-    Raises `FileNotFoundError` for what is not there, `UnsupportedModeError` for an ONNX file on a device that runs
-    none, and `PlanError` for a plan of another model.
+    Raises `FileNotFoundError` for what is not there, `FolderError` for a folder without a network, with what it has
+    instead, `UnsupportedModeError` for an ONNX file on a device that runs none, and `PlanError` for a plan of another
+    model.
     """
-    return {str(path): _program(path, device, batch_size, model, kwargs) for path in paths}
+    programs: dict[str, Program] = {}
+    for path in paths:
+        if path.is_dir() and contents_of(path).kind == "sparsify":
+            programs |= _sparsified(path, device, batch_size)
+        else:
+            programs[str(path)] = _program(path, device, batch_size, model, kwargs)
+    return programs
+
+
+def notes_on(paths: Sequence[Path]) -> list[str]:
+    """What has to be said of what was measured: that masks alone make nothing faster."""
+    return [
+        f"{path} holds masks over the weights of its baseline, in whose shape it is: zeros are multiplied like other "
+        "numbers, so it takes what the baseline takes"
+        for path in paths
+        if path.is_dir() and contents_of(path).kind == "sparsify" and not (path / _SMALLER).is_file()
+    ]
+
+
+def _sparsified(path: Path, device: Device[Any], batch_size: int) -> dict[str, Program]:
+    """What `sparsify` handed over, behind its baseline: the network without the channels that went, or the masked one,
+    which has the baseline's shape."""
+    found, weights = contents_of(path), path / _MASKED
+    if not weights.is_file():
+        raise found.lacking("network to measure", _MASKED)
+    arguments = SparsifyArguments.load(path / "args.yaml")
+    baseline, masked = (uncut_network(arguments, weights) for _ in range(2))
+    load_weights(masked, weights)
+    smaller = path / _SMALLER
+    return {
+        f"{path} (baseline)": _load(baseline, device, batch_size),
+        str(path): device.load_file(smaller, batch_size) if smaller.is_file() else _load(masked, device, batch_size),
+    }
 
 
 def _program(path: Path, device: Device[Any], batch_size: int, model: str | None, kwargs: Mapping[str, Any]) -> Program:
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     if path.is_dir():
+        if not all((path / name).is_file() for name in _MERGED):
+            raise contents_of(path).lacking("network to measure", *_MERGED)
         return _load(load_merged(path), device, batch_size)
     if path.suffix == ".onnx":
         return device.load_file(path, batch_size)

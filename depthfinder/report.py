@@ -6,6 +6,8 @@ from typing import Final
 import jinja2
 
 from depthfinder.curves import read_csv
+from depthfinder.mask_pictures import measured_side_by_side, share_by_layer
+from depthfinder.mask_result import MaskResult, is_of_masks
 from depthfinder.pictures import block_map, latency_bars, pareto, training_curve
 from depthfinder.result import RunResult
 from depthfinder.run_folder import RunFolder
@@ -17,18 +19,21 @@ _TRAININGS: Final = {
     "finetune": "The uncut network on these images",
     "supernet": "The weight-sharing network",
     "progressive": "The plan's network",
+    "masks": "The search for the masks, and the training under them",
 }
 
 
 def write_report(folder: RunFolder) -> None:
-    """Writes `report.html` from what the run's folder holds; whatever stands in names is escaped."""
+    """Writes `report.html` from what a folder of `run` or `sparsify` holds; whatever stands in names is escaped."""
+    page = _page_of_masks(folder) if is_of_masks(folder["result.json"]) else _page_of_run(folder)
+    write_whole(folder["report.html"], page)
+
+
+def _page_of_run(folder: RunFolder) -> str:
     result = RunResult.load(folder["result.json"])
     profile = load_profile(folder["profile.json"])
     found = json.loads(folder["search.json"].read_text(encoding="utf-8"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("depthfinder"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("report.html.jinja").render(
+    return _template("report.html.jinja").render(
         result=result,
         seconds=folder.seconds(),
         profile=profile,
@@ -40,7 +45,23 @@ def write_report(folder: RunFolder) -> None:
         pareto=pareto(found, result.budget_ms, result.plan),
         curves=_curves(folder),
     )
-    write_whole(folder["report.html"], page)
+
+
+def _page_of_masks(folder: RunFolder) -> str:
+    result = MaskResult.load(folder["result.json"])
+    return _template("sparsify.html.jinja").render(
+        result=result,
+        share_by_layer=share_by_layer(result.layers),
+        latency=None if result.removal is None else measured_side_by_side(result.removal),
+        curves=_curves(folder),
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("depthfinder"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(name)
 
 
 def _curves(folder: RunFolder) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from depthfinder.arguments import RunArguments
 from depthfinder.console import log
+from depthfinder.contents import contents_of
 from depthfinder.pictures import block_map
 from depthfinder.run_folder import RunFolder
 from profiles.measurement import Measurement
@@ -26,16 +27,13 @@ _SOURCES: Final = (*_NEEDED, "front.json", "args.yaml", "report.html")
 def review_of(folder: RunFolder) -> ReviewCopy:
     """The review copy in the run's folder, built if there is none of what the run holds now.
 
-    Raises `FileNotFoundError` when the run holds no finished search, `DashboardMissingError` when the dashboard is not
+    Raises `FolderError` when the run holds no finished search, `DashboardMissingError` when the dashboard is not
     installed, and `ReviewError` when the run's files contradict each other.
     """
     is_front = folder["front.json"].is_file()
-    missing = [name for name in (_NEEDED_OF_A_FRONT if is_front else _NEEDED) if not folder[name].is_file()]
-    if missing:
-        lacking = " and no ".join(missing)
-        raise FileNotFoundError(
-            f"{folder.path} holds no finished search: there is no {lacking} in it; {_next_step(folder)}"
-        )
+    needed = _NEEDED_OF_A_FRONT if is_front else _NEEDED
+    if not all(folder[name].is_file() for name in needed):
+        raise contents_of(folder.path).lacking("finished search", *needed)
     check_installed()
     copy, built_from = ReviewCopy(folder["review"]), _digests(folder)
     if copy.is_of(built_from):
@@ -143,12 +141,3 @@ def _digests(folder: RunFolder) -> str:
         f"{name} {hashlib.sha256(folder[name].read_bytes()).hexdigest()}" for name in _SOURCES if folder[name].is_file()
     )
     return "\n".join(digests)
-
-
-def _next_step(folder: RunFolder) -> str:
-    if folder["args.yaml"].is_file():
-        return (
-            f"finish it with `depthfinder search --config {folder['args.yaml']} --output {folder.path.parent} "
-            f"--experiment {folder.path.name}`"
-        )
-    return "name the folder of a run, such as `depthfinder search --budget-ratio 0.7` leaves in depthfinder-out"

@@ -12,8 +12,12 @@ from profiles.names import below, one_name
 _FINETUNE_STAGES: Final = ("finetune", "finetuned")
 SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "search")
 FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "front")
-MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge")
+MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge", "report")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
+
+
+class FolderError(Exception):
+    """A folder that does not hold, or no longer whole, what a command wants of it."""
 
 
 def stages_of(stages: Sequence[str], *, finetunes: bool) -> tuple[str, ...]:
@@ -58,6 +62,9 @@ class RunFolder:
     def is_done(self, stage: str) -> bool:
         return bool(self._state().get(stage, {}).get("done"))
 
+    def has_begun(self, stage: str) -> bool:
+        return stage in self._state()
+
     def note(self, stage: str, *, seconds: float, done: bool) -> None:
         """Adds `seconds` to a stage's time, and marks it done if it is."""
         state = self._state()
@@ -67,5 +74,12 @@ class RunFolder:
 
     def _state(self) -> dict[str, dict[str, float]]:
         path = self["state.json"]
-        state: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
-        return state
+        if not path.exists():
+            return {}
+        try:
+            state: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+            return {stage: {"seconds": entry["seconds"], "done": entry["done"]} for stage, entry in state.items()}
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise FolderError(
+                f"{path} is damaged; remove it and type the run again: its trainings and its study are gone on from"
+            ) from error

@@ -61,6 +61,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     Channels are removed, and both networks measured; blocks and N of M are masked, and gain time only on hardware and
     kernels that skip zeros. The same command again resumes where it was stopped.
     """
+    from depthfinder.finished import show_result
     from depthfinder.run_folder import MASK_STAGES, RunFolder, stages_of
 
     arguments = _arguments(asked)
@@ -78,7 +79,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
         return
     if finished:
         print(f"this is finished already: {folder.path}")
-    _show(folder)
+    show_result(folder)
 
 
 def _carry_out(
@@ -161,13 +162,3 @@ def _arguments(asked: SparsifyOptions) -> "SparsifyArguments":
         max_seconds=asked.max_seconds,
         seed=asked.seed,
     )
-
-
-def _show(folder: "RunFolder") -> None:
-    from depthfinder.mask_result import MaskResult
-
-    for line in MaskResult.load(folder["result.json"]).lines:
-        print(line)
-    for name in ("masked.safetensors", "masks.safetensors", "pruned.onnx"):
-        if folder[name].exists():
-            print(f"{name + ':':<20} {folder[name]}")

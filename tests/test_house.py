@@ -25,7 +25,7 @@ FENCES = {
     "huggingface_hub": {"pruner/data/hugging_face.py"},
     "jinja2": {"depthfinder/report.py"},
     "jsonschema": {"profiles/store.py"},
-    "matplotlib": {"depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
+    "matplotlib": {"depthfinder/mask_pictures.py", "depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
     "onnxruntime": {"latency/devices/ort.py", "latency/kit/onnx_runner.py"},
     "optuna": {
         "search/journal.py",
