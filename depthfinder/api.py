@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from depthfinder.arguments import RunArguments
+from depthfinder.contents import contents_of
 from latency.devices import Mode, open_device
 from latency.export import Parity, export_onnx
 from latency.mode import Dtype
@@ -32,6 +33,8 @@ from search.search import Stop
 from search.search import search as _search
 from search.space import Space
 from search.storage import open_storage
+
+_MERGED: Final = ("merged.safetensors", "plan.json", "args.yaml")
 
 Evaluate = Callable[[Sequence[Plan]], Sequence[Score | float]]
 """Scores of plans, higher is better."""
@@ -127,9 +130,12 @@ def search(
 def load_merged(folder: str | Path) -> nn.Module:
     """The merged network that a run left in `folder`, in evaluation mode, from its weights, its plan and its arguments.
 
-    Raises `FileNotFoundError` when one of them is not there, and `CheckpointError` when the weights do not fit.
+    Raises `FolderError`, a `FileNotFoundError`, with what the folder holds instead when one of them is not there, and
+    `CheckpointError` when the weights do not fit.
     """
     run = Path(folder)
+    if not all((run / name).is_file() for name in _MERGED):
+        raise contents_of(run).lacking("merged network", *_MERGED)
     model = uncut_network(RunArguments.load(run / "args.yaml"), run / "merged.safetensors")
     cut = apply(model, Plan.from_json((run / "plan.json").read_text()))
     cut.set_lambda(0.0)

@@ -29,11 +29,11 @@ def share_by_layer(layers: Mapping[str, float]) -> str:
 
 def measured_side_by_side(removal: MeasuredRemoval) -> str:
     """Both networks as they were measured in the same rounds, with their spread."""
-    figure = Figure(figsize=(6.4, 1.7), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.9), layout="constrained")
     axes = figure.subplots()
     for place, measured in enumerate((removal.baseline, removal.pruned)):
         measured_bar(axes, place, measured)
     axes.set_yticks([0, 1], ["baseline", "without the channels"])
     axes.invert_yaxis()
-    axes.set_xlabel(f"ms on {removal.setting.device} (bars: lower quartile; whiskers: 10th to 90th percentile)")
+    axes.set_xlabel(f"ms on {removal.setting.device}\n(bars: lower quartile; whiskers: 10th to 90th percentile)")
     return svg(figure)

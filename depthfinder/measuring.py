@@ -18,7 +18,6 @@ from pruner.plan import Plan
 from pruner.surgery import apply, input_size, merge
 from pruner.weights_fit import load_weights
 
-_MERGED: Final = ("merged.safetensors", "plan.json", "args.yaml")
 _MASKED: Final = "masked.safetensors"
 _SMALLER: Final = "pruned.onnx"
 
@@ -54,9 +53,9 @@ def notes_on(paths: Sequence[Path]) -> list[str]:
 def _sparsified(path: Path, device: Device[Any], batch_size: int) -> dict[str, Program]:
     """What `sparsify` handed over, behind its baseline: the network without the channels that went, or the masked one,
     which has the baseline's shape."""
-    found, weights = contents_of(path), path / _MASKED
+    weights = path / _MASKED
     if not weights.is_file():
-        raise found.lacking("network to measure", _MASKED)
+        raise contents_of(path).lacking("masked network", _MASKED)
     arguments = SparsifyArguments.load(path / "args.yaml")
     baseline, masked = (uncut_network(arguments, weights) for _ in range(2))
     load_weights(masked, weights)
@@ -71,8 +70,6 @@ def _program(path: Path, device: Device[Any], batch_size: int, model: str | None
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     if path.is_dir():
-        if not all((path / name).is_file() for name in _MERGED):
-            raise contents_of(path).lacking("network to measure", *_MERGED)
         return _load(load_merged(path), device, batch_size)
     if path.suffix == ".onnx":
         return device.load_file(path, batch_size)

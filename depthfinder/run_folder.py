@@ -16,8 +16,8 @@ MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judg
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 
-class FolderError(Exception):
-    """A folder that does not hold, or no longer whole, what a command wants of it."""
+class FolderError(FileNotFoundError):
+    """A folder that does not hold, or no longer whole, what is wanted of it."""
 
 
 def stages_of(stages: Sequence[str], *, finetunes: bool) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from conftest import Command
 
+import depthfinder as df
 from depthfinder.contents import contents_of
 from depthfinder.mask_result import MaskResult
 from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES
@@ -111,7 +112,7 @@ ANSWERED = {
 WANTED = {
     "report": "finished run",
     "report --json": "finished run",
-    "measure --seconds 0.2": "network to measure",
+    "measure --seconds 0.2": "merged network",
     "dashboard": "finished search",
 }
 
@@ -139,7 +140,8 @@ def test_every_command_on_every_folder_answers_or_says_what_is_there(
         return
     assert done.returncode == 3, done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert f"holds no {WANTED[command]}: {FOLDERS[folder]}" in done.stderr
+    wanted = "masked network" if command.startswith("measure") and "channels" in folder else WANTED[command]
+    assert f"holds no {wanted}: {FOLDERS[folder]}" in done.stderr
     assert done.stdout == ""
 
 
@@ -224,6 +226,12 @@ def test_a_file_that_is_gone_is_named(depthfinder: Command, left: Path, folder: 
     done = depthfinder("report" if file == "result.json" else "measure", "here")
     assert done.returncode == 3
     assert f"there is no {file} in it any more; remove here/state.json and type its command again" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["searched", "front", "channels", "masks", "before merge", "empty", "nowhere"])
+def test_from_python_a_folder_without_a_merged_network_says_what_it_holds(left: Path, folder: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"holds no merged network: {re.escape(FOLDERS[folder])}"):
+        df.load_merged(left / "depthfinder-out" / folder)
 
 
 def test_a_search_under_a_name_of_its_own_is_gone_on_from_under_that_name(depthfinder: Command, left: Path) -> None:
