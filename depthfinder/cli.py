@@ -117,9 +117,9 @@ def run_command(asked: RunOptions) -> None:
     from depthfinder.run_folder import ALL_STAGES
 
     arguments = _with_demo(asked)
+    folder = _run_folder(asked, arguments)
     if asked.model is None:
         tell_of_demo("no --model given", arguments)
-    folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, ALL_STAGES)
     if asked.as_json:
         print(folder["result.json"].read_text(), end="")
@@ -143,9 +143,9 @@ def search_command(asked: RunOptions) -> None:
 
     known = with_newest_profile(asked)
     arguments = _with_demo(known)
+    folder = _run_folder(asked, arguments)
     if known.model is None:
         tell_of_demo(f"no --model given, and no latency table to go on from in {asked.output}", arguments)
-    folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, SEARCH_STAGES)
     if asked.as_json:
         print(folder["search.json"].read_text(), end="")
@@ -191,9 +191,9 @@ def pareto_command(asked: RunOptions) -> None:
         raise typer.BadParameter(f"a front is searched by --strategy optuna alone, not by {asked.strategy}")
     known = with_newest_profile(asked)
     arguments = _arguments(known)
+    folder = _run_folder(asked, arguments)
     if known.model is None:
         tell_of_demo(f"no --model given, and no latency table to go on from in {asked.output}", arguments)
-    folder = _run_folder(asked, arguments)
     finished = _carry_out(asked, arguments, folder, FRONT_STAGES)
     if asked.as_json:
         print(folder["front.json"].read_text(), end="")

@@ -26,7 +26,6 @@ STATUS: Final[dict[str, int]] = {
     "search.sampler.UnknownSamplerError": 2,
     "search.samplers.by_order.TooManyPlansError": 2,
     "builtins.FileNotFoundError": 3,
-    "depthfinder.run_folder.FolderError": 3,
     "depthfinder.tensorboard_curves.TensorBoardMissingError": 3,
     "latency.device.DeviceMissingError": 3,
     "latency.device_names.UnknownDeviceError": 3,

@@ -65,11 +65,11 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     from depthfinder.run_folder import MASK_STAGES, RunFolder, stages_of
 
     arguments = _arguments(asked)
-    if asked.model is None:
-        tell_of_demo("no --model given", arguments)
     folder = RunFolder.named(
         asked.output, arguments.default_experiment if asked.experiment is None else asked.experiment
     )
+    if asked.model is None:
+        tell_of_demo("no --model given", arguments)
     stages = stages_of(MASK_STAGES, finetunes=arguments.finetune_epochs > 0)
     finished = all(folder.is_done(stage) for stage in stages)
     _carry_out(asked, arguments, folder, stages)
