@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, FolderError, RunFolder
+from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, FolderError, RunFolder, stages_of
 
 Kind = Literal["run", "front", "sparsify", "tables", "runs", "nothing"]
 _MOST_NAMED: Final = 4
@@ -37,7 +37,7 @@ class Contents:
     @property
     def next_stage(self) -> str | None:
         """The first stage of its command that is not done; None where all are."""
-        wanted = (one for one in _STAGES[self.kind] if one != "finetune" or self.arguments.get("finetune_epochs"))
+        wanted = stages_of(_STAGES[self.kind], finetunes=bool(self.arguments.get("finetune_epochs")))
         return next((stage for stage in wanted if not self.folder.is_done(stage)), None)
 
     def lacking(self, wanted: str, *files: str) -> FolderError:

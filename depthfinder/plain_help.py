@@ -1,10 +1,12 @@
 """Help that is printed as it was written: what stands in square brackets in it is a text, and no colour or style."""
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 
 def _as_written(command: Any) -> None:
@@ -38,5 +40,5 @@ class Application(typer.Typer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(cls=PlainGroup, **kwargs)
 
-    def command(self, name: str | None = None, **kwargs: Any) -> Any:
+    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
         return super().command(name, cls=PlainCommand, **kwargs)
