@@ -15,7 +15,7 @@ from conftest import Command
 import depthfinder as df
 from depthfinder.contents import contents_of
 from depthfinder.mask_result import MaskResult
-from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES
+from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, stages_of
 from forked import Typed
 
 SMALL = shlex.split("--model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --max-seconds 0.5") + [
@@ -25,9 +25,10 @@ SMALL = shlex.split("--model deit_tiny_patch16_224 --img-size 32 --dataset digit
 ]
 CUT = shlex.split("--budget-ratio 0.8 --n-trials 3 --supernet-epochs 1 --progressive-epochs 1")
 MASKED = shlex.split("--method magnitude --epochs 1 --distill-loss-weight 0")
-RUN_STAGES = tuple(stage for stage in ALL_STAGES if stage != "finetune")
+RUN_STAGES = stages_of(ALL_STAGES, finetunes=False)
 # What stands in a run folder when a stage is done, and not before.
 MADE_BY = {
+    "baseline": ("baseline.json",),
     "profile": ("profile.json", "profile.csv"),
     "supernet": ("supernet.csv", "checkpoints/supernet.safetensors"),
     "search": ("search.json", "plan.json", "study.db"),
@@ -87,7 +88,7 @@ def taken_port() -> Iterator[str]:
 
 
 FOLDERS = {
-    ".": "it is a folder of runs; name one of them: before measure, before merge, before profile, before report and ",
+    ".": "it is a folder of runs; name one of them: before baseline, before measure, before merge, before profile and ",
     "profiles": "these are latency tables; look at one: `depthfinder profiles show ",
     "profiles/null-arithmetic-fp32": "these are latency tables; look at one: `depthfinder profiles show ",
     "searched": "a finished search, nothing trained yet; go on: `depthfinder run --config ",
@@ -95,8 +96,8 @@ FOLDERS = {
     "front": "a front of plans, none of them trained; look at it: `depthfinder dashboard ",
     "channels": "this is what sparsify left, and that has no study; look at it: `depthfinder report ",
     "masks": "this is what sparsify left, and that has no study; look at it: `depthfinder report ",
-    "half a front": "a pareto that stopped before 'profile'; go on: `depthfinder pareto --config ",
-    "half a channels": "a sparsify that stopped before 'masks'; type the same command again",
+    "half a front": "a pareto that stopped before 'baseline'; go on: `depthfinder pareto --config ",
+    "half a channels": "a sparsify that stopped before 'baseline'; type the same command again",
     "empty": "nothing that Depthfinder leaves is in it; name the folder of a run",
     "nowhere": "there is no such folder; name the folder of a run",
     "file": "it is a file; name the folder of a run",
