@@ -1,10 +1,13 @@
 """Help that is printed as it was written: what stands in square brackets in it is a text, and no colour or style."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _as_written(command: Any) -> None:
@@ -38,5 +41,5 @@ class Application(typer.Typer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(cls=PlainGroup, **kwargs)
 
-    def command(self, name: str | None = None, **kwargs: Any) -> Any:
+    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
         return super().command(name, cls=PlainCommand, **kwargs)
