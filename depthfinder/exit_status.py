@@ -1,6 +1,6 @@
 """Which exit status each error that we know of has."""
 
-from depthfinder.arguments import DifferentRunError
+from depthfinder.claiming import DifferentRunError
 from depthfinder.plan_space import NothingToPruneError
 from depthfinder.tensorboard_curves import TensorBoardMissingError
 from latency.device import DeviceMissingError, UnknownDeviceError, UnsupportedModeError

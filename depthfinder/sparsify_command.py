@@ -64,8 +64,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     arguments = _arguments(asked)
     folder = RunFolder(asked.output / (asked.experiment or arguments.default_experiment))
     stages = [stage for stage in MASK_STAGES if stage != "finetune" or arguments.finetune_epochs]
-    finished = all(folder.is_done(stage) for stage in stages)
-    _carry_out(asked, arguments, folder, stages)
+    finished = _carry_out(asked, arguments, folder, stages)
     text = folder["result.json"].read_text(encoding="utf-8")
     if asked.as_json:
         print(text, end="")
@@ -75,13 +74,13 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     _show(folder)
 
 
-def _carry_out(asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "RunFolder", stages: list[str]) -> None:
-    """Does what is left of `stages`; writes nothing before all that it needs is here."""
-    from depthfinder.arguments import claim
+def _carry_out(asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "RunFolder", stages: list[str]) -> bool:
+    """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
+    from depthfinder.claiming import claim, difference
 
-    if all(folder.is_done(stage) for stage in stages):
-        claim(folder["args.yaml"], arguments)
-        return
+    if not difference(folder, arguments).again and all(folder.is_done(stage) for stage in stages):
+        claim(folder, arguments)
+        return True
     from depthfinder.run import Run
     from depthfinder.stages import carry_out
     from pruner.training.world import joined
@@ -91,14 +90,15 @@ def _carry_out(asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "
         _check(run)
         if world.leads:
             folder.path.mkdir(parents=True, exist_ok=True)
-            claim(folder["args.yaml"], arguments)
             log_to(folder["log.txt"])
+            claim(folder, arguments)
         else:
             log_warnings()
         with run.watch.signals():
             carry_out(run, stages)
     if not world.leads:
         raise typer.Exit
+    return False
 
 
 def _check(run: "Run") -> None:
