@@ -5,22 +5,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from depthfinder.data_arguments import DataArguments
-from depthfinder.training_arguments import MAY_CHANGE, TrainingArguments
+from depthfinder.training_arguments import TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 from profiles.names import as_file_name
-
-# What decides how fast a run goes and when its search is cut off, but not what it finds.
-_MAY_CHANGE: Final = ("workers", "timeout", "data_workers", "dataset_download", *MAY_CHANGE)
-
-
-class DifferentRunError(Exception):
-    """The run folder belongs to a run that was asked for something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,22 +115,3 @@ def _milliseconds(text: str) -> float:
     if not (math.isfinite(figure) and figure > 0):
         raise ValueError(f"{text!r} is not a positive number of milliseconds: write 3.2")
     return figure
-
-
-def claim(path: Path, arguments: RunArguments) -> None:
-    """Makes `path` the arguments file of this run. Raises `DifferentRunError`, which lists the differences, when it is
-    another run's already."""
-    if not path.exists():
-        arguments.save(path)
-        return
-    before, now = dataclasses.asdict(type(arguments).load(path)), dataclasses.asdict(arguments)
-    differences = [
-        f"{name}: {before.get(name)!r} then, {now[name]!r} now"
-        for name in now
-        if name not in _MAY_CHANGE and before.get(name) != now[name]
-    ]
-    if differences:
-        raise DifferentRunError(
-            f"{path.parent} holds a run with other arguments ({'; '.join(differences)}); "
-            "give this one a folder of its own with --experiment"
-        )

@@ -234,12 +234,12 @@ def _run_folder(asked: RunOptions, arguments: "RunArguments") -> "RunFolder":
 
 def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder", stages: Sequence[str]) -> bool:
     """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
-    from depthfinder.arguments import claim
+    from depthfinder.claiming import claim, difference
     from depthfinder.run_folder import stages_of
 
     stages = stages_of(stages, finetunes=arguments.finetune_epochs > 0)
-    if all(folder.is_done(stage) for stage in stages):
-        claim(folder["args.yaml"], arguments)
+    if not difference(folder, arguments).again and all(folder.is_done(stage) for stage in stages):
+        claim(folder, arguments)
         return True
     from depthfinder.at_once import check_run
 
@@ -259,8 +259,8 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
         check_training(run)
         if world.leads:
             folder.path.mkdir(parents=True, exist_ok=True)
-            claim(folder["args.yaml"], arguments)
             log_to(folder["log.txt"])
+            claim(folder, arguments)
         else:
             log_warnings()
         with run.watch.signals():

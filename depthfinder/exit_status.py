@@ -18,7 +18,7 @@ STATUS: Final[dict[str, int]] = {
     "pruner.training.world.PeerLostError": 1,
     "search.review_server.PortTakenError": 1,
     "search.reviewed.ReviewError": 1,
-    "depthfinder.arguments.DifferentRunError": 2,
+    "depthfinder.claiming.DifferentRunError": 2,
     "latency.device.UnsupportedModeError": 2,
     "profiles.errors.FileNameError": 2,
     "pruner.training.settings.SettingsError": 2,

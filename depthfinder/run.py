@@ -2,11 +2,12 @@
 
 import copy
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from depthfinder.absent_device import FoundTable, table_without_device
 from depthfinder.arguments import RunArguments
 from depthfinder.console import Watch, log
 from depthfinder.datasets import BAD_IMAGES, build_data, described_images, find_catalogue
+from depthfinder.dependencies import as_text, trainings_depend_on
 from depthfinder.run_folder import RunFolder
 from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
@@ -36,6 +38,9 @@ from pruner.training.state import load_network
 from pruner.training.world import World, alone
 from pruner.weights_fit import LoadedWeights
 from search.budget import Budget
+
+# The plan's own training has another name than its stage.
+_TRAINED_BY: Final = {"progressive": "train"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,15 @@ class Run:
         network = copy.deepcopy(self.untuned)
         load_trained(network, self, "finetune", self.train_settings(epochs))
         return network
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """Of the names, shapes and bits of the weights that the network came with."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.untuned.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:12]
 
     @property
     def also(self) -> tuple[str, ...]:
@@ -214,7 +228,12 @@ class Run:
             _ = self.named_table or self.table_from_elsewhere
 
     def checkpoint(self, stage: str, settings: TrainSettings) -> CheckpointFile:
-        identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}"
+        asked = as_text(trainings_depend_on(_TRAINED_BY.get(stage, stage), self.arguments))
+        asked |= {"weights": self.weights_digest}
+        if stage in _TRAINED_BY:
+            asked |= {"plan": self.plan.to_json()}
+        about = hashlib.sha256(repr(sorted(asked.items())).encode()).hexdigest()[:12]
+        identity = f"{stage} of {self.chain.model} {self.chain.fingerprint} on {self.data.name}, {settings}, {about}"
         if self.world.leads:
             self.folder["checkpoints"].mkdir(exist_ok=True)
         return CheckpointFile(self.folder.checkpoint(stage), identity, self.images.record())

@@ -1,7 +1,8 @@
 """The folder of one run: which file lies where, and which stages are done."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,27 @@ from profiles.names import below, one_name
 _FINETUNE_STAGES: Final = ("finetune", "finetuned")
 SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "search")
 FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "front")
-MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge", "report")
+MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge", "mask report")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
+EARLIER: Final = "earlier"
+# Training -> the name of its checkpoint.
+_CHECKPOINTS: Final = {"finetune": "finetune", "supernet": "supernet", "masks": "masks", "train": "progressive"}
+# Stage -> the files that it leaves, those of a search's study apart: it is gone on with.
+_LEAVES: Final[Mapping[str, Sequence[str]]] = {
+    "baseline": ("baseline.json",),
+    "finetuned": ("finetuned.json",),
+    "profile": ("profile.json", "profile.csv", "profile-*.json", "profile-*.csv"),
+    "search": ("search.json", "plan.json"),
+    "front": ("front.json", "front.svg"),
+    "train": ("progressive.csv", "tensorboard/progressive", "checkpoints/progressive.safetensors*"),
+    "merge": ("merged.*", "parity.json"),
+    "measure": ("result.json",),
+    "report": ("report.html",),
+    "hand over": ("masked.safetensors", "masks.safetensors", "pruned.*"),
+    "judge": ("result.json",),
+    "mask report": ("report.html",),
+}
+_GONE_ON_WITH: Final = ("search", "front")
 
 
 class FolderError(FileNotFoundError):
@@ -64,6 +84,29 @@ class RunFolder:
 
     def has_begun(self, stage: str) -> bool:
         return stage in self._state()
+
+    def begun(self) -> list[str]:
+        """The stages that left something, whole or not."""
+        state = self._state()
+        trained = [stage for stage, name in _CHECKPOINTS.items() if self.checkpoint(name).exists()]
+        return [stage for stage in _LEAVES if stage in state and stage not in _CHECKPOINTS] + trained
+
+    def set_aside(self, stages: Sequence[str]) -> None:
+        """Moves what stages have left to the folder `EARLIER`, so that they are to be done again. Of what was set aside
+        before nothing is kept that has the same name."""
+        state = self._state()
+        for stage in stages:
+            seconds = state.get(stage, {}).get("seconds", 0.0) if stage in _GONE_ON_WITH else 0.0
+            state[stage] = {"seconds": seconds, "done": False}
+        # First, so that a folder that is half cleared is known to be.
+        write_whole(self["state.json"], json.dumps(state, indent=1) + "\n")
+        for pattern in (pattern for stage in stages for pattern in _LEAVES[stage]):
+            for path in sorted(self.path.glob(pattern)):
+                target = self[EARLIER] / path.relative_to(self.path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.is_dir():
+                    shutil.rmtree(target)
+                path.replace(target)
 
     def note(self, stage: str, *, seconds: float, done: bool) -> None:
         """Adds `seconds` to a stage's time, and marks it done if it is."""

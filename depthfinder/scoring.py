@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from depthfinder.arguments import RunArguments
 from depthfinder.console import log
+from depthfinder.dependencies import as_text, limits_depend_on, scores_depend_on
 from depthfinder.run import Run, load_trained
 from depthfinder.strategies import weight_sharing_network
 from profiles.profile import Profile
@@ -54,30 +54,28 @@ def open_ledger(run: Run, directions: Sequence[str] = ("maximize",)) -> Ledger:
     storage = open_storage(storage_url(run))
     patience_s = 0.0 if alone else _PATIENCE_S
     name = run.arguments.study_name or run.folder.path.name
-    return Ledger(storage, name, _identity(run), directions, patience_s=patience_s)
+    return Ledger(storage, name, _identity(run), directions, part=_part(run), patience_s=patience_s)
 
 
 def _identity(run: Run) -> Mapping[str, str]:
-    """What two processes must agree on to work on one study."""
-    asked = run.arguments
-    return {
+    """What the scores of plans depend on: two processes must agree on it to work on one study."""
+    found = {
         "network": f"{run.chain.model} {run.chain.fingerprint}",
-        "weights": _digest(sorted((name, float(t.double().sum())) for name, t in run.model.state_dict().items())),
+        "weights": run.weights_digest,
         "images": run.data.name,
-        "tables": ", ".join(f"{one.arguments.device} {_table_digest(one.profile)}" for one in (run, *run.others)),
-        "budget": f"{asked.budget_ms or asked.budget_ratio}",
-        "choices": f"{asked.choices or 'all'}, keep {sorted(asked.keep)}, at most {asked.max_pruned} cut, "
-        f"{'one kept per stage' if asked.keep_one_per_stage else 'any stage'}",
-        "size": f"{asked.max_parameters} parameters, {asked.max_memory_mb} MB",
-        "search": f"{_strategy(asked)}, {asked.n_trials} plans, seed {asked.seed}, gap {asked.gap}, "
-        f"BatchNorm {'estimated' if asked.bn_estimation else 'shared'}",
-        "supernet": f"{asked.supernet_epochs} epochs",
+        **as_text(scores_depend_on(run.arguments)),
     }
+    if "device" in found:  # the supernet's training depends on what cuts save
+        found["tables"] = ", ".join(_table_digest(one.profile) for one in (run, *run.others))
+    return found
 
 
-def _strategy(asked: RunArguments) -> str:
-    """What proposes plans."""
-    return {"optuna": asked.sampler, "gate": f"gate ({asked.gate_form})"}.get(asked.strategy, asked.strategy)
+def _part(run: Run) -> str:
+    """What is searched for by those scores: within which limits."""
+    asked = run.arguments
+    return (
+        f"within {asked.budget_ms or asked.budget_ratio or 'the baseline'}, {_digest(as_text(limits_depend_on(asked)))}"
+    )
 
 
 def _table_digest(profile: Profile) -> str:

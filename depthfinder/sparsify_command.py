@@ -71,8 +71,7 @@ def sparsify_command(asked: SparsifyOptions) -> None:
     if asked.model is None:
         tell_of_demo("no --model given", arguments)
     stages = stages_of(MASK_STAGES, finetunes=arguments.finetune_epochs > 0)
-    finished = all(folder.is_done(stage) for stage in stages)
-    _carry_out(asked, arguments, folder, stages)
+    finished = _carry_out(asked, arguments, folder, stages)
     text = folder["result.json"].read_text(encoding="utf-8")
     if asked.as_json:
         print(text, end="")
@@ -84,13 +83,13 @@ def sparsify_command(asked: SparsifyOptions) -> None:
 
 def _carry_out(
     asked: SparsifyOptions, arguments: "SparsifyArguments", folder: "RunFolder", stages: Sequence[str]
-) -> None:
-    """Does what is left of `stages`; writes nothing before all that it needs is here."""
-    from depthfinder.arguments import claim
+) -> bool:
+    """Does what is left of `stages`, and says whether nothing was; writes nothing before all that it needs is here."""
+    from depthfinder.claiming import claim, difference
 
-    if all(folder.is_done(stage) for stage in stages):
-        claim(folder["args.yaml"], arguments)
-        return
+    if not difference(folder, arguments).again and all(folder.is_done(stage) for stage in stages):
+        claim(folder, arguments)
+        return True
     from depthfinder.at_once import check_inputs, check_train_device
 
     check_device_name(arguments.device)
@@ -106,14 +105,15 @@ def _carry_out(
         _check(run)
         if world.leads:
             folder.path.mkdir(parents=True, exist_ok=True)
-            claim(folder["args.yaml"], arguments)
             log_to(folder["log.txt"])
+            claim(folder, arguments)
         else:
             log_warnings()
         with run.watch.signals():
             carry_out(run, stages)
     if not world.leads:
         raise typer.Exit
+    return False
 
 
 def _check(run: "Run") -> None:

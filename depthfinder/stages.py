@@ -117,6 +117,7 @@ STAGES: Final[dict[str, Stage]] = {
     "merge": merge_stage,
     "measure": measure_stage,
     "report": report_stage,
+    "mask report": report_stage,
     "masks": mask_stage,
     "hand over": hand_over_stage,
     "judge": judge_stage,

@@ -1,6 +1,5 @@
 """The part of a run's arguments that says how networks are trained, and the settings it comes to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -96,7 +95,3 @@ class TrainingArguments:
             sync_bn=self.sync_bn,
             dist_bn=self.dist_bn,
         )
-
-
-# What decides how fast a training goes and how much is told of it, but not what it comes to.
-MAY_CHANGE: Final[Sequence[str]] = ("checkpoint_minutes", "log_tensorboard", "train_device")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.space import Array, Space
+from search.space import Array, Bits, Space
 from search.surrogate import Gains
 
 _LEAST: float = 1e-9
@@ -38,11 +38,11 @@ class Neighbourhood:
         self.two_fit = (spare + saved[:, None] + saved[None] >= -_LEAST).all(axis=2)
         self.two_fit &= self.places[:, None] < self.places[None]
 
-    def all(self) -> Array:
+    def all(self) -> Bits:
         """(plans, cuts) every vector that is within the limits, as far as those add up."""
-        one = self.vector + self.moves[self.one_fits]
+        vector, moves = self.vector.astype(np.int8), self.moves.astype(np.int8)
         firsts, seconds = np.nonzero(self.two_fit)
-        return np.vstack([one, self.vector + self.moves[firsts] + self.moves[seconds]])
+        return np.vstack([vector + moves[self.one_fits], vector + moves[firsts] + moves[seconds]])
 
     def best(self, gains: Gains) -> tuple[float, Array]:
         """(gain, vector) of the best among them."""

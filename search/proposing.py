@@ -98,14 +98,13 @@ class Rounds:
         return self.sampler.propose(self.space, _for_learning(history), count, self.n_trials, self.seed)
 
     def found(self) -> list[Entry]:
-        """What was evaluated before the search and in its slots; each with a slot of its own."""
-        entries = self._known(self.n_trials)
-        own = {entry.slot for entry in self.ledger.entries()}
-        beyond = max((*own, self.n_trials - 1)) + 1
-        others = {entry.number for entry in self.ledger.elsewhere()}
-        strangers = [entry for entry in entries if entry.number in others]
+        """What was evaluated in the other parts of the study, before the search and in its slots; each with a slot of
+        its own."""
+        beyond = max((self.n_trials - 1, *(entry.slot for entry in self.ledger.entries()))) + 1
+        strangers = [entry for entry in self.ledger.elsewhere() if entry.score]
         moved = [replace(entry, slot=beyond + place) for place, entry in enumerate(strangers)]
-        return [*moved, *(entry for entry in entries if entry.number not in others)]
+        others = {entry.number for entry in strangers}
+        return [*moved, *(entry for entry in self._known(self.n_trials) if entry.number not in others)]
 
     def _scored(self) -> list[Entry]:
         """All that was evaluated: in other parts in the order of time, then here in the order of slots."""

@@ -15,6 +15,8 @@ from pruner.plan import KEEP, THIN, Plan
 from search.limits import CountLimit, Limit, ThinningLimit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Bits = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
+"""Vectors of plans, where there are so many that an eighth of the memory matters."""
 Cut = tuple[str, str]
 """A block and what it becomes."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from search.space import Array, Space
+from search.space import Array, Bits, Space
 
 # Prior variances, next to a single cut's: chosen for each set of observations by their marginal likelihood.
 _PAIR_VARIANCES: Final = (0.01, 0.03, 0.1, 0.3)
@@ -20,6 +20,10 @@ _NOISES: Final = (1e-6, 1e-4, 1e-2, 1e-1)
 _OFFSET_VARIANCE: Final = 10.0
 _KIND_VARIANCE: Final = 4.0
 _JITTER: Final = 1e-9
+# How large the features of plans that are predicted together may be; and how many plans their number is a multiple of,
+# so that each stands where it stood had all been taken together, and is rounded alike.
+_BLOCK_BYTES: Final = 1 << 26
+_ALIGNED: Final = 64
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,20 @@ class Surrogate:
         seen = self._rows @ prior + random.normal(size=len(self._rows)) * np.sqrt(best.noise) * spread
         wrong = best.values.values - seen
         return self._gains(prior + best.prior * (self._rows.T @ _solved(best.cholesky, wrong)))
+
+    def predicted(self, gains: Gains, vectors: Bits) -> tuple[Array, Array]:
+        """What gains say of vectors (plans, cuts), and the standard deviation of it, both (plans,) and on the scale of
+        the gains.
+
+        The features of many plans are large: they are made for so many plans at a time as take `_BLOCK_BYTES`.
+        """
+        count = max(1, _BLOCK_BYTES // (8 * self._features.size * _ALIGNED)) * _ALIGNED
+        means, deviations = [], []
+        for start in range(0, len(vectors), count):
+            block = vectors[start : start + count].astype(np.float64)
+            means.append(gains.scores(block))
+            deviations.append(self.deviation(block))
+        return np.concatenate(means), np.concatenate(deviations)
 
     def deviation(self, vectors: Array) -> Array:
         """(plans,) the standard deviation of what is predicted for vectors (plans, cuts), on the scale of the gains."""
@@ -146,6 +164,11 @@ class _Features:
         apart = np.abs(space.places[firsts] - space.places[seconds])
         self.firsts, self.seconds = firsts[apart > 0], seconds[apart > 0]  # one block cannot be cut in two ways
         self.distances = apart[apart > 0].astype(float)
+
+    @property
+    def size(self) -> int:
+        """How many features there are."""
+        return 1 + len(self.members) + self.count + len(self.firsts)
 
     def of(self, vectors: Array) -> Array:
         """(plans, features)"""

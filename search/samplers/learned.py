@@ -20,7 +20,7 @@ from search.ledger import Entry, Proposal
 from search.neighbours import Neighbourhood, climbed
 from search.sampler import Proposals, Sampler, sampler
 from search.samplers.worth import Paths, log_expected_improvement
-from search.space import Array, Space
+from search.space import Array, Bits, Space
 from search.surrogate import Gains, Surrogate
 
 _INCUMBENTS: Final = 3
@@ -132,15 +132,15 @@ def propose_by(
             chosen.add(plan, "draw")
     around = [Neighbourhood(space, centre).all() for centre in centres]
     # The centres too, so that there is always one to speak of.
-    pool = np.unique(np.vstack([*around, *(centre[None] for centre in centres)]), axis=0)
-    expected, deviation = mean.scores(pool), surrogate.deviation(pool)
+    pool = np.unique(np.vstack([*around, *(centre[None].astype(np.int8) for centre in centres)]), axis=0)
+    expected, deviation = surrogate.predicted(mean, pool)
     best_expected = float(mean.scores(np.array(incumbents)).max()) if incumbents else -np.inf
     paths = Paths(space, [plan for _, plan in best])
     _add_neighbours(space, chosen, pool, log_expected_improvement(expected - best_expected, deviation), paths, thrift)
     return surrogate.score_at(float(np.max(expected + _CONFIDENCE * deviation)))
 
 
-def _add_neighbours(space: Space, chosen: Chosen, pool: Array, worth: Array, paths: Paths, thrift: float) -> None:
+def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, paths: Paths, thrift: float) -> None:
     """Fills the round from vectors of `pool` (plans, cuts) by what they are worth for what they cost (expected
     improvement per second, Snoek, Larochelle and Adams, NeurIPS 2012)."""
     for proposal in chosen.proposals:

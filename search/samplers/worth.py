@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pruner.plan import Plan
-from search.space import Array, Space
+from search.space import Array, Bits, Space
 
 _LEAST: float = 1e-300
 
@@ -39,19 +39,20 @@ class Paths:
         """From now on the plan's beginnings are shared too."""
         self._shared.append(plan)
 
-    def left(self, vectors: Array) -> Array:
+    def left(self, vectors: Bits) -> Array:
         """(plans,) the share of its blocks that are left to run, for vectors (plans, cuts)."""
         left = np.ones(len(vectors))
         for plan in self._shared:
             left = np.minimum(left, self.left_beside(plan, vectors))
         return left
 
-    def left_beside(self, plan: Plan, vectors: Array) -> Array:
+    def left_beside(self, plan: Plan, vectors: Bits) -> Array:
         """(plans,) the same beside one plan alone."""
         count = len(self._space.choices)
         differs = np.zeros((len(vectors), count), dtype=bool)
-        for cut in np.flatnonzero((vectors != self._space.vector(plan)).any(axis=0)):
-            differs[:, self._space.places[cut]] |= vectors[:, cut] != self._space.vector(plan)[cut]
+        other = self._space.vector(plan).astype(np.int8)
+        for cut in np.flatnonzero((vectors != other).any(axis=0)):
+            differs[:, self._space.places[cut]] |= vectors[:, cut] != other[cut]
         first = np.where(differs.any(axis=1), differs.argmax(axis=1), count)
         left: Array = (count - first) / count
         return left

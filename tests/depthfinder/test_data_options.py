@@ -8,9 +8,11 @@ import pytest
 import yaml
 from conftest import Command
 
-from depthfinder.arguments import DifferentRunError, RunArguments, claim
+from depthfinder.arguments import RunArguments
+from depthfinder.claiming import DifferentRunError, claim
 from depthfinder.data_arguments import DataArguments
 from depthfinder.data_options import DataOptions
+from depthfinder.run_folder import RunFolder
 from folders import folder_of
 from pruner.data.augmentation import Augmentation, Evaluation
 
@@ -116,16 +118,19 @@ def test_arguments_survive_their_file(tmp_path: Path) -> None:
         scale=(0.5, 1.0),
         mean=(0.1, 0.2, 0.3),
     )
-    claim(tmp_path / "args.yaml", arguments)
+    folder = RunFolder(tmp_path)
+    claim(folder, arguments)
     assert RunArguments.load(tmp_path / "args.yaml") == arguments
-    claim(tmp_path / "args.yaml", dataclasses.replace(arguments, data_workers=4))
+    folder.checkpoint("supernet").parent.mkdir()
+    folder.checkpoint("supernet").write_text("trained")
+    claim(folder, dataclasses.replace(arguments, data_workers=4))
     with pytest.raises(DifferentRunError, match="scale"):
-        claim(tmp_path / "args.yaml", dataclasses.replace(arguments, scale=(0.4, 1.0)))
+        claim(folder, dataclasses.replace(arguments, scale=(0.4, 1.0)))
 
     # A file from before there were such options.
     old = yaml.safe_load((tmp_path / "args.yaml").read_text())
     for field in dataclasses.fields(DataArguments):
         if field.name not in ("dataset", "data_dir"):
             del old[field.name]
-    (tmp_path / "old.yaml").write_text(yaml.safe_dump(old))
-    claim(tmp_path / "old.yaml", dataclasses.replace(arguments, scale=(0.08, 1.0), mean=None))
+    (tmp_path / "args.yaml").write_text(yaml.safe_dump(old))
+    claim(folder, dataclasses.replace(arguments, scale=(0.08, 1.0), mean=None))

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,9 +177,34 @@ def test_other_arguments_in_the_same_folder_are_refused(
 ) -> None:
     folder, _ = finished
     monkeypatch.chdir(folder.parent.parent)
-    done = depthfinder(*(word if word != "0.7" else "0.8" for word in WORDS))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = depthfinder(*WORDS, "--lr", "1e-3")
     assert done.returncode == 2
-    assert "budget_ratio: 0.7 then, 0.8 now" in done.stderr
+    assert "(lr: 0.0005 then, 0.001 now), which its supernet stage depends on; give this one a folder" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_finished_run_of_more_trials_is_gone_on_with_and_leaves_nothing_stale(
+    finished: tuple[Path, str], depthfinder: Command, tmp_path: Path
+) -> None:
+    there = tmp_path / "depthfinder-out" / "here"
+    shutil.copytree(finished[0].parent, there.parent)
+    supernet = there / "checkpoints" / "supernet.safetensors"
+    kept = {path: path.read_bytes() for path in (supernet, there / "profile.json")}
+    before = {name: (there / name).read_bytes() for name in ("plan.json", "merged.onnx", "result.json", "report.html")}
+    done = depthfinder(*(word if word != "10" else "14" for word in WORDS))
+    assert done.returncode == 0, done.stderr
+    log = " ".join(done.stderr.split())
+    assert "n_trials: 10 then, 14 now: done again: search, merge, measure, report, train" in log
+    assert "supernet: done before" in log
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert {name: (there / "earlier" / name).read_bytes() for name in before} == before
+    evaluated = [json.dumps(one["choices"]) for one in json.loads((there / "search.json").read_text())["evaluated"]]
+    first = json.loads((there / "earlier" / "search.json").read_text())["evaluated"]
+    assert len(set(evaluated)) == len(evaluated) == 14
+    assert {json.dumps(one["choices"]) for one in first} < set(evaluated)
+    assert json.loads((there / "result.json").read_text())["num_evaluations"] == 14
+    assert yaml.safe_load((there / "args.yaml").read_text())["n_trials"] == 14
 
 
 def wait_for(run: Typed, log: Path, line: str) -> None:

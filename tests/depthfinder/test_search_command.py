@@ -80,6 +80,42 @@ def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Co
     assert kept.name == "deit_tiny_patch16_224+narrow+thin-b1-t1.json"
 
 
+def choices_of(found: dict[str, object]) -> list[str]:
+    return [json.dumps(one["choices"]) for one in found["evaluated"]]  # type: ignore[attr-defined]
+
+
+def test_a_search_goes_on_from_fewer_trials_and_from_another_budget(depthfinder: Command) -> None:
+    """What the training of the supernet does not depend on does not have it done again, and no plan either."""
+    few = searched(depthfinder, "--budget-ratio 0.85 --sampler random --n-trials 10")
+    trained = (HERE / "checkpoints" / "supernet.safetensors").stat()
+    more = searched(depthfinder, "--budget-ratio 0.85 --sampler random --n-trials 16")
+    assert set(choices_of(few)) < set(choices_of(more))
+    assert len(set(choices_of(more))) == len(choices_of(more)) == 16
+    tighter = searched(depthfinder, "--budget-ratio 0.7 --sampler random --n-trials 16")
+    assert set(choices_of(more)) < set(choices_of(tighter))
+    assert len(set(choices_of(tighter))) == len(choices_of(tighter)) == 32
+    table = load_profile(HERE / "profile.json")
+    winner = Plan.from_json((HERE / "plan.json").read_text())
+    assert table.latency_ms(winner) <= 0.7 * table.baseline_ms
+    again = searched(depthfinder, "--budget-ratio 0.85 --sampler random --n-trials 16")
+    assert set(choices_of(again)) == set(choices_of(tighter)), "every plan is known, and none was missing"
+    assert (HERE / "checkpoints" / "supernet.safetensors").stat() == trained
+    assert set((HERE / "earlier").iterdir()) == {HERE / "earlier" / name for name in ("search.json", "plan.json")}
+    refused = depthfinder(*shlex.split(f"search {NETWORK} --experiment here --budget-ratio 0.85 --supernet-epochs 2"))
+    assert refused.returncode == 2
+    assert "supernet_epochs: 1 then, 2 now" in refused.stderr
+
+
+def test_a_study_of_scores_that_another_training_gave_is_refused(depthfinder: Command) -> None:
+    words = "--budget-ratio 0.85 --n-trials 4 --storage sqlite:///shared.db --study-name one"
+    searched(depthfinder, words)
+    HERE.rename("depthfinder-out/first")
+    done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here {words} --lr 0.001 --mixup 0.2"))
+    assert done.returncode == 2
+    assert "lr: 0.0005 there, 0.001 here" in done.stderr
+    assert "mixup: 0.0 there, 0.2 here" in done.stderr
+
+
 def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
     done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here"))
     assert done.returncode == 0, done.stderr

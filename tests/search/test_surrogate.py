@@ -1,11 +1,13 @@
 """What is learned from scores, beside functions that were planted: they have to be found again."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from pruner.chain import Block, Chain
+from search import surrogate as surrogate_module
 from search.space import Array, Space
 from search.surrogate import Gains, Surrogate
 
@@ -157,3 +159,44 @@ def test_scores_that_are_all_alike_teach_that_nothing_matters() -> None:
     surrogate = Surrogate(SPACE, seen, np.full(12, 0.7))
     values = [surrogate.score_at(float(score)) for score in surrogate.mean().scores(unseen)]
     assert values == pytest.approx([0.7] * len(unseen))
+
+
+def large(sites: int, plans: int, seed: int = 0) -> tuple[Space, Array]:
+    """Sites of two cuts each, and vectors of plans that cut about half of them."""
+    blocks = tuple(Block(f"blocks.{i}", "ffn", f"block {i}", ("keep", "merge", "drop")) for i in range(sites))
+    random = np.random.default_rng(seed)
+    ways = random.choice(3, size=(plans, sites), p=(0.5, 0.25, 0.25))
+    vectors = np.stack([ways == 1, ways == 2], axis=2).reshape(plans, 2 * sites)
+    return Space.of(Chain("large", "any", (3, 1, 1), blocks), []), vectors.astype(np.int8)
+
+
+def test_what_is_predicted_does_not_depend_on_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit where all fit into one block; else up to the rounding of sums that are grouped otherwise."""
+    space, vectors = large(12, 700)
+    learned = Surrogate(space, vectors[:60].astype(float), np.random.default_rng(1).normal(size=60))
+    mean = learned.mean()
+    whole = vectors.astype(float)
+    expected, deviation = learned.predicted(mean, vectors)
+    assert np.array_equal(expected, mean.scores(whole))
+    assert np.array_equal(deviation, learned.deviation(whole))
+    monkeypatch.setattr(surrogate_module, "_BLOCK_BYTES", 1)
+    in_parts = learned.predicted(mean, vectors)
+    np.testing.assert_allclose(in_parts[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(in_parts[1], deviation, rtol=1e-9)
+
+
+def test_what_many_plans_take_to_predict_is_bounded() -> None:
+    """100 sites of two cuts have 1 + 2 kinds + 200 cuts + (200 * 199 / 2 - 100) pairs = 20,003 features: of 2,000 plans
+    0.3 GB, of all neighbours of a few plans 12 GB. Three blocks of them are held at the most: two factors and their
+    product, or features, weighted and not."""
+    space, vectors = large(100, 2_000)
+    learned = Surrogate(space, vectors[:20].astype(float), np.random.default_rng(1).normal(size=20))
+    mean = learned.mean()
+    tracemalloc.start()
+    try:
+        learned.predicted(mean, vectors)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    block = surrogate_module._BLOCK_BYTES
+    assert block < peak < 3.2 * block < 2_000 * 20_003 * 8
