@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from latency.taps import UnusedWeights, convolution_flops
+
 # Winograd's algorithm does a 3x3 convolution with a quarter of its multiplications, and a cache holds what the roofline
 # takes from memory: only what is this many times quicker than its floor cannot be true.
 BEYOND_BELIEF: Final = 4.0
@@ -14,7 +16,8 @@ BEYOND_BELIEF: Final = 4.0
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32."""
+    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32; both of
+    what is needed alone: of a convolution the taps that touch the image (`latency/taps.py`)."""
 
     flops: int
     traffic_bytes: int
@@ -34,10 +37,12 @@ class Peak:
 
 def work_of(module: nn.Module, example: Tensor) -> tuple[Work, Tensor]:
     """The work of a module, and its output for `example` (B, ...)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: convolution_flops})
+    with counter, UnusedWeights() as unused, torch.no_grad():
         result: Tensor = module(example)
     weights = {id(tensor): tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]}
-    return Work(counter.get_total_flops(), sum(weights.values()) + example.nbytes + result.nbytes), result
+    needed = sum(weights.values()) - unused.total_bytes
+    return Work(counter.get_total_flops(), needed + example.nbytes + result.nbytes), result
 
 
 class Reference(nn.Module):

@@ -123,7 +123,8 @@ def test_with_little_time_there_are_fewer_networks(monkeypatch: pytest.MonkeyPat
 def test_the_work_of_a_piece_is_that_of_the_textbook() -> None:
     work, result = work_of(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(2, 3, 10, 10))
     assert result.shape == (2, 8, 10, 10)
-    assert work.flops == 2 * 2 * 10 * 10 * 8 * 3 * 9
+    # On each axis 10 positions have 3 taps, but for one at either end.
+    assert work.flops == 2 * 2 * (3 * 10 - 2) ** 2 * 8 * 3
     assert work.traffic_bytes == 4 * (2 * 3 * 100 + 2 * 8 * 100 + 8 * 3 * 9 + 8)
     assert Peak(flops_per_ms=1e6, bytes_per_ms=1e3).floor_ms(work) == pytest.approx(work.traffic_bytes / 1e3)
 
