@@ -254,7 +254,8 @@ def diff_command(
 
 
 def with_newest_profile(output: Path, asked: Any) -> Any:
-    """What was asked for, with the model and the setting of the newest profile where it names no model."""
+    """What was asked for, with the model and the setting of the newest profile where it names no model. How many
+    classes it has is for the images to say, where a data set is named."""
     from profiles.store import newest_profile
 
     wanted = None if asked.device is None else {"device": asked.device}
@@ -262,11 +263,14 @@ def with_newest_profile(output: Path, asked: Any) -> Any:
     if known is None:
         return asked
     setting = known.setting
+    kwargs = dict(known.model_kwargs)
+    if asked.data_dir is not None or asked.dataset not in (None, "digits"):
+        kwargs.pop("num_classes", None)
     print(f"no --model given: taking {known.model} as profiled {known.created} on {setting.device}", file=sys.stderr)
     return dataclasses.replace(
         asked,
         model=known.model,
-        model_kwargs=format_model_kwargs(known.model_kwargs) + (asked.model_kwargs or []),
+        model_kwargs=format_model_kwargs(kwargs) + (asked.model_kwargs or []),
         device=asked.device or setting.device,
         threads=asked.threads or setting.threads,
         dtype=asked.dtype or setting.dtype,

@@ -18,6 +18,8 @@ from depthfinder.run_folder import RunFolder
 from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
 from latency.devices import known_device, open_device
+from latency.own_head import can_change_head
+from profiles.fingerprint import differ_in_head_alone, why_not
 from profiles.profile import Profile, Setting
 from profiles.store import all_profiles, check_usable, load_profile
 from pruner.chain import Chain
@@ -73,6 +75,11 @@ class Run:
         network = copy.deepcopy(self.untuned)
         load_trained(network, self, "finetune", self.train_settings(epochs))
         return network
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The arguments that the network is made with, wherever they are from: the number of classes is the data's."""
+        return made_with(self.arguments, None if self.catalogue is None else self.catalogue.num_classes)
 
     @property
     def also(self) -> tuple[str, ...]:
@@ -156,25 +163,29 @@ class Run:
             there, mode = found.setting, asked.mode
             where = (asked.device, there.hardware, there.runtime, mode.dtype, asked.batch_size, mode.threads)
             setting = Setting(*where, mode.channels_last, mode.compiled)
-        for warning in check_usable(Path(asked.profile), found, self.chain.fingerprint, setting):
+        here = self.chain.fingerprint
+        if self.device_is_here and differ_in_head_alone(found.fingerprint, here) and can_change_head(found):
+            here = found.fingerprint  # the head will be measured
+        for warning in check_usable(Path(asked.profile), found, here, setting):
             log.warning("%s", warning)
         return found
 
     @cached_property
     def table_from_elsewhere(self) -> tuple[Path, Profile] | None:
-        """The newest table of this network in this mode on a device that is not here: imported, or modelled."""
-        asked, mode = self.arguments, self.arguments.mode
-        return max(
-            (
-                (path, profile)
-                for path, profile in all_profiles(self.profiles_root)
-                if profile.fingerprint == self.chain.fingerprint
-                and (profile.setting.device, profile.setting.batch_size) == (asked.device, asked.batch_size)
-                and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
-            ),
-            key=lambda pair: pair[1].created,
-            default=None,
-        )
+        """The newest table of this network in this mode on a device that is not here: imported, or modelled. Where
+        there is none, tables of the model that cannot be used are named with the reason."""
+        asked, mode, here = self.arguments, self.arguments.mode, self.chain.fingerprint
+        found = [
+            (path, profile)
+            for path, profile in all_profiles(self.profiles_root)
+            if profile.model == self.chain.model
+            and (profile.setting.device, profile.setting.batch_size) == (asked.device, asked.batch_size)
+            and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
+        ]
+        usable = [(path, profile) for path, profile in found if profile.fingerprint == here]
+        for path, profile in [] if usable else found:
+            log.warning("%s", why_not(path, profile.model, profile.fingerprint, here))
+        return max(usable, key=lambda pair: pair[1].created, default=None)
 
     def check(self) -> None:
         """Finds out before any work whether device, model and data are here; raises the error of what is not."""
@@ -235,12 +246,15 @@ Stage = Callable[[Run], None]
 def build_model(arguments: RunArguments, num_classes: int | None) -> tuple[nn.Module, LoadedWeights | None]:
     """The baseline and where its weights are from; with so many outputs unless the model's arguments say otherwise.
     Without weights to load it is drawn at random, from the run's seed."""
-    kwargs: dict[str, Any] = dict(arguments.model_kwargs)
-    if num_classes is not None:
-        kwargs.setdefault("num_classes", num_classes)
+    kwargs = made_with(arguments, num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
     return load_model_and_source(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
+
+
+def made_with(arguments: RunArguments, num_classes: int | None) -> dict[str, Any]:
+    """The model's arguments, with the number of classes of the data unless they name another."""
+    return ({} if num_classes is None else {"num_classes": num_classes}) | dict(arguments.model_kwargs)
 
 
 def load_trained(network: nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import torch
 
+from depthfinder.another_head import table_of_another_head, with_head_of
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images
 from depthfinder.front_stage import front_stage
@@ -24,7 +26,7 @@ from latency.profiler import profile
 from latency.timing import time_interleaved
 from profiles.files import write_whole
 from profiles.profile import Profile
-from profiles.store import matching_profile, near_profiles, profile_path, save_profile
+from profiles.store import free_path, matching_profile, near_profiles, outdated_profiles, save_profile
 from pruner.plan import Plan
 from pruner.surgery import Cut, apply, merge
 from pruner.training.progressive import begin, close
@@ -52,7 +54,11 @@ def _table(run: Run) -> Profile:
     arguments = run.arguments
     if run.named_table is not None:
         log.info("going by the profile %s, %s %s", arguments.profile, run.named_table.origin, run.named_table.created)
-        return run.named_table
+        if run.named_table.fingerprint == run.chain.fingerprint:
+            return run.named_table
+        found = with_head_of(run, Path(str(arguments.profile)), run.named_table)
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
+        return found
     if not run.device_is_here:
         assert run.table_from_elsewhere is not None, "a search without its device was checked to have a table"
         path, found = run.table_from_elsewhere
@@ -60,13 +66,19 @@ def _table(run: Run) -> Profile:
         return found
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
-    predicted = None if known is not None else predicted_from_other_sizes(run)
+    like = None if known is not None else table_of_another_head(run)
+    predicted = None if known is not None or like is not None else predicted_from_other_sizes(run)
     if known is not None:
         path, found = known
         log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
+    elif like is not None:
+        found = with_head_of(run, *like)
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
     elif predicted is not None:
         found = predicted
     else:
+        for why in outdated_profiles(run.profiles_root, run.chain.model, setting):
+            log.info("%s", why)
         for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
             log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
         found = profile(
@@ -75,13 +87,13 @@ def _table(run: Run) -> Profile:
             batch_size=arguments.batch_size,
             max_seconds=arguments.max_seconds,
             seed=arguments.seed,
-            model_kwargs=arguments.model_kwargs,
+            model_kwargs=run.made_with,
             also=run.also,
             progress=run.watch,
         )
         if found.conditions is not None and found.conditions.noise is not None:
             log.info("the machine was not steady: %s", found.conditions.noise)
-        save_profile(found, profile_path(run.profiles_root, run.chain.model, setting, run.requested))
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
     return found
 
 

@@ -56,7 +56,10 @@ def profile_table(profile: Profile) -> Table:
     )  # fmt: skip
     for row in profile.rows:
         interval = f"{row.low_ms:.4f} to {row.high_ms:.4f}"
-        alone, quality = (f"{row.alone.latency_ms:.4f}", row.alone.quality) if row.alone else ("", row.origin)
+        alone = f"{row.alone.latency_ms:.4f}" if row.alone else ""
+        quality: str = row.alone.quality if row.alone else row.origin
+        if row.alone and row.origin == "measured again":
+            quality = f"{quality}, {row.origin}"
         share = "" if row.efficiency is None else f"{row.efficiency:.0%}"
         cells = (str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, quality)
         table.add_row(escape(row.signature), row.choice, *cells)
