@@ -7,10 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from depthfinder.arguments import RunArguments
+from depthfinder.console import log
 from latency.device import missing
 from latency.devices import known_device
 from latency.modelled import modelled_profile
 from profiles.descriptions import description_names
+from profiles.fingerprint import why_not
 from profiles.profile import Profile
 from profiles.store import all_profiles, shipped_profiles
 from pruner.chain import Chain
@@ -44,9 +46,13 @@ def table_without_device(
     device = known_device(arguments.device)
     device.check_mode(arguments.mode)
     for tables in (all_profiles(root), shipped_profiles()):
-        known = _newest(tables, arguments, chain)
+        in_mode = [found for found in tables if _is_in_mode(found[1], arguments)]
+        known = _newest(in_mode, chain)
         if known is not None:
             return known
+        for path, other in in_mode:
+            if other.model == chain.model:
+                log.warning("%s", why_not(path, other.model, other.fingerprint, chain.fingerprint))
     if arguments.device not in description_names():
         absence = device.absence()
         assert absence is not None, "a device that is here needs no table from elsewhere"
@@ -64,13 +70,13 @@ def table_without_device(
     return FoundTable(profile, None)
 
 
-def _newest(tables: Iterable[tuple[Path, Profile]], arguments: RunArguments, chain: Chain) -> FoundTable | None:
-    mode = arguments.mode
-    found = (
-        FoundTable(profile, path)
-        for path, profile in tables
-        if profile.fingerprint == chain.fingerprint
-        and (profile.setting.device, profile.setting.batch_size) == (arguments.device, arguments.batch_size)
-        and profile.setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
+def _is_in_mode(profile: Profile, arguments: RunArguments) -> bool:
+    mode, setting = arguments.mode, profile.setting
+    return (setting.device, setting.batch_size) == (arguments.device, arguments.batch_size) and (
+        setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
     )
+
+
+def _newest(tables: Iterable[tuple[Path, Profile]], chain: Chain) -> FoundTable | None:
+    found = (FoundTable(profile, path) for path, profile in tables if profile.fingerprint == chain.fingerprint)
     return max(found, key=lambda table: table.profile.created, default=None)

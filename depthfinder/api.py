@@ -15,6 +15,7 @@ from latency.mode import Dtype
 from latency.profiler import profile as _profile
 from latency.timing import time_interleaved
 from profiles.errors import ProfileError
+from profiles.fingerprint import why_not
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.chain import Chain
@@ -101,8 +102,9 @@ def search(
     constraints that name what there is not, and `ValueError` for a budget that is no positive number, for fewer than
     one trial, and for a gap or timeout that is no number.
     """
-    if profile.fingerprint != chain.fingerprint:
-        raise ProfileError(f"this profile of {profile.model} was measured for another network than {chain.model} here")
+    other = why_not("this profile", profile.model, profile.fingerprint, chain.fingerprint)
+    if other is not None:
+        raise ProfileError(other)
     space = Space.of(
         chain,
         [LatencyLimit(profile, Budget(budget_ms).latency_ms)],

@@ -269,7 +269,8 @@ def diff_command(
 
 def with_newest_profile(asked: "RunOptions") -> "RunOptions":
     """What was asked for, with the model and the setting of the newest profile where it names no model; of a device, or
-    of those that have a budget, where some are named."""
+    of those that have a budget, where some are named. How many classes the model has is for the images to say, where a
+    data set is named."""
     from profiles.names import below
     from profiles.store import newest_profile
 
@@ -279,7 +280,9 @@ def with_newest_profile(asked: "RunOptions") -> "RunOptions":
     if known is None:
         return asked
     path, found = known
-    setting = found.setting
+    setting, kwargs = found.setting, dict(found.model_kwargs)
+    if asked.data_dir is not None or asked.dataset not in (None, "digits"):
+        kwargs.pop("num_classes", None)
     print(
         f"no --model given: taking {found.model} on {setting.device}, from the {found.origin} table {path} of "
         f"{found.created}",
@@ -288,7 +291,7 @@ def with_newest_profile(asked: "RunOptions") -> "RunOptions":
     return dataclasses.replace(
         asked,
         model=found.model,
-        model_kwargs=format_model_kwargs(found.model_kwargs) + (asked.model_kwargs or []),
+        model_kwargs=format_model_kwargs(kwargs) + (asked.model_kwargs or []),
         device=asked.device or setting.device,
         threads=asked.threads or setting.threads,
         dtype=asked.dtype or cast("Dtype", setting.dtype),

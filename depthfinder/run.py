@@ -21,6 +21,8 @@ from depthfinder.run_folder import RunFolder
 from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
 from latency.devices import known_device, open_device
+from latency.own_head import can_change_head
+from profiles.fingerprint import differ_in_head_alone
 from profiles.names import as_file_name
 from profiles.profile import Profile, Setting
 from profiles.store import check_usable, load_profile
@@ -90,6 +92,11 @@ class Run:
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:12]
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The arguments that the network is made with, wherever they are from: the number of classes is the data's."""
+        return made_with(self.arguments, None if self.catalogue is None else self.catalogue.num_classes)
 
     @property
     def also(self) -> tuple[str, ...]:
@@ -183,7 +190,10 @@ class Run:
             there, mode = found.setting, asked.mode
             where = (asked.device, there.hardware, there.runtime, mode.dtype, asked.batch_size, mode.threads)
             setting = Setting(*where, mode.channels_last, mode.compiled)
-        for warning in check_usable(Path(asked.profile), found, self.chain.fingerprint, setting):
+        here = self.chain.fingerprint
+        if self.device_is_here and differ_in_head_alone(found.fingerprint, here) and can_change_head(found):
+            here = found.fingerprint  # the head will be measured
+        for warning in check_usable(Path(asked.profile), found, here, setting):
             log.warning("%s", warning)
         return found
 
@@ -248,12 +258,15 @@ Stage = Callable[[Run], None]
 def build_model(arguments: RunArguments, num_classes: int | None) -> tuple[nn.Module, LoadedWeights | None]:
     """The baseline and where its weights are from; with so many outputs unless the model's arguments say otherwise.
     Without weights to load it is drawn at random, from the run's seed."""
-    kwargs: dict[str, Any] = dict(arguments.model_kwargs)
-    if num_classes is not None:
-        kwargs.setdefault("num_classes", num_classes)
+    kwargs = made_with(arguments, num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
     return load_model_and_source(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
+
+
+def made_with(arguments: RunArguments, num_classes: int | None) -> dict[str, Any]:
+    """The model's arguments, with the number of classes of the data unless they name another."""
+    return ({} if num_classes is None else {"num_classes": num_classes}) | dict(arguments.model_kwargs)
 
 
 def load_trained(network: nn.Module, run: Run, stage: str, settings: TrainSettings) -> None:

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
+from depthfinder.another_head import table_of_another_head, with_head_of
 from depthfinder.baseline_stage import baseline_stage, finetuned_stage
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images, tell_of_reading
@@ -23,7 +25,7 @@ from latency.export import export_onnx, export_safetensors
 from latency.profiler import profile
 from profiles.files import write_whole
 from profiles.profile import Profile
-from profiles.store import matching_profile, near_profiles, profile_path, save_profile
+from profiles.store import free_path, matching_profile, near_profiles, outdated_profiles, save_profile
 from pruner.surgery import merge
 from pruner.trained_on import ENTRY
 
@@ -49,23 +51,32 @@ def _table(run: Run) -> Profile:
     arguments = run.arguments
     if run.named_table is not None:
         log.info("going by the profile %s, %s %s", arguments.profile, run.named_table.origin, run.named_table.created)
-        return run.named_table
+        if run.named_table.fingerprint == run.chain.fingerprint:
+            return run.named_table
+        found = with_head_of(run, Path(str(arguments.profile)), run.named_table)
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
+        return found
     if not run.device_is_here:
         table = run.table_from_elsewhere
         log.info("%s is not here: going by %s; nothing is measured on it", arguments.device, table.text)
         if table.path is None:
-            setting = table.profile.setting
-            save_profile(table.profile, profile_path(run.profiles_root, run.chain.model, setting, run.requested))
+            save_profile(table.profile, free_path(run.profiles_root, table.profile, run.requested))
         return table.profile
     setting = run.device.setting(arguments.batch_size)
     known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
-    predicted = None if known is not None else predicted_from_other_sizes(run)
+    like = None if known is not None else table_of_another_head(run)
+    predicted = None if known is not None or like is not None else predicted_from_other_sizes(run)
     if known is not None:
         path, found = known
         log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
+    elif like is not None:
+        found = with_head_of(run, *like)
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
     elif predicted is not None:
         found = predicted
     else:
+        for why in outdated_profiles(run.profiles_root, run.chain.model, setting):
+            log.info("%s", why)
         for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
             log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
         found = profile(
@@ -74,13 +85,13 @@ def _table(run: Run) -> Profile:
             batch_size=arguments.batch_size,
             max_seconds=arguments.max_seconds,
             seed=arguments.seed,
-            model_kwargs=arguments.model_kwargs,
+            model_kwargs=run.made_with,
             also=run.also,
             progress=run.watch,
         )
         if found.conditions is not None and found.conditions.noise is not None:
             log.info("the machine was not steady: %s", found.conditions.noise)
-        save_profile(found, profile_path(run.profiles_root, run.chain.model, setting, run.requested))
+        save_profile(found, free_path(run.profiles_root, found, run.requested))
     return found
 
 

@@ -46,7 +46,7 @@ def predicted_from_other_sizes(run: Run) -> Profile | None:
     if all(profile.model != run.chain.model for profile in tables):
         return None
     pieces = timed_pieces_of(tables, run.watch)
-    kwargs = arguments.model_kwargs
+    kwargs = run.made_with
     try:
         found = predicted_profile(
             run.untuned, setting, pieces, seed=arguments.seed, model_kwargs=kwargs, also=run.also, progress=run.watch

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -43,7 +44,12 @@ def in_context_costs(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, f
     Minimises sum((A c - y)^2 / y^2) + w^2 sum((c - prior)^2 / prior^2), A the counts and the prior what the
     pieces took alone: what no network tells apart from something else keeps its prior's share. The intervals come from
     fits of networks drawn with replacement.
+
+    Where every network takes exactly what its pieces take alone, the prior makes the sum zero, and nothing else does:
+    it is the answer, whichever networks are drawn, and is read off without a rounding error.
     """
+    if _is_explained(networks, prior_ms):
+        return {term: Cost(cost_ms, cost_ms, cost_ms) for term, cost_ms in prior_ms.items()}
     terms = list(prior_ms)
     counts = np.array([[network.counts.get(term, 0) for term in terms] for network in networks], dtype=float)
     latencies = np.array([network.latency_ms for network in networks])
@@ -64,6 +70,15 @@ def additive_costs(counts: Array, latencies_ms: Array, prior_ms: Array) -> Array
     """The same by arrays, and without intervals: counts (N, T), latencies (N,), prior (T,) -> costs (T,), none
     negative."""
     return _solve(counts, latencies_ms, prior_ms, np.zeros(len(prior_ms)))
+
+
+def _is_explained(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, float]) -> bool:
+    """Whether every network takes the sum of its terms' priors, in exact arithmetic, and no thing's is negative."""
+    exact = {term: Fraction(cost_ms) for term, cost_ms in prior_ms.items()}
+    return all(cost >= 0 for term, cost in exact.items() if _is_thing(term)) and all(
+        sum(exact[term] * count for term, count in network.counts.items()) == Fraction(network.latency_ms)
+        for network in networks
+    )
 
 
 def _is_thing(term: Term) -> bool:

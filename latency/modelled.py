@@ -7,7 +7,6 @@ one that is.
 
 import dataclasses
 import datetime
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Final, Protocol
 from torch import nn
 
 from latency.design import designed_plans
+from latency.in_context import alone_in_context
 from latency.mode import Mode
 from latency.pieces import Pieces, all_choices
 from latency.predictor.blocks import PiecePredictor, TimedPiece
@@ -23,7 +23,7 @@ from latency.predictor.listen import Operator, operators_of
 from latency.predictor.published import Bounds, PublishedCosts
 from latency.profiler import compile_pieces, study_of
 from latency.roofline import Peak
-from latency.study import Kind, What, key_of
+from latency.study import Kind, key_of
 from profiles.descriptions import load_description
 from profiles.errors import ProfileError
 from profiles.measurement import Measurement
@@ -124,26 +124,12 @@ def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
     kwargs = "".join(f" {name}={value}" for name, value in sorted(profile.model_kwargs.items()))
     batch_size = profile.setting.batch_size
     group = f"{profile.model}{kwargs} b{batch_size}"
-    in_context = _alone_in_context(profile)
+    in_context = alone_in_context(profile)
     return [
         TimedPiece(bench.fragment(key_of([what])), batch_size, in_context_ms, profile.model, group)
         for what, in_context_ms in in_context.items()
         if in_context_ms > 0
     ]
-
-
-def _alone_in_context(profile: Profile) -> dict[What, float]:
-    """What each piece took alone, times what all of them take more, or less, in whole networks.
-
-    What a piece alone takes is read often and by itself; what it takes in context is one of many unknowns of a few
-    equations, and where two pieces trade off against each other the sum is known better than either.
-    """
-    alone_ms = {(r.signature, r.choice): r.alone.latency_ms if r.alone else r.in_context_ms for r in profile.rows}
-    rows = tuple(dataclasses.replace(r, in_context_ms=alone_ms[r.signature, r.choice]) for r in profile.rows)
-    sums = dataclasses.replace(profile, rows=rows)
-    ratios = [anchor.measured.latency_ms / sums.latency_ms(Choices(anchor.choices)) for anchor in profile.anchors]
-    more = statistics.median(ratios) if ratios else 1.0
-    return {what: more * took_ms for what, took_ms in alone_ms.items()}
 
 
 def anchored(profile: Profile, uncut: Measurement) -> Profile:

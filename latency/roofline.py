@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from latency.study import Work
+from latency.taps import UnusedWeights, convolution_flops
 
 # Winograd's algorithm does a 3x3 convolution with a quarter of its multiplications, and a cache holds what the roofline
 # takes from memory: only what is this many times quicker than its floor cannot be true.
@@ -28,10 +29,12 @@ class Peak:
 
 def work_of(module: nn.Module, example: Tensor) -> tuple[Work, Tensor]:
     """The work of a module, and its output for `example` (B, ...)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: convolution_flops})
+    with counter, UnusedWeights() as unused, torch.no_grad():
         result: Tensor = module(example)
     weights = {id(tensor): tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]}
-    return Work(counter.get_total_flops(), sum(weights.values()) + example.nbytes + result.nbytes), result
+    needed = sum(weights.values()) - unused.total_bytes
+    return Work(counter.get_total_flops(), needed + example.nbytes + result.nbytes), result
 
 
 class Reference(nn.Module):

@@ -18,7 +18,8 @@ What = tuple[str, str]
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32."""
+    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32; both of
+    what is needed alone: of a convolution the taps that touch the image (`latency/taps.py`)."""
 
     flops: int
     traffic_bytes: int

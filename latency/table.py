@@ -7,6 +7,7 @@ from latency.roofline import BEYOND_BELIEF, Peak
 from latency.study import REFERENCE, TRAFFIC, Kind, Network, Study, What, key_of
 from latency.timing import Timings, round_spread
 from profiles.errors import ProfileError
+from profiles.measurement import Measurement
 from profiles.profile import Anchor, Conditions, Origin, Pair, Profile, Row, Setting, judged_error
 
 
@@ -100,12 +101,16 @@ class Table:
 
     def _check_floors(self) -> None:
         for key, alone in self._alone.items():
-            floor_ms = self._peak.floor_ms(self._study.kinds[key].work) if self._peak else 0.0
-            if alone.latency_ms * BEYOND_BELIEF < floor_ms:
-                raise ProfileError(
-                    f"{key} read {alone.latency_ms:.4f} ms, where the device's peak allows {floor_ms:.4f} ms at the "
-                    "least: its clock or its synchronization cannot be trusted"
-                )
+            check_floor(key, alone, self._peak.floor_ms(self._study.kinds[key].work) if self._peak else None)
+
+
+def check_floor(key: str, alone: Measurement, floor_ms: float | None) -> None:
+    """Raises `ProfileError` when a kind of piece read quicker than its device can be."""
+    if floor_ms is not None and alone.latency_ms * BEYOND_BELIEF < floor_ms:
+        raise ProfileError(
+            f"{key} read {alone.latency_ms:.4f} ms, where the device's peak allows {floor_ms:.4f} ms at the least: its "
+            "clock or its synchronization cannot be trusted"
+        )
 
 
 def network_names(study: Study) -> dict[str, Network]:

@@ -12,6 +12,7 @@ from profiles.measurement import Measurement
 from profiles.walk import KEPT, rows_of
 
 Origin = Literal["measured", "imported", "modelled"]
+RowOrigin = Origin | Literal["measured again"]
 _STEADY_ROUNDS: Final = 0.15
 _STEADY_SHARE: Final = 0.9
 # Where all but nothing of a network is left, a hundredth of a millisecond is many per cent of it, and of no matter.
@@ -69,7 +70,8 @@ class Row:
     measured so. Behind a block that thins the tokens the same choice is another, such as `keep, thinned`.
 
     `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known; `blocks`
-    counts the places in the network that could be this.
+    counts the places in the network that could be this. What was `measured again` is the head's, at another time than
+    the rest: the table was that of another head before.
     """
 
     signature: str
@@ -80,12 +82,14 @@ class Row:
     high_ms: float
     alone: Measurement | None
     floor_ms: float | None
-    origin: Origin
+    origin: RowOrigin
 
     @property
     def quality(self) -> str:
         """How good the reading of it alone is; where it was not measured alone, where its figures are from."""
-        return self.alone.quality if self.alone else self.origin
+        if self.alone is None:
+            return self.origin
+        return f"{self.alone.quality}, {self.origin}" if self.origin == "measured again" else self.alone.quality
 
     @property
     def efficiency(self) -> float | None:
@@ -145,7 +149,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Profile:
-    """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint.
+    """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint (`profiles/fingerprint.py`).
 
     `model` and `model_kwargs` are what the network was made from. A choice that leaves nothing of a block has no row
     and costs nothing; behind one that is `thinning`, all else costs what it does on fewer tokens. `relative_error` is

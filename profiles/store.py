@@ -15,6 +15,7 @@ import jsonschema
 
 from profiles.errors import ProfileError
 from profiles.files import write_whole
+from profiles.fingerprint import is_outdated, why_not
 from profiles.measurement import Measurement
 from profiles.names import as_file_name, below
 from profiles.profile import Anchor, Choices, Conditions, Pair, Profile, Row, Segment, Setting
@@ -81,6 +82,17 @@ def profile_path(root: Path, model: str, setting: Setting, requested: Sequence[s
     return below(root, as_file_name(folder), as_file_name(file))
 
 
+def free_path(root: Path, profile: Profile, requested: Sequence[str] = ()) -> Path:
+    """Where below `root` a profile can lie without taking the place of another network's: its own place, or one beside
+    it that has its fingerprint in its name. One that is outdated gives way."""
+    path = profile_path(root, profile.model, profile.setting, requested)
+    if path.exists():
+        there = load_profile(path).fingerprint
+        if there != profile.fingerprint and not is_outdated(there):
+            return path.with_stem(f"{path.stem}-{profile.fingerprint}")
+    return path
+
+
 def matching_profile(root: Path, fingerprint: str, setting: Setting) -> tuple[Path, Profile] | None:
     """The newest profile below `root` of this chain in this very setting; None when there is none.
 
@@ -97,16 +109,22 @@ def near_profiles(root: Path, fingerprint: str, setting: Setting) -> list[tuple[
     return sorted(((path, differences) for path, differences in near if differences), key=lambda pair: len(pair[1]))
 
 
+def outdated_profiles(root: Path, model: str, setting: Setting) -> list[str]:
+    """Of the profiles below `root` of a model in a setting that know it by its blocks alone: why none is used."""
+    found = [(path, p) for path, p in all_profiles(root) if p.model == model and p.setting == setting]
+    reasons = [why_not(path, model, p.fingerprint, "") for path, p in found if is_outdated(p.fingerprint)]
+    return [reason for reason in reasons if reason is not None]
+
+
 def check_usable(path: Path, profile: Profile, fingerprint: str, setting: Setting) -> list[str]:
     """What should be said before `profile` is used for a chain in a setting: another version of the same runtime.
 
     Raises `ProfileError`, with both sides of every difference, where its figures do not hold: for another network,
     processor, runtime, dtype, batch size or number of threads.
     """
-    if profile.fingerprint != fingerprint:
-        raise ProfileError(
-            f"{path} is of another network: {profile.model} {profile.fingerprint} there, {fingerprint} here"
-        )
+    other = why_not(path, profile.model, profile.fingerprint, fingerprint)
+    if other is not None:
+        raise ProfileError(other)
     differences = profile.setting.differences(setting)
     there, here = profile.setting.runtime.partition(" ")[0], setting.runtime.partition(" ")[0]
     warned = [text for text in differences if text.startswith("runtime:") and there == here]

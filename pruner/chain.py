@@ -42,12 +42,17 @@ class Block:
 
 @dataclass(frozen=True)
 class Chain:
-    """The ordered blocks of one model; `input_size` is (channels, height, width)."""
+    """The ordered blocks of one model; `input_size` is (channels, height, width).
+
+    `before_head` and `head` are digests of all that the network computes, up to its last block and behind it.
+    """
 
     model: str
     family: str
     input_size: tuple[int, int, int]
     blocks: tuple[Block, ...]
+    before_head: str = ""
+    head: str = ""
 
     @property
     def num_plans(self) -> int:
@@ -55,9 +60,10 @@ class Chain:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the structure: what was measured for one chain is used for no other."""
-        text = repr((self.family, self.input_size, self.blocks))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A digest of all that the network computes but for its head, a hyphen, and one of the head: what was measured
+        for one network is used for no other, and of two that differ in their heads alone it can be told."""
+        text = repr((self.family, self.input_size, self.blocks, self.before_head))
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.head}"
 
     def plan(self, choices: dict[str, str]) -> Plan:
         """The plan with these choices. Raises `PlanError` when it does not fit the chain."""

@@ -18,6 +18,7 @@ from pruner.chain import Chain
 from pruner.errors import UnknownModelError
 from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
+from pruner.outline import Outline, digest
 from pruner.plan import DROP, KEEP, Plan
 from pruner.site import Site
 
@@ -68,13 +69,14 @@ class OpenNetwork(nn.Module):
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
         for site in self.sites.values():
             site.offer(also)
-        self._note_shapes(input_size(model))
+        outline = self._note_shapes(input_size(model))
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
         if all(block.choices == (KEEP,) for block in blocks):
             reasons = "; ".join(dict.fromkeys(f"{why}" for block in blocks for _, why in block.refused))
             raise UnknownModelError(f"{name} is built like a {self._family.name}, but no block can be cut: {reasons}")
-        self.chain = Chain(model=name, family=self._family.name, input_size=input_size(model), blocks=blocks)
+        computed = digest(outline.before_head), digest(outline.head)
+        self.chain = Chain(name, self._family.name, input_size(model), blocks, *computed)
 
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
@@ -111,8 +113,9 @@ class OpenNetwork(nn.Module):
         """The BatchNorms outside the sites, each with the convolution before it."""
         return self._family.batch_norm_pairs(self.network)
 
-    def _note_shapes(self, size: tuple[int, int, int]) -> None:
-        """Puts the shape of its input into every block's signature, found by a run that computes shapes alone."""
+    def _note_shapes(self, size: tuple[int, int, int]) -> Outline:
+        """Puts the shape of its input into every block's signature, found by a run that computes shapes alone;
+        what that run called."""
         shapes: dict[str, torch.Size] = {}
 
         def note(site: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -126,9 +129,9 @@ class OpenNetwork(nn.Module):
             for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers())
         }
         was_training = network.training
-        dtype = next(network.parameters()).dtype
-        with torch.no_grad(), _ShapesAlone():
-            functional_call(network.eval(), shapeless, (torch.empty(2, *size, device="meta", dtype=dtype),))
+        images = torch.empty(2, *size, device="meta", dtype=next(network.parameters()).dtype)
+        with torch.no_grad(), _ShapesAlone(), Outline(self.sites.values()) as outline:
+            functional_call(network.eval(), shapeless, (images,))
         network.train(was_training)
         for hook in hooks:
             hook.remove()
@@ -136,6 +139,7 @@ class OpenNetwork(nn.Module):
             shape = "x".join(str(side) for side in shapes[name])
             signature = f"{site.block.kind} {shape}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
+        return outline
 
 
 class _ShapesAlone(TorchFunctionMode):

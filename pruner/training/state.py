@@ -36,7 +36,8 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Puts back what `optimizer_state` took."""
+    """Puts back what `optimizer_state` took, in the memory layout of the weights that it is about: numbers that lie
+    otherwise are gone through otherwise, and rounded otherwise."""
     groups = optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Any]] = {}
     found: dict[str, Any] = {
@@ -49,6 +50,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) 
         where, index, key = name.split(".", 2)
         (state.setdefault(int(index), {}) if where == "state" else groups[int(index)])[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def load_network(network: nn.Module, checkpoint: Checkpoint) -> None:

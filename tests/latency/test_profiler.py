@@ -40,16 +40,16 @@ def test_the_table_is_exact_for_any_plan(shape: str) -> None:
         cut.set_lambda(0.0)
         true_ms = sum(parameter.numel() for parameter in merge(cut).parameters()) * MS_PER_PARAMETER
         # Layers in a row that become one are counted as one.
-        assert table.latency_ms(plan) == pytest.approx(true_ms, rel=1e-9)
-        low, high = table.interval_ms(plan)
-        assert low <= table.latency_ms(plan) <= high
+        assert table.latency_ms(plan) == true_ms
+        assert table.interval_ms(plan) == (true_ms, true_ms)
+    assert all(row.low_ms == row.in_context_ms == row.high_ms for row in table.rows)
 
 
 def test_what_follows_what_is_a_term_where_both_become_one_layer(found: Profile) -> None:
     (pair,) = found.pairs
     assert pair.first == pair.second
     assert pair.first[1] == "merge"
-    assert pair.in_context_ms == pytest.approx(-24 * 25 * MS_PER_PARAMETER)
+    assert pair.in_context_ms == -24 * 25 * MS_PER_PARAMETER
 
 
 def test_each_distinct_choice_is_measured_once(found: Profile) -> None:
@@ -69,8 +69,8 @@ def test_held_out_networks_judge_the_table(found: Profile) -> None:
     assert len(found.anchors) == 32
     assert len(held_out) == 8
     assert len({tuple(anchor.choices.items()) for anchor in found.anchors}) == 32
-    assert found.relative_error < 1e-9
-    assert found.baseline_ms == pytest.approx(found.latency_ms(Plan(found.model)))
+    assert found.relative_error == 0
+    assert found.baseline_ms == found.latency_ms(Plan(found.model))
     assert found.conditions is not None
     assert found.conditions.noise is None
 
@@ -78,7 +78,7 @@ def test_held_out_networks_judge_the_table(found: Profile) -> None:
 def test_a_chain_of_one_block_has_a_table_too() -> None:
     table = profile(load_model("deit_digits", depth=1), Null(), max_seconds=0.1)
     assert 3 <= len(table.anchors) <= 6
-    assert table.relative_error < 1e-9
+    assert table.relative_error == 0
 
 
 def test_a_plan_of_unknown_choices_has_no_latency(found: Profile) -> None:
@@ -123,7 +123,8 @@ def test_with_little_time_there_are_fewer_networks(monkeypatch: pytest.MonkeyPat
 def test_the_work_of_a_piece_is_that_of_the_textbook() -> None:
     work, result = work_of(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(2, 3, 10, 10))
     assert result.shape == (2, 8, 10, 10)
-    assert work.flops == 2 * 2 * 10 * 10 * 8 * 3 * 9
+    # On each axis 10 positions have 3 taps, but for one at either end.
+    assert work.flops == 2 * 2 * (3 * 10 - 2) ** 2 * 8 * 3
     assert work.traffic_bytes == 4 * (2 * 3 * 100 + 2 * 8 * 100 + 8 * 3 * 9 + 8)
     assert Peak(flops_per_ms=1e6, bytes_per_ms=1e3).floor_ms(work) == pytest.approx(work.traffic_bytes / 1e3)
 

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+import rounding
 from networks import made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.data.images import Batch
@@ -85,36 +87,49 @@ def plans_for(network: Supernet, count: int, seed: int = 0) -> list[Plan]:
     return plans
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What one pass for one plan alone comes to, and how far another order of the same sums may be from it in nats."""
+
+    score: Score
+    apart: float
+
+
 @torch.no_grad()
-def plainly(network: Supernet, batches: Sequence[Batch], plan: Plan, statistics: Sequence[Tensor] = ()) -> Score:
+def plainly(network: Supernet, batches: Sequence[Batch], plan: Plan, statistics: Sequence[Tensor] = ()) -> Expected:
     """What one pass for this plan alone comes to."""
-    baseline, ours = [answers(network, some, batches, statistics) for some in (Plan(plan.model), plan)]
+    whole, cut = (selected(network, some, statistics) for some in (Plan(plan.model), plan))
+    baseline, ours = (torch.cat([one(some) for some, _ in batches]) for one in (whole, cut))
     labels = torch.cat([each for _, each in batches])
     hits = int((ours.argmax(dim=1) == labels).sum())
     nats = float(functional.cross_entropy(ours, labels))
-    return Score(
+    score = Score(
         value=(hits + math.exp(-nats)) / (len(labels) + 1),
         accuracy=hits / len(labels),
         cross_entropy=nats,
         agreement=float((ours.argmax(dim=1) == baseline.argmax(dim=1)).float().mean()),
         images=len(labels),
     )
+    # Both are rounded; and where every logit moves by at most d, a cross-entropy moves by at most 2 d.
+    logits = rounding.of_a_network(cut, batches[0][0]) * float(ours.abs().max())
+    return Expected(score, 2 * 2 * logits)
 
 
-def answers(network: Supernet, plan: Plan, batches: Sequence[Batch], statistics: Sequence[Tensor]) -> Tensor:
+def selected(network: Supernet, plan: Plan, statistics: Sequence[Tensor]) -> Supernet:
     network = copy.deepcopy(network)
     network.select(plan)
     if statistics:
         estimate_batch_norm(network, statistics)
-    network.eval()
-    return torch.cat([network(some) for some, _ in batches])
+    return network.eval()
 
 
-def assert_same(found: Score, expected: Score) -> None:
-    assert (found.accuracy, found.images) == (expected.accuracy, expected.images)
-    assert found.agreement == pytest.approx(expected.agreement)
-    assert found.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-5)
-    assert found.value == pytest.approx(expected.value, abs=1e-5)
+def assert_same(found: Score, expected: Expected) -> None:
+    score = expected.score
+    assert (found.accuracy, found.images) == (score.accuracy, score.images)
+    assert found.agreement == pytest.approx(score.agreement)
+    assert found.cross_entropy == pytest.approx(score.cross_entropy, abs=expected.apart)
+    assert found.value == pytest.approx(score.value, abs=expected.apart)
+    assert expected.apart < 0.1, "what allows that much tells nothing"
 
 
 @pytest.mark.parametrize("shape", FAMILIES)
@@ -123,7 +138,7 @@ def test_every_figure_is_that_of_one_pass_per_plan(shape: str) -> None:
     batches = batches_for(network)
     plans = plans_for(network, 6)
     expected = [plainly(network, batches, plan) for plan in plans]
-    assert len({score.accuracy for score in expected}) > 1
+    assert len({one.score.accuracy for one in expected}) > 1
     evaluate = Evaluator(network, batches)
     for found, score in zip(evaluate(plans), expected, strict=True):
         assert_same(found, score)
@@ -164,7 +179,7 @@ def test_statistics_are_taken_anew_for_each_plan(shape: str) -> None:
     anew = copy.deepcopy(network)
     anew.select(plans[0])
     estimate_batch_norm(anew, statistics)
-    assert expected[plans[0]].accuracy == accuracy(anew, batches)
+    assert expected[plans[0]].score.accuracy == accuracy(anew, batches)
 
 
 @pytest.mark.parametrize("shape", ["deit", "basic", "convnext"])
@@ -417,4 +432,4 @@ def test_the_lighter_of_two_ways_is_taken(shape: str, choice: str, expected: boo
         merged = lighter(site, choice, seen[0].shape[1:])
         assert (merged is not None) == expected
         if merged is not None:
-            assert relative_error(merged(seen[0]), site(seen[0])) <= 1e-5
+            assert relative_error(merged(seen[0]), site(seen[0])) <= 2 * rounding.of_a_network(merged, seen[0])

@@ -9,11 +9,11 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+import rounding
 from latency.devices.ort import open_session
 from latency.onnx_graph import to_onnx
 from networks import BATCH_NORM, disturbed, images_for, relative_error
@@ -102,17 +102,16 @@ class Case:
         return output(self.merged, self.images)
 
     @cached_property
-    def expected(self) -> Tensor:
-        return output(self.closed, self.images)
-
-    @cached_property
     def exactly_expected(self) -> Tensor:
         return output(self.exact, self.images.double())
 
-    @property
+    @cached_property
     def rounding(self) -> float:
-        """How far the network in float32 is from itself in float64: a hundred layers of random weights magnify it."""
-        return relative_error(self.expected.double(), self.exactly_expected)
+        """How far the merged network in float32 may be from itself in exact arithmetic, on any processor: a hundred
+        layers of random weights magnify what is rounded."""
+        bound = rounding.of_a_network(self.merged, self.images[:2])
+        assert bound < 1e-3, "what allows that much tells nothing"
+        return bound
 
 
 def output(network: nn.Module, images: Tensor) -> Tensor:
@@ -146,7 +145,7 @@ def test_at_lambda_one_it_is_the_baseline_bit_for_bit(case: Case) -> None:
 
 
 def test_merged_it_computes_what_it_did_in_float32(case: Case) -> None:
-    assert relative_error(case.found, case.expected) <= max(1e-5, 2 * case.rounding)
+    assert relative_error(case.found.double(), case.exactly_expected) <= case.rounding
 
 
 def test_merged_it_computes_what_it_did_in_float64(case: Case) -> None:
@@ -156,9 +155,11 @@ def test_merged_it_computes_what_it_did_in_float64(case: Case) -> None:
 def test_onnx_runtime_agrees_with_pytorch(case: Case) -> None:
     session = open_session(to_onnx(case.merged, case.images[:1]).SerializeToString(), threads=2)
     (logits,) = session.run(None, {session.get_inputs()[0].name: case.images.numpy()})
-    found = case.found
-    assert relative_error(torch.from_numpy(logits), found) <= 1e-4
-    assert np.array_equal(logits.argmax(1), found.argmax(1))
+    found = torch.from_numpy(logits).double()
+    assert relative_error(found, case.exactly_expected) <= case.rounding
+    # The same answers, but where two are nearer to each other than rounding can tell.
+    best, chosen = case.exactly_expected.amax(1), case.exactly_expected.gather(1, found.argmax(1, keepdim=True))[:, 0]
+    assert (best - chosen).max() <= 2 * case.rounding * case.exactly_expected.abs().max()
 
 
 def test_nothing_of_ours_is_left_in_it(case: Case) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import rounding
 from one_of_many import Together
 from pruner.checkpoint import CheckpointFile
 
@@ -19,12 +20,14 @@ def test_two_processes_have_the_loss_curve_of_one(stage: str, tmp_path: Path) ->
     one.finish()
     two.finish()
     expected = one.seen(0)
+    # The 16 images of a step are added up in another order, in each of 16 steps.
+    apart = rounding.of_a_sum(16 * 16, 1.0)
     for rank in (0, 1):
         found = two.seen(rank)
-        assert found["losses"] == pytest.approx(expected["losses"], abs=1e-5)
+        assert found["losses"] == pytest.approx(expected["losses"], rel=apart)
         assert found["steps"] == pytest.approx(expected["steps"], abs=2e-3)  # as they are printed
         assert found["accuracies"] == pytest.approx(expected["accuracies"], abs=0.021)  # of 50 images, one at a tie
-        assert found["weights"] == pytest.approx(expected["weights"], rel=1e-6)
+        assert found["weights"] == pytest.approx(expected["weights"], rel=apart)
     assert len(expected["steps"]) == 16
     assert expected["losses"][0] != expected["losses"][2]
 
@@ -42,7 +45,7 @@ def test_when_one_is_killed_the_other_ends_with_a_message_and_both_go_on_from_th
     again.finish()
     undisturbed.finish()
     assert len(again.seen(0)["steps"]) == 16 - 6  # the step that one was killed in was saved by nobody
-    assert again.seen(0)["losses"] == pytest.approx(undisturbed.seen(0)["losses"], abs=1e-6)
+    assert again.seen(0)["losses"] == pytest.approx(undisturbed.seen(0)["losses"], rel=rounding.of_a_sum(16 * 16, 1.0))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -9,6 +9,7 @@ import torch
 from timm.models.vision_transformer import ParallelScalingBlock
 from torch import Tensor, nn
 
+import rounding
 from networks import SHAPES, images_for, made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import PlanError, UnknownModelError
@@ -33,12 +34,15 @@ def test_lambda_one_is_the_baseline_bit_for_bit(shape: str, seed: int, dtype: to
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_merging_at_lambda_zero_is_exact(shape: str, seed: int, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_merging_at_lambda_zero_is_exact(shape: str, seed: int, dtype: torch.dtype) -> None:
     model = made(shape, seed).to(dtype)
     cut = closed(model, random_plan(model, seed))
     images = images_for(model, dtype)
-    assert relative_error(merge(cut)(images), cut(images)) <= tolerance
+    merged = merge(cut)
+    # Both are rounded; the fold is too, in float64.
+    apart = 2 * rounding.of_a_network(merged, images, dtype) if dtype == torch.float32 else 1e-10
+    assert relative_error(merged(images), cut(images)) <= apart < 1e-3
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -49,7 +53,8 @@ def test_the_pieces_in_a_row_are_the_merged_network(shape: str) -> None:
     flowing = images = images_for(model, torch.float32)
     for piece in cut.pieces(plan):
         flowing = piece.build()(flowing)
-    assert relative_error(flowing, merge(cut)(images)) <= 1e-6
+    merged = merge(cut)
+    assert relative_error(flowing, merged(images)) <= 2 * rounding.of_a_network(merged, images)
 
 
 def test_keeping_all_merges_to_the_baseline_itself(small_vit: nn.Module) -> None:
@@ -252,10 +257,11 @@ def test_a_merged_network_is_exported_by_torch_export_too(shape: str) -> None:
     model = made(shape, 0)
     merged = merge(closed(model, random_plan(model, 1)))
     images = images_for(model, torch.float32)
+    apart = 2 * rounding.of_a_network(merged, images)
     exported = torch.export.export(merged, (images,)).module()
-    assert relative_error(exported(images), merged(images)) <= 1e-5
+    assert relative_error(exported(images), merged(images)) <= apart
     traced = torch.jit.trace(merged, images)
-    assert relative_error(traced(images), merged(images)) <= 1e-5
+    assert relative_error(traced(images), merged(images)) <= apart
 
 
 @pytest.mark.parametrize("name", ["convnextv2_atto", "resnet50_gn", "efficientnet_b0"])

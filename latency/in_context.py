@@ -1,0 +1,30 @@
+"""What pieces take in whole networks, next to what they take alone, by a table that has both."""
+
+import dataclasses
+import statistics
+
+from latency.study import What
+from profiles.profile import Choices, Profile
+
+
+def context_factors(profile: Profile) -> list[float]:
+    """For each network that was measured: what it took, over the sum of what its pieces take alone."""
+    alone = _alone_ms(profile)
+    rows = tuple(dataclasses.replace(r, in_context_ms=alone[r.signature, r.choice]) for r in profile.rows)
+    sums = dataclasses.replace(profile, rows=rows)
+    return [anchor.measured.latency_ms / sums.latency_ms(Choices(anchor.choices)) for anchor in profile.anchors]
+
+
+def alone_in_context(profile: Profile) -> dict[What, float]:
+    """What each piece took alone, times what all of them take more, or less, in whole networks.
+
+    What a piece alone takes is read often and by itself; what it takes in context is one of many unknowns of a few
+    equations, and where two pieces trade off against each other the sum is known better than either.
+    """
+    factors = context_factors(profile)
+    more = statistics.median(factors) if factors else 1.0
+    return {what: more * took_ms for what, took_ms in _alone_ms(profile).items()}
+
+
+def _alone_ms(profile: Profile) -> dict[What, float]:
+    return {(r.signature, r.choice): r.alone.latency_ms if r.alone else r.in_context_ms for r in profile.rows}

@@ -1,0 +1,27 @@
+"""Whether a table is of a network: a fingerprint is a digest of all before the head, a hyphen, and one of the head."""
+
+
+def differ_in_head_alone(one: str, other: str) -> bool:
+    """Whether two fingerprints are of networks that have everything in common but the head."""
+    return one != other and "-" in one and "-" in other and one.partition("-")[0] == other.partition("-")[0]
+
+
+def is_outdated(fingerprint: str) -> bool:
+    """Whether it is of the time when a network was known by its blocks alone, whatever its stem and head."""
+    return "-" not in fingerprint
+
+
+def why_not(path: object, model: str, there: str, here: str) -> str | None:
+    """Why a table of `model` that has the fingerprint `there` is not one of the network that has `here`, and what to
+    type; None when it is."""
+    if there == here:
+        return None
+    again = f"make it again: depthfinder profile --model {model}"
+    if is_outdated(there):
+        return f"{path} knows its network by the blocks alone, so its stem and head may be others: {again}"
+    if differ_in_head_alone(there, here):
+        return (
+            f"{path} is of this network with another head; {again}, with --model-kwargs num_classes=N where the number "
+            "of classes is what differs"
+        )
+    return f"{path} is of another network: {model} {there} there, {here} here"
