@@ -7,17 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from latency.study import Work
+
 # Winograd's algorithm does a 3x3 convolution with a quarter of its multiplications, and a cache holds what the roofline
 # takes from memory: only what is this many times quicker than its floor cannot be true.
 BEYOND_BELIEF: Final = 4.0
-
-
-@dataclass(frozen=True)
-class Work:
-    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32."""
-
-    flops: int
-    traffic_bytes: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from latency.roofline import Work
 from profiles.profile import Segment
 
 REFERENCE: Final = "reference"
@@ -15,6 +14,14 @@ TRAFFIC: Final = "traffic"
 
 What = tuple[str, str]
 """A signature and what becomes of it: the key of a row."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32."""
+
+    flops: int
+    traffic_bytes: int
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from latency.device import (
     DEVICES,
     Device,
     DeviceMissingError,
-    UnknownDeviceError,
     UnsupportedModeError,
     device,
     open_device,
 )
-from latency.device_names import NAMED_GPUS
+from latency.device_names import DEVICE_NAMES, NAMED_GPUS, UnknownDeviceError
 from latency.devices import Mode
 from latency.devices.null import MS_PER_PARAMETER, Null
 from latency.devices.ort import check_provider, open_session
@@ -194,6 +193,10 @@ def test_cuda_and_rocm_are_one_code_path() -> None:
             definers = [cls for cls in kind.__mro__ if method in vars(cls)]
             assert definers[0].__name__ in ("TorchDevice", "TorchGpu")
         assert {key for key in vars(kind) if not key.startswith("__")} - {"_abc_impl"} <= own
+
+
+def test_a_device_is_known_by_name_without_loading_what_runs_it() -> None:
+    assert list(DEVICES) == list(DEVICE_NAMES)
 
 
 def test_every_named_gpu_is_described_with_its_sources() -> None:

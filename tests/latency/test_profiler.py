@@ -10,9 +10,9 @@ from latency.device import known_device, open_device
 from latency.devices.null import MS_PER_PARAMETER, Null
 from latency.mode import Mode
 from latency.profiler import profile
-from latency.roofline import Peak, Work, work_of
+from latency.roofline import Peak, work_of
 from latency.rounds import Reading
-from latency.study import REFERENCE, Kind, Network, Study
+from latency.study import REFERENCE, Kind, Network, Study, Work
 from latency.table import Table
 from latency.timing import Timings
 from latency.workbench import Workbench
