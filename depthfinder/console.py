@@ -12,6 +12,8 @@ from types import FrameType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from depthfinder.patience import bounded
+
 log = logging.getLogger("depthfinder")
 
 
@@ -69,10 +71,12 @@ class Watch:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM finish the step under way, save and stop; a second one stops at once."""
+        """SIGINT and SIGTERM finish the step under way, save and stop; a second one stops at once, and so does a step
+        that takes longer than `patience.PATIENCE_S` of processor time."""
         before = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            yield
+            with bounded():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
