@@ -88,7 +88,7 @@ def tell_of_reading(catalogue: Catalogue | None) -> None:
 def tell_of_bad_images(arguments: DataArguments, listed: Path) -> None:
     """Counts in the log the images that are left out."""
     if arguments.skip_bad_images and listed.is_file():
-        log.info("%d images cannot be decoded and are left out: %s", count_listed(listed), listed)
+        log.info("images that cannot be decoded and are left out: %d, named in %s", count_listed(listed), listed)
 
 
 def _evaluation(asked: DataArguments) -> Evaluation:

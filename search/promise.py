@@ -167,6 +167,6 @@ def _unreachable(finalists: Sequence[Finalist], judges: Sequence[Judge]) -> Budg
     )
     budgets = ", ".join(f"{judge.budget.latency_ms:.3f} ms on {judge.device}" for judge in judges)
     return BudgetUnreachableError(
-        f"{len(finalists)} plans fit {budgets} by the table but none when measured: the fastest took {took}; "
-        "profile again on a quiet machine"
+        f"none of the plans that fit {budgets} by the table, {len(finalists)} in all, fits when measured: the fastest "
+        f"took {took}; profile again on a quiet machine"
     )

@@ -75,7 +75,7 @@ def search(
     deadline = math.inf if stop.timeout_s is None else time.monotonic() + stop.timeout_s
     rounds = Rounds(space, ledger, sampler, stop.n_trials, seed)
     worker = _Worker(space, evaluate, ledger, peers, deadline, stop.n_trials, progress)
-    why = f"{stop.n_trials} plans were evaluated"
+    why = "there were to be no more"
     if not rounds.are_done(first) and not worker.settle(rounds.origin):
         why = "the time is up"
     else:

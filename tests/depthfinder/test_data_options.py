@@ -25,7 +25,9 @@ def test_a_search_over_a_folder_with_bad_images(depthfinder: Command, tmp_path: 
     words = "--data-dir images --skip-bad-images --aa rand-m9-mstd0.5 --reprob 0.25 --mean 0.4 0.5 0.6 --crop-pct 1 "
     first = depthfinder(*(QUICK + words + "-j 1").split())
     assert first.returncode == 0, first.stderr
-    assert "1 images cannot be decoded and are left out: depthfinder-out/run/bad-images.txt" in first.stderr
+    assert (
+        "images that cannot be decoded and are left out: 1, named in depthfinder-out/run/bad-images.txt" in first.stderr
+    )
     assert "left out" in (tmp_path / "depthfinder-out" / "run" / "log.txt").read_text()
     listed = (tmp_path / "depthfinder-out" / "run" / "bad-images.txt").read_text()
     assert "images/train/cat/bad.jpg" in listed

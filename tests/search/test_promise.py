@@ -235,7 +235,8 @@ def test_where_nothing_fits_the_fastest_is_named() -> None:
         return Timings({n: [[Reading(slow_ms - len(plan.choices), 0.0)]] * 9 for n, plan in timed.items()})
 
     with pytest.raises(
-        BudgetUnreachableError, match=r"3 plans fit .* by the table but none when measured: the fastest"
+        BudgetUnreachableError,
+        match=r"none of the plans that fit .* by the table, 3 in all, fits when measured: the fastest",
     ):
         keep_promise(
             lambda corrections, first, stop: result,
