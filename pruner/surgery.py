@@ -2,39 +2,21 @@
 
 import copy
 import dataclasses
-import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from pruner.chain import Chain
 from pruner.errors import UnknownModelError
 from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
+from pruner.oddities import check_around, copied
 from pruner.plan import DROP, KEEP, Plan
+from pruner.self_check import check_opened
 from pruner.site import Site
-
-_KEEP_THE_SHAPE: Final = frozenset(
-    {
-        functional.batch_norm,
-        functional.layer_norm,
-        functional.group_norm,
-        functional.relu,
-        functional.relu6,
-        functional.gelu,
-        functional.silu,
-        functional.hardswish,
-        functional.hardtanh,
-        functional.softmax,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -57,18 +39,21 @@ class OpenNetwork(nn.Module):
     def __init__(self, model: nn.Module, also: Collection[str] = ()) -> None:
         """`also` names choices that blocks have on request, and that are to be offered like any other.
 
-        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut.
+        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut, and
+        `OddModelError` when with all blocks kept it would not be the model: one whose classes were changed from
+        outside. A block that was changed is kept as it is, and its `refused` says why.
         """
         super().__init__()
         self._family = family_of(model)
-        self.network = copy.deepcopy(model)
+        self.network = copied(model)
         for module in self.network.modules():
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
+        check_around(model, self.sites)
         for site in self.sites.values():
             site.offer(also)
-        self._note_shapes(input_size(model))
+        self._check(model, input_size(model))
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
         if all(block.choices == (KEEP,) for block in blocks):
@@ -111,43 +96,13 @@ class OpenNetwork(nn.Module):
         """The BatchNorms outside the sites, each with the convolution before it."""
         return self._family.batch_norm_pairs(self.network)
 
-    def _note_shapes(self, size: tuple[int, int, int]) -> None:
-        """Puts the shape of its input into every block's signature, found by a run that computes shapes alone."""
-        shapes: dict[str, torch.Size] = {}
-
-        def note(site: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(site, Site)
-            shapes[site.block.name] = inputs[0].shape[1:]
-
-        hooks = [site.register_forward_pre_hook(note) for site in self.sites.values()]
-        network = self.network
-        shapeless = {
-            name: torch.empty_like(tensor, device="meta")
-            for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers())
-        }
-        was_training = network.training
-        dtype = next(network.parameters()).dtype
-        with torch.no_grad(), _ShapesAlone():
-            functional_call(network.eval(), shapeless, (torch.empty(2, *size, device="meta", dtype=dtype),))
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-        for name, site in self.sites.items():
-            shape = "x".join(str(side) for side in shapes[name])
-            signature = f"{site.block.kind} {shape}: {site.block.signature}"
+    def _check(self, model: nn.Module, size: tuple[int, int, int]) -> None:
+        """Proves that this is `model`, and puts the shape of its input into every block's signature."""
+        for name, shape in check_opened(model, self.network, self.sites, self.segments(), size).items():
+            site = self.sites[name]
+            sides = "x".join(str(side) for side in shape)
+            signature = f"{site.block.kind} {sides}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
-
-
-class _ShapesAlone(TorchFunctionMode):
-    """Answers what hands on the shape of its input with nothing of that shape. PyTorch would work it out operator by
-    operator, in Python, which takes longer than all the rest of such a run."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        if function in _KEEP_THE_SHAPE:
-            return torch.empty_like(arguments[0])
-        return function(*arguments, **named or {})
 
 
 def _built(site: Site, choice: str) -> nn.Module:
