@@ -13,7 +13,7 @@ from latency.rounds import Program
 from pruner.errors import PlanError
 from pruner.models import load_model
 from pruner.plan import Plan
-from pruner.surgery import apply, input_size, merge
+from pruner.surgery import apply, input_size_of, merge
 
 
 def programs_of(
@@ -51,5 +51,5 @@ def _of_plan(path: Path, model: str | None, kwargs: Mapping[str, Any]) -> nn.Mod
 
 
 def _load(network: nn.Module, device: Device[Any], batch_size: int) -> Program:
-    images = torch.rand(batch_size, *input_size(network), generator=torch.Generator().manual_seed(0))
+    images = torch.rand(batch_size, *input_size_of(network), generator=torch.Generator().manual_seed(0))
     return device.load(network, images)

@@ -34,11 +34,13 @@ def load_model(
 
     `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` those of a
     safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
-    its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network: one that takes images
-    of any size is described, measured and exported at this one.
+    its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network, a side in pixels or
+    (height, width): one that takes images of any size is described, measured and exported at this one, and at the size
+    in timm's configuration where nothing is said.
 
-    Raises `UnknownModelError` with the nearest names, and `CheckpointError` when the weights cannot be had or do not
-    fit. A classifier for other classes than the weights' stays untrained: `load_model_and_source` says whether.
+    Raises `UnknownModelError` with the nearest names, or for arguments that timm cannot use, and `CheckpointError`
+    when the weights cannot be had or do not fit. A classifier for other classes than the weights' stays untrained:
+    `load_model_and_source` says whether.
     """
     model, _ = load_model_and_source(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights, **timm_kwargs)
     return model
@@ -63,12 +65,13 @@ def load_model_and_source(
     at_hub = pretrained and checkpoint is None
     try:
         model: Any = create_model(entry, pretrained=at_hub, **kwargs)
-    except (OSError, RuntimeError) as error:
-        if not at_hub:
-            raise
-        raise CheckpointError(
-            f"the pretrained weights of {name} could not be had ({error}); try --checkpoint"
-        ) from error
+    except Exception as error:  # whatever a network raises for arguments that it does not know or cannot use
+        if at_hub and isinstance(error, (OSError, RuntimeError)):
+            raise CheckpointError(
+                f"the pretrained weights of {name} could not be had ({error}); try --checkpoint"
+            ) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UnknownModelError(f"timm makes no {entry} of the arguments {kwargs}: {reason}") from error
     loaded = _from_hub(model) if at_hub else None
     model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name, "input_size": size}
     if checkpoint is not None:
@@ -81,9 +84,11 @@ def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
     argument, since it takes images of any size."""
     known: Any = get_pretrained_cfg(entry)
     channels, *sides = (3, 224, 224) if known is None else known.input_size
-    if "img_size" in kwargs:
-        asked = kwargs["img_size"]
+    asked = kwargs.get("img_size")
+    if asked is not None:
         sides = [asked, asked] if isinstance(asked, int) else list(asked)
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ValueError(f"img_size is a side in pixels, or (height, width), not {asked!r}")
         if known is not None and not known.fixed_input_size:
             del kwargs["img_size"]
     height, width = sides
