@@ -13,6 +13,7 @@ from depthfinder.data_arguments import DataArguments
 from depthfinder.training_arguments import MAY_CHANGE, TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
+from pruner.names import file_name
 
 # What decides how fast a run goes and when its search is cut off, but not what it finds.
 _MAY_CHANGE: Final = ("workers", "timeout", "data_workers", "dataset_download", *MAY_CHANGE)
@@ -83,7 +84,7 @@ class RunArguments(TrainingArguments, DataArguments):
             budget = f"{budgets[self.device]:g}ms"
         else:
             budget = "-".join(f"{device}-{ms:g}ms" for device, ms in budgets.items()) or "front"
-        return f"{self.model}-{self.device}-{budget}-s{self.seed}"
+        return file_name(f"{self.model}-{self.device}-{budget}-s{self.seed}")
 
     @classmethod
     def load(cls, path: Path) -> "RunArguments":

@@ -269,9 +269,10 @@ def _arguments(asked: RunOptions) -> "RunArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.arguments import RunArguments, parse_budgets
     from depthfinder.training_arguments import TrainingArguments
+    from pruner.names import ModelName
     from search.storage_url import redacted
 
-    model = asked.model or _DEMO_MODEL
+    model = str(ModelName.parse(asked.model or _DEMO_MODEL))
     is_demo = model == _DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     device = asked.device or DEFAULT_DEVICE
     if asked.budget_ms is not None:

@@ -12,6 +12,7 @@ from latency.device import Device, UnsupportedModeError
 from latency.rounds import Program
 from pruner.errors import PlanError
 from pruner.models import load_model
+from pruner.names import ModelName
 from pruner.plan import Plan
 from pruner.surgery import apply, input_size_of, merge
 
@@ -42,7 +43,7 @@ def _program(path: Path, device: Device[Any], batch_size: int, model: str | None
 def _of_plan(path: Path, model: str | None, kwargs: Mapping[str, Any]) -> nn.Module:
     """The merged network of a plan, with weights drawn at random: their values do not change what it takes."""
     plan = Plan.from_json(path.read_text(encoding="utf-8"))
-    if model is not None and model != plan.model:
+    if model is not None and ModelName.parse(model).architecture != plan.model:
         raise PlanError(f"{path} is a plan for {plan.model}, not for {model}")
     torch.manual_seed(0)
     cut = apply(load_model(plan.model, **kwargs), plan)

@@ -19,6 +19,9 @@ from latency.mode import Dtype, Mode
 
 DEFAULT_OUTPUT = Path("depthfinder-out")
 
+_MODEL_HELP: Final = (
+    "A timm model, with or without the tag of its weights (resnet18.a1_in1k); or deit_digits, which ships trained."
+)
 _LARGEST_SIDE: Final = 16384
 # The brackets are those of a list in an args.yaml.
 _SIDES: Final = re.compile(r"\s*\[?\s*(\d{1,9})\s*(?:[x,]\s*(\d{1,9})\s*)?\]?\s*", re.ASCII)
@@ -109,7 +112,7 @@ class PrintOptions:
 class ModelOptions(PrintOptions):
     """What `describe` takes."""
 
-    model: Annotated[str | None, _option("A timm model, or deit_digits, which ships trained.", "--model", "-m")] = None
+    model: Annotated[str | None, _option(_MODEL_HELP, "--model", "-m")] = None
     model_kwargs: Annotated[list[str] | None, _option("Arguments of the model, name=value; may be given again.")] = None
     img_size: Annotated[
         str | None,
@@ -190,7 +193,9 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     profile: Annotated[
         str | None, _option("Go by this table (.json) in place of the newest that matches; refused if it does not.")
     ] = None
-    pretrained: Annotated[bool, _option("Start from the model's published weights.", "--pretrained")] = False
+    pretrained: Annotated[
+        bool, _option("Start from the model's published weights, those of its tag if it has one.", "--pretrained")
+    ] = False
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
     ] = None

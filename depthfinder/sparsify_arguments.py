@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from depthfinder.arguments import RunArguments
+from pruner.names import file_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,4 +24,4 @@ class SparsifyArguments(RunArguments):
     def default_experiment(self) -> str:
         """A folder name that tells methods, granularities, sparsities and seeds apart."""
         share = "" if self.sparsity is None else f"-{self.sparsity:g}"
-        return f"{self.model}-{self.method}-{self.granularity.replace(':', 'of')}{share}-s{self.seed}"
+        return file_name(f"{self.model}-{self.method}-{self.granularity.replace(':', 'of')}{share}-s{self.seed}")

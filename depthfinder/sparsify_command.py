@@ -120,8 +120,9 @@ def _check(run: "Run") -> None:
 def _arguments(asked: SparsifyOptions) -> "SparsifyArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.sparsify_arguments import SparsifyArguments
+    from pruner.names import ModelName
 
-    model = asked.model or _DEMO_MODEL
+    model = str(ModelName.parse(asked.model or _DEMO_MODEL))
     is_demo = model == _DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     sparsity = asked.sparsity if asked.sparsity is not None or ":" in asked.granularity else _DEFAULT_SPARSITY
     return SparsifyArguments(

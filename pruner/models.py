@@ -8,6 +8,7 @@ from torch import nn
 
 from pruner._timm import create_model, get_pretrained_cfg, list_models
 from pruner.errors import CheckpointError, UnknownModelError
+from pruner.names import ModelName
 from pruner.weights_file import Which
 from pruner.weights_fit import LoadedWeights, fit_weights, head_names
 
@@ -32,6 +33,9 @@ def load_model(
 ) -> nn.Module:
     """A timm model by its name, in evaluation mode, with the given or no trained weights.
 
+    `name` is timm's, with or without the tag of published weights and the hub's prefixes: `resnet18`,
+    `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes.
+
     `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` those of a
     safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
     its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network, a side in pixels or
@@ -55,9 +59,10 @@ def load_model_and_source(
     **timm_kwargs: Any,
 ) -> tuple[nn.Module, LoadedWeights | None]:
     """As `load_model`, and which weights the model was given; None when it was given none."""
-    entry, kwargs = _BUILT_IN.get(name, (name, {}))
-    if entry not in list_models():
-        raise UnknownModelError(f"no model is called {name!r}; {_nearest(name)}")
+    asked = ModelName.parse(name)
+    entry, kwargs = _BUILT_IN.get(str(asked), (str(asked), {}))
+    name = asked.architecture
+    _check_known(asked, entry)
     kwargs = kwargs | timm_kwargs
     size = _input_size(entry, kwargs)
     if pretrained and name in _BUILT_IN:
@@ -68,7 +73,7 @@ def load_model_and_source(
     except Exception as error:  # whatever a network raises for arguments that it does not know or cannot use
         if at_hub and isinstance(error, (OSError, RuntimeError)):
             raise CheckpointError(
-                f"the pretrained weights of {name} could not be had ({error}); try --checkpoint"
+                f"the pretrained weights of {asked} could not be had ({error}); try --checkpoint"
             ) from error
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UnknownModelError(f"timm makes no {entry} of the arguments {kwargs}: {reason}") from error
@@ -102,6 +107,24 @@ def _from_hub(model: Any) -> LoadedWeights:
     new_head = model.num_classes not in (0, published["num_classes"])
     head = head_names(model) & model.state_dict().keys() if new_head else frozenset()
     return LoadedWeights(f"hub {source}", len(model.state_dict()) - len(head), new_head)
+
+
+def _check_known(asked: ModelName, entry: str) -> None:
+    """Raises `UnknownModelError` for an architecture, or a tag of its weights, that there is not."""
+    if "/" in str(asked):
+        raise UnknownModelError(
+            f"{str(asked)!r} is no network of timm's own: name its architecture, as timm calls it, and give its "
+            "weights with --checkpoint"
+        )
+    if ModelName.parse(entry).architecture not in list_models():
+        raise UnknownModelError(f"no model is called {str(asked)!r}; {_nearest(asked.architecture)}")
+    if not asked.tag:
+        return
+    tags = [ModelName.parse(one).tag for one in list_models(f"{asked.architecture}.*", pretrained=True)]
+    if asked.tag not in tags:
+        near = difflib.get_close_matches(asked.tag, tags, n=3, cutoff=0.0)
+        there = f"nearest: {', '.join(f'{asked.architecture}.{tag}' for tag in near)}" if near else "it has none"
+        raise UnknownModelError(f"{asked.architecture} has no published weights called {asked.tag!r}; {there}")
 
 
 def _nearest(name: str) -> str:

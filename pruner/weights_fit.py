@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pruner._timm import weights_filter
 from pruner.errors import CheckpointError
+from pruner.names import ModelName
 from pruner.weights_file import FoundWeights, Which, find_weights, read_weights
 
 # DistributedDataParallel and AveragedModel, torch.compile, Lightning, this package's training state, and backbones.
@@ -169,7 +170,7 @@ def _first(names: list[str]) -> str:
 def _said_otherwise(model: nn.Module, found: FoundWeights) -> str | None:
     configuration: Any = model.pretrained_cfg
     asked = configuration.get("architecture")
-    if found.architecture in (None, asked):
+    if found.architecture is None or ModelName.parse(found.architecture).architecture == asked:
         return None
     return f"The file says that it is of {found.architecture!r}, and the model is {asked!r}"
 
