@@ -37,6 +37,7 @@ from depthfinder.options import (
     ProfileOptions,
     RunOptions,
     parse_model_kwargs,
+    parse_sides,
     takes,
 )
 from depthfinder.predictor_commands import EPILOG_PREDICTOR, evaluate_command, fit_command, predict_command
@@ -284,6 +285,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
         checkpoint=asked.checkpoint,
+        checkpoint_img_size=parse_sides(asked.checkpoint_img_size),
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         **data_values(asked) | {"dataset": asked.dataset or ("digits" if is_demo else "folder")},
         device=device,

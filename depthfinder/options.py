@@ -77,10 +77,10 @@ def parse_model_kwargs(pairs: list[str] | None, img_size: str | None) -> dict[st
     return kwargs
 
 
-def parse_img_size(text: str) -> int | list[int] | None:
+def parse_img_size(text: str, option: str = "--img-size") -> int | list[int] | None:
     """'224' -> 224; '160,320' or '160x320' -> [160, 320], height before width; what `args.yaml` has for None -> None.
 
-    Raises `typer.BadParameter` for anything else.
+    Raises `typer.BadParameter` for anything else, which names the `option`.
     """
     if text == "null":
         return None
@@ -90,14 +90,26 @@ def parse_img_size(text: str) -> int | list[int] | None:
         raise typer.BadParameter(
             f"{text!r} is no size of images: write 224, or height and width as 160x320 or 160,320, in pixels up to "
             f"{_LARGEST_SIDE}",
-            param_hint="'--img-size'",
+            param_hint=f"'{option}'",
         )
     return sides if len(sides) == 2 else sides[0]
+
+
+def parse_sides(text: str | None) -> tuple[int, ...] | None:
+    """What was given for --checkpoint-img-size, as (height, width)."""
+    size = None if text is None else parse_img_size(text, "--checkpoint-img-size")
+    return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:
     """An option with its help; its default stands in the record that it belongs to."""
     return typer.Option(*names, help=text, **more)
+
+
+CHECKPOINT_IMG_SIZE = Annotated[
+    str | None,
+    _option("The images that the checkpoint's weights are for: a side, or height and width, where it cannot be known."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +211,7 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
     ] = None
+    checkpoint_img_size: CHECKPOINT_IMG_SIZE = None
     budget_ms: Annotated[
         str | None, _option("The latency the network may have, in ms: 25, or for several devices ort-cpu=20,mi100=3.2.")
     ] = None

@@ -203,16 +203,19 @@ class Run:
             check_installed()
 
     def _check_weights(self) -> None:
-        """Says which weights were loaded. A head that was never trained is refused, unless it will be."""
+        """A head that was never trained is refused, unless it will be."""
         loaded = self._came_with[1]
-        if loaded is None:
-            return
-        log.info("%s", loaded.text)
-        if loaded.new_head and not self.arguments.finetune_epochs:
+        if loaded is not None and loaded.new_head and not self.arguments.finetune_epochs:
             raise CheckpointError(
                 f"{loaded.source} has weights for other classes than these {self.data.num_classes}: the network's last "
                 "layer is new, and has to be trained first; try --finetune-epochs 10"
             )
+
+    def tell_of_weights(self) -> None:
+        """Says in the log which weights were loaded, and what was done to them."""
+        loaded = self._came_with[1]
+        if loaded is not None:
+            log.info("weights: %s", loaded.text)
 
     def _check_others(self) -> None:
         for other in self.others:
@@ -240,6 +243,7 @@ def build_model(arguments: RunArguments, num_classes: int | None) -> tuple[nn.Mo
         kwargs.setdefault("num_classes", num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
+    kwargs["checkpoint_img_size"] = arguments.checkpoint_img_size
     return load_model_and_source(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
 
 

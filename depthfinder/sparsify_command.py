@@ -9,7 +9,7 @@ import typer
 from depthfinder.console import Watch, log_to, log_warnings
 from depthfinder.data_options import DataOptions, data_values
 from depthfinder.latency_commands import DEFAULT_DEVICE
-from depthfinder.options import TableOptions, parse_model_kwargs
+from depthfinder.options import CHECKPOINT_IMG_SIZE, TableOptions, parse_model_kwargs, parse_sides
 from depthfinder.training_options import LearningOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class SparsifyOptions(LearningOptions, DataOptions, TableOptions):
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
     ] = None
+    checkpoint_img_size: CHECKPOINT_IMG_SIZE = None
     method: Annotated[str, _option("What finds the masks: smart, pdp, acdc, pas, awg or magnitude.")] = "smart"
     granularity: Annotated[
         str, _option("What goes together: blocks (16x8x1x1: out, in, height, width), channels, or N of M (2:4).")
@@ -129,6 +130,7 @@ def _arguments(asked: SparsifyOptions) -> "SparsifyArguments":
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
         checkpoint=asked.checkpoint,
+        checkpoint_img_size=parse_sides(asked.checkpoint_img_size),
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         **data_values(asked) | {"dataset": asked.dataset or ("digits" if is_demo else "folder")},
         **{field.name: getattr(asked, field.name) for field in dataclasses.fields(LearningOptions)},

@@ -175,6 +175,7 @@ def carry_out(run: Run, names: Sequence[str]) -> None:
     Of several processes, those that do not lead take part in what is trained, and leave when there is no more of it.
     """
     if run.world.leads:
+        run.tell_of_weights()
         tell_of_bad_images(run.arguments, run.folder[BAD_IMAGES])
     for name in names:
         together = name in _TOGETHER

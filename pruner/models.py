@@ -1,6 +1,7 @@
 """Networks by name: timm's, and the small trained one that ships with the package."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ def load_model(
     pretrained: bool = False,
     checkpoint: Path | None = None,
     weights: Which | None = None,
+    checkpoint_img_size: int | Sequence[int] | None = None,
     **timm_kwargs: Any,
 ) -> nn.Module:
     """A timm model by its name, in evaluation mode, with the given or no trained weights.
@@ -40,13 +42,21 @@ def load_model(
     safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
     its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network, a side in pixels or
     (height, width): one that takes images of any size is described, measured and exported at this one, and at the size
-    in timm's configuration where nothing is said.
+    in timm's configuration where nothing is said. `checkpoint_img_size` is the same of the images that the weights of
+    the file are for: it says the grid of their position embeddings, where that cannot be known otherwise.
 
     Raises `UnknownModelError` with the nearest names, or for arguments that timm cannot use, and `CheckpointError`
     when the weights cannot be had or do not fit. A classifier for other classes than the weights' stays untrained:
     `load_model_and_source` says whether.
     """
-    model, _ = load_model_and_source(name, pretrained=pretrained, checkpoint=checkpoint, weights=weights, **timm_kwargs)
+    model, _ = load_model_and_source(
+        name,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        weights=weights,
+        checkpoint_img_size=checkpoint_img_size,
+        **timm_kwargs,
+    )
     return model
 
 
@@ -56,6 +66,7 @@ def load_model_and_source(
     pretrained: bool = False,
     checkpoint: Path | None = None,
     weights: Which | None = None,
+    checkpoint_img_size: int | Sequence[int] | None = None,
     **timm_kwargs: Any,
 ) -> tuple[nn.Module, LoadedWeights | None]:
     """As `load_model`, and which weights the model was given; None when it was given none."""
@@ -80,7 +91,8 @@ def load_model_and_source(
     loaded = _from_hub(model) if at_hub else None
     model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name, "input_size": size}
     if checkpoint is not None:
-        loaded = fit_weights(model, checkpoint, weights)
+        of = None if checkpoint_img_size is None else _sides(checkpoint_img_size)
+        loaded = fit_weights(model, checkpoint, weights, of)
     return model.eval(), loaded
 
 
@@ -91,13 +103,19 @@ def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
     channels, *sides = (3, 224, 224) if known is None else known.input_size
     asked = kwargs.get("img_size")
     if asked is not None:
-        sides = [asked, asked] if isinstance(asked, int) else list(asked)
-        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ValueError(f"img_size is a side in pixels, or (height, width), not {asked!r}")
+        sides = _sides(asked)
         if known is not None and not known.fixed_input_size:
             del kwargs["img_size"]
     height, width = sides
     return kwargs.get("in_chans", channels), height, width
+
+
+def _sides(asked: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width). Raises `ValueError` for what is no size."""
+    sides = (asked, asked) if isinstance(asked, int) else tuple(asked)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"img_size is a side in pixels, or (height, width), not {asked!r}")
+    return sides[0], sides[1]
 
 
 def _from_hub(model: Any) -> LoadedWeights:
