@@ -20,7 +20,7 @@ import depthfinder as df
 from pruner._timm import list_models
 from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import UnknownModelError
-from pruner.surgery import input_size
+from pruner.surgery import input_size_of
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -48,7 +48,7 @@ def built(name: str) -> torch.nn.Module:
 def check(name: str) -> None:
     torch.manual_seed(0)
     model = df.load_model(name).double()
-    channels, height, width = input_size(model)
+    channels, height, width = input_size_of(model)
     images = torch.randn(2, channels, height, width, dtype=torch.float64)
     with torch.no_grad():
         estimate_batch_norm(model, [images])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruner.data.images import Batch
-from pruner.surgery import input_size
+from pruner.surgery import input_size_of
 
 # Pruning ratios are whole numbers of these; what torch-pruning leaves beyond the largest can hardly learn.
 PARTS: Final = 64
@@ -66,7 +66,7 @@ def narrowed(whole: nn.Module, gradients: tuple[Tensor, ...], way: Way, part: in
     tokens = [getattr(model, name) for name in ("cls_token", "pos_embed") if hasattr(model, name)]
     pruner = torch_pruning.pruner.BasePruner(
         model,
-        torch.zeros(1, *input_size(whole)),
+        torch.zeros(1, *input_size_of(whole)),
         importance=torch_pruning.importance.GroupTaylorImportance(),
         global_pruning=True,
         isomorphic=True,

@@ -34,7 +34,7 @@ from pruner.checkpoint import CheckpointFile
 from pruner.evaluator import Evaluator
 from pruner.plan import Plan
 from pruner.progress import silent
-from pruner.surgery import apply, describe, input_size, merge
+from pruner.surgery import apply, describe, input_size_of, merge
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
@@ -197,7 +197,7 @@ def speed_up(family: str, output: Path) -> dict[str, float]:
         cut = apply(whole, plan)
         cut.set_lambda(0.0)
         networks[name] = merge(cut.eval())
-    images = torch.rand(1, *input_size(whole), generator=torch.Generator().manual_seed(0))
+    images = torch.rand(1, *input_size_of(whole), generator=torch.Generator().manual_seed(0))
     programs = {name: device.load(network, images) for name, network in networks.items()}
     ratio = time_interleaved(programs, seconds=20, seed=0).ratio("baseline", "merged")
     return {"value": ratio.value, "low": ratio.low, "high": ratio.high}

@@ -25,7 +25,7 @@ from pruner.checkpoint import CheckpointFile
 from pruner.models import load_model
 from pruner.plan import MERGE, Plan
 from pruner.progress import silent
-from pruner.surgery import apply, describe, input_size, supernet
+from pruner.surgery import apply, describe, input_size_of, supernet
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
 from pruner.training.progressive import Progressive, begin
@@ -73,7 +73,7 @@ def timed(name: str, rounds: int, steps: int) -> dict[str, Any]:
     torch.manual_seed(0)
     baseline = load_model(name, **kwargs)
     random = torch.Generator().manual_seed(0)
-    images = torch.randn(batch_size, *input_size(baseline), generator=random)
+    images = torch.randn(batch_size, *input_size_of(baseline), generator=random)
     data = RandomImages((images, torch.randint(10, (batch_size,), generator=random)), steps, num_classes=10)
     settings = TrainSettings(epochs=1, batch_size=batch_size)
     chain = describe(baseline)

@@ -46,7 +46,7 @@ from pruner.checkpoint import CheckpointFile
 from pruner.evaluator import Evaluator
 from pruner.plan import Plan
 from pruner.progress import silent
-from pruner.surgery import apply, input_size, merge
+from pruner.surgery import apply, input_size_of, merge
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised, Teaching, light_copy
@@ -193,7 +193,7 @@ def _gradients(family: str, baselines: Path) -> tuple[Tensor, ...]:
 def ratios(family: str, networks: Mapping[int, nn.Module], seconds: float, asked: Asked) -> dict[int, float]:
     """What networks take as a share of what the baseline takes in the same rounds."""
     whole, device = learned(family, asked.baselines), open_device(DEVICE, Mode(1))
-    images = torch.rand(1, *input_size(whole), generator=torch.Generator().manual_seed(0))
+    images = torch.rand(1, *input_size_of(whole), generator=torch.Generator().manual_seed(0))
     programs = {str(part): device.load(light_copy(network), images) for part, network in networks.items()}
     timings = time_interleaved(
         {"baseline": device.load(light_copy(whole), images), **programs}, seconds=seconds, seed=0

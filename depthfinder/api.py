@@ -22,7 +22,7 @@ from pruner.chain import Chain
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import apply, input_size, merge
+from pruner.surgery import apply, input_size_of, merge
 from pruner.weights_file import read_weights
 from pruner.weights_fit import head_names, load_weights
 from search.budget import Budget
@@ -54,8 +54,12 @@ def profile(
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
     also: Collection[str] = (),
+    input_size: Sequence[int] | None = None,
 ) -> Profile:
-    """The latency table of `model` on a device, measured now, for the chain of `describe(model, also)`.
+    """The latency table of `model` on a device, measured now, for the chain of `describe(model, also, input_size=...)`.
+
+    `input_size` is (channels, height, width) of the images; without it the network's own, or 224 x 224 where it takes
+    any size and timm says nothing else.
 
     Raises `UnknownDeviceError` for a device, and `UnknownModelError` for a network, that is not known;
     `DeviceMissingError` for a device that is not here.
@@ -69,6 +73,7 @@ def profile(
         seed=seed,
         model_kwargs=model_kwargs,
         also=also,
+        input_size=input_size,
     )
 
 
@@ -156,19 +161,34 @@ def uncut_network(arguments: RunArguments, weights: Path) -> nn.Module:
     return model
 
 
-def export(network: nn.Module, path: str | Path, *, opset: int = 18, atol: float = 1e-4) -> Parity:
+def export(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    opset: int = 18,
+    atol: float = 1e-4,
+    input_size: Sequence[int] | None = None,
+) -> Parity:
     """Writes a timm network, merged or not, to an ONNX file, and compares both runtimes on random images.
 
-    Raises `ExportError`, and leaves no file, when they do not agree.
+    `input_size` is (channels, height, width); a merged network knows at which it was cut. Raises `ExportError`, and
+    leaves no file, when they do not agree.
     """
-    images = torch.rand(16, *input_size(network), generator=torch.Generator().manual_seed(0))
+    images = torch.rand(16, *input_size_of(network, input_size), generator=torch.Generator().manual_seed(0))
     return export_onnx(network, Path(path), images, opset=opset, atol=atol)
 
 
 def measure(
-    network: nn.Module, device: str = "ort-cpu", *, batch_size: int = 1, threads: int = 1, seconds: float = 10.0
+    network: nn.Module,
+    device: str = "ort-cpu",
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    seconds: float = 10.0,
+    input_size: Sequence[int] | None = None,
 ) -> Measurement:
-    """The latency of a timm network, merged or not, on a device, measured now."""
-    images = torch.rand(batch_size, *input_size(network), generator=torch.Generator().manual_seed(0))
+    """The latency of a timm network, merged or not, on a device, measured now, for images of `input_size` (channels,
+    height, width); a merged network knows at which it was cut."""
+    images = torch.rand(batch_size, *input_size_of(network, input_size), generator=torch.Generator().manual_seed(0))
     program = open_device(device, Mode(threads)).load(network, images)
     return time_interleaved({"network": program}, seconds=seconds, seed=0).measurement("network")

@@ -51,6 +51,7 @@ class RunArguments(TrainingArguments, DataArguments):
     workers: int = 1
     storage: str | None = None
     study_name: str | None = None
+    checkpoint_img_size: int | Sequence[int] | None = None
 
     @property
     def mode(self) -> Mode:

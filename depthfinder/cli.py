@@ -38,6 +38,7 @@ from depthfinder.options import (
     ProfileOptions,
     RunOptions,
     parse_model_kwargs,
+    parse_sides,
     takes,
 )
 from depthfinder.plain_help import Application
@@ -285,9 +286,10 @@ def _arguments(asked: RunOptions) -> "RunArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.arguments import RunArguments, parse_budgets
     from depthfinder.training_arguments import TrainingArguments
+    from pruner.names import ModelName
     from search.storage_url import redacted
 
-    model = asked.model or DEMO_MODEL
+    model = str(ModelName.parse(asked.model or DEMO_MODEL))
     is_demo = model == DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     device = asked.device or DEFAULT_DEVICE
     if asked.budget_ms is not None:
@@ -299,6 +301,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
         checkpoint=asked.checkpoint,
+        checkpoint_img_size=parse_sides(asked.checkpoint_img_size),
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         **data_values(asked) | {"dataset": asked.dataset or ("digits" if is_demo else "folder")},
         device=device,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from depthfinder.arguments import RunArguments
 
-_NETWORK: Final = ("model", "pretrained", "checkpoint", "model_kwargs", "seed")
+_NETWORK: Final = ("model", "pretrained", "checkpoint", "checkpoint_img_size", "model_kwargs", "seed")
 _DATA: Final = (
     *("dataset", "data_dir", "train_split", "val_split", "class_map", "skip_bad_images", "no_aug", "scale", "ratio"),
     *("hflip", "vflip", "color_jitter", "aa", "reprob", "remode", "recount", "train_interpolation", "interpolation"),

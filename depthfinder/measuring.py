@@ -14,8 +14,9 @@ from latency.device import Device, UnsupportedModeError
 from latency.rounds import Program
 from pruner.errors import PlanError
 from pruner.models import load_model
+from pruner.names import ModelName
 from pruner.plan import Plan
-from pruner.surgery import apply, input_size, merge
+from pruner.surgery import apply, input_size_of, merge
 from pruner.weights_fit import load_weights
 
 _MASKED: Final = "masked.safetensors"
@@ -81,7 +82,7 @@ def _program(path: Path, device: Device[Any], batch_size: int, model: str | None
 def _of_plan(path: Path, model: str | None, kwargs: Mapping[str, Any]) -> nn.Module:
     """The merged network of a plan, with weights drawn at random: their values do not change what it takes."""
     plan = Plan.from_json(path.read_text(encoding="utf-8"))
-    if model is not None and model != plan.model:
+    if model is not None and ModelName.parse(model).architecture != plan.model:
         raise PlanError(f"{path} is a plan for {plan.model}, not for {model}")
     torch.manual_seed(0)
     cut = apply(load_model(plan.model, **kwargs), plan)
@@ -90,5 +91,5 @@ def _of_plan(path: Path, model: str | None, kwargs: Mapping[str, Any]) -> nn.Mod
 
 
 def _load(network: nn.Module, device: Device[Any], batch_size: int) -> Program:
-    images = torch.rand(batch_size, *input_size(network), generator=torch.Generator().manual_seed(0))
+    images = torch.rand(batch_size, *input_size_of(network), generator=torch.Generator().manual_seed(0))
     return device.load(network, images)

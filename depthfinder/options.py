@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 import yaml
@@ -17,6 +18,13 @@ from depthfinder.training_options import TrainingOptions
 from latency.mode import Dtype, Mode
 
 DEFAULT_OUTPUT = Path("depthfinder-out")
+
+_MODEL_HELP: Final = (
+    "A timm model, with or without the tag of its weights (resnet18.a1_in1k); or deit_digits, which ships trained."
+)
+_LARGEST_SIDE: Final = 16384
+# The brackets are those of a list in an args.yaml.
+_SIDES: Final = re.compile(r"\s*\[?\s*(\d{1,9})\s*(?:[x,]\s*(\d{1,9})\s*)?\]?\s*", re.ASCII)
 
 
 def _positive(value: float | None) -> float | None:
@@ -62,22 +70,52 @@ def _typed_value(text: str) -> Any:
         return yaml.safe_load(text)
 
 
-def parse_model_kwargs(pairs: list[str] | None, img_size: int | None) -> dict[str, Any]:
-    """['depth=6', ...] -> {'depth': 6, ...}. Raises `typer.BadParameter` for what is no pair."""
+def parse_model_kwargs(pairs: list[str] | None, img_size: str | None) -> dict[str, Any]:
+    """['depth=6', ...] -> {'depth': 6, ...}. Raises `typer.BadParameter` for what is no pair, or no size of images."""
     kwargs: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{pair!r} is not of the form name=value")
-        kwargs[name] = _typed_value(value)
+        kwargs[name] = parse_img_size(value) if name == "img_size" else _typed_value(value)
     if img_size is not None:
-        kwargs["img_size"] = img_size
+        kwargs["img_size"] = parse_img_size(img_size)
     return kwargs
+
+
+def parse_img_size(text: str, option: str = "--img-size") -> int | list[int] | None:
+    """'224' -> 224; '160,320' or '160x320' -> [160, 320], height before width; what `args.yaml` has for None -> None.
+
+    Raises `typer.BadParameter` for anything else, which names the `option`.
+    """
+    if text == "null":
+        return None
+    found = _SIDES.fullmatch(text)
+    sides = [int(side) for side in found.groups() if side is not None] if found else []
+    if not sides or not all(0 < side <= _LARGEST_SIDE for side in sides):
+        raise typer.BadParameter(
+            f"{text!r} is no size of images: write 224, or height and width as 160x320 or 160,320, in pixels up to "
+            f"{_LARGEST_SIDE}",
+            param_hint=f"'{option}'",
+        )
+    return sides if len(sides) == 2 else sides[0]
+
+
+def parse_sides(text: str | None) -> tuple[int, ...] | None:
+    """What was given for --checkpoint-img-size, as (height, width)."""
+    size = None if text is None else parse_img_size(text, "--checkpoint-img-size")
+    return None if size is None else (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:
     """An option with its help; its default stands in the record that it belongs to."""
     return typer.Option(*names, help=text, **more)
+
+
+CHECKPOINT_IMG_SIZE = Annotated[
+    str | None,
+    _option("The images that the checkpoint's weights are for: a side, or height and width, where it cannot be known."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +130,11 @@ class PrintOptions:
 class ModelOptions(PrintOptions):
     """What `describe` takes."""
 
-    model: Annotated[str | None, _option("A timm model, or deit_digits, which ships trained.", "--model", "-m")] = None
+    model: Annotated[str | None, _option(_MODEL_HELP, "--model", "-m")] = None
     model_kwargs: Annotated[list[str] | None, _option("Arguments of the model, name=value; may be given again.")] = None
     img_size: Annotated[
-        int | None, _option("Side of the images, where the model allows another than its own.", min=1)
+        str | None,
+        _option("Side of the images, or height and width (160x320 or 160,320), where the model allows others."),
     ] = None
 
 
@@ -172,10 +211,13 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     profile: Annotated[
         str | None, _option("Go by this table (.json) in place of the newest that matches; refused if it does not.")
     ] = None
-    pretrained: Annotated[bool, _option("Start from the model's published weights.", "--pretrained")] = False
+    pretrained: Annotated[
+        bool, _option("Start from the model's published weights, those of its tag if it has one.", "--pretrained")
+    ] = False
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
     ] = None
+    checkpoint_img_size: CHECKPOINT_IMG_SIZE = None
     budget_ms: Annotated[
         str | None, _option("The latency the network may have, in ms: 25, or for several devices ort-cpu=20,mi100=3.2.")
     ] = None

@@ -261,6 +261,7 @@ def build_model(arguments: RunArguments, num_classes: int | None) -> tuple[nn.Mo
     kwargs = made_with(arguments, num_classes)
     torch.manual_seed(arguments.seed)
     checkpoint = Path(arguments.checkpoint) if arguments.checkpoint else None
+    kwargs["checkpoint_img_size"] = arguments.checkpoint_img_size
     return load_model_and_source(arguments.model, pretrained=arguments.pretrained, checkpoint=checkpoint, **kwargs)
 
 

@@ -11,7 +11,7 @@ from depthfinder.console import Watch, log_to, log_warnings
 from depthfinder.data_options import DataOptions, data_values
 from depthfinder.demo import DEMO_MODEL, tell_of_demo
 from depthfinder.latency_commands import DEFAULT_DEVICE
-from depthfinder.options import TableOptions, parse_model_kwargs
+from depthfinder.options import CHECKPOINT_IMG_SIZE, TableOptions, parse_model_kwargs, parse_sides
 from depthfinder.training_options import LearningOptions
 from latency.device_names import check_device_name
 
@@ -37,6 +37,7 @@ class SparsifyOptions(LearningOptions, DataOptions, TableOptions):
     checkpoint: Annotated[
         str | None, _option("Start from the weights in this file (safetensors, or tensors that torch saved).")
     ] = None
+    checkpoint_img_size: CHECKPOINT_IMG_SIZE = None
     method: Annotated[str, _option("What finds the masks: smart, pdp, acdc, pas, awg or magnitude.")] = "smart"
     granularity: Annotated[
         str, _option("What goes together: blocks (16x8x1x1: out, in, height, width), channels, or N of M (2:4).")
@@ -135,14 +136,16 @@ def _check(run: "Run") -> None:
 def _arguments(asked: SparsifyOptions) -> "SparsifyArguments":
     """What was asked for, with the demo's model and images where it names none."""
     from depthfinder.sparsify_arguments import SparsifyArguments
+    from pruner.names import ModelName
 
-    model = asked.model or DEMO_MODEL
+    model = str(ModelName.parse(asked.model or DEMO_MODEL))
     is_demo = model == DEMO_MODEL and asked.data_dir is None and asked.dataset in (None, "digits")
     sparsity = asked.sparsity if asked.sparsity is not None or ":" in asked.granularity else _DEFAULT_SPARSITY
     return SparsifyArguments(
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
         checkpoint=asked.checkpoint,
+        checkpoint_img_size=parse_sides(asked.checkpoint_img_size),
         model_kwargs=parse_model_kwargs(asked.model_kwargs, asked.img_size),
         **data_values(asked) | {"dataset": asked.dataset or ("digits" if is_demo else "folder")},
         **{field.name: getattr(asked, field.name) for field in dataclasses.fields(LearningOptions)},

@@ -151,7 +151,9 @@ def difference_table(found: Difference) -> Table:
 
 def chain_table(chain: Chain) -> Table:
     """Where a network can be cut and in which ways; blocks that cost the same share a row."""
-    title = f"{chain.model}: {len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
+    size = "x".join(str(side) for side in chain.input_size)
+    what = f"{len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
+    title = f"{chain.model} for images of {size}: {what}"
     table = Table("blocks", "what they do", "choices", title=escape(title), show_lines=True)
     alike: dict[Block, list[str]] = {}
     for block in chain.blocks:

@@ -27,9 +27,16 @@ THINNING: Final = frozenset({THIN})
 class Pieces:
     """The pieces of one model, each compiled once; of choices on request those that are named in `also`."""
 
-    def __init__(self, model: nn.Module, compile_piece: Compile, batch_size: int, also: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        compile_piece: Compile,
+        batch_size: int,
+        also: Collection[str] = (),
+        input_size: Sequence[int] | None = None,
+    ) -> None:
         self._compile = compile_piece
-        self._opened = OpenNetwork(model, also).eval()
+        self._opened = OpenNetwork(model, also, input_size).eval()
         self.chain = self._opened.chain
         self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
         self.kinds: dict[str, Kind] = {}

@@ -16,8 +16,15 @@ from pruner.plan import Plan
 class Workbench(Pieces):
     """Makes programs of pieces that were compiled for one device."""
 
-    def __init__(self, model: nn.Module, device: Device[Any], batch_size: int, also: Collection[str] = ()) -> None:
-        super().__init__(model, device.compile, batch_size, also)
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device[Any],
+        batch_size: int,
+        also: Collection[str] = (),
+        input_size: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(model, device.compile, batch_size, also, input_size)
         self.device = device
 
     def network(self, keys: Sequence[str]) -> Program:

@@ -48,7 +48,17 @@ from timm import create_model, list_models  # noqa: E402
 from timm.data import Mixup, create_dataset, create_transform, resolve_data_config  # noqa: E402
 from timm.data.auto_augment import NAME_TO_OP, posterize  # noqa: E402
 from timm.data.readers import create_reader  # noqa: E402
-from timm.layers import BatchNormAct2d, Conv2dSame, ConvNormAct, LayerNorm2d, LayerScale, Mlp  # noqa: E402
+from timm.layers import (  # noqa: E402
+    BatchNormAct2d,
+    Conv2dSame,
+    ConvNormAct,
+    DropBlock2d,
+    DropPath,
+    LayerNorm2d,
+    LayerScale,
+    LayerScale2d,
+    Mlp,
+)
 from timm.models import get_pretrained_cfg  # noqa: E402
 from timm.models._efficientnet_blocks import (  # noqa: E402
     ConvBnAct,
@@ -86,11 +96,14 @@ __all__ = [
     "ConvNeXtBlock",
     "ConvNormAct",
     "DepthwiseSeparableConv",
+    "DropBlock2d",
+    "DropPath",
     "EdgeResidual",
     "EfficientNet",
     "InvertedResidual",
     "LayerNorm2d",
     "LayerScale",
+    "LayerScale2d",
     "Mixup",
     "Mlp",
     "MobileNetV3",

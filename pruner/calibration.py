@@ -1,11 +1,12 @@
 """Statistics from data: what the BatchNorms of a cut network know before its gates move, and after."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from pruner.modules import only_training
 from pruner.surgery import OpenNetwork
 
 BatchNorms = nn.modules.batchnorm._BatchNorm
@@ -61,20 +62,6 @@ def estimating_batch_norm(network: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-@contextmanager
-def only_training(network: nn.Module, norms: Sequence[nn.Module]) -> Iterator[None]:
-    """The network in evaluation but for `norms`."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    for norm in norms:
-        norm.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class _Moments:

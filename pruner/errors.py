@@ -9,6 +9,10 @@ class UnknownModelError(LookupError):
     """No such model, or one in which no family of blocks is recognised."""
 
 
+class OddModelError(UnknownModelError):
+    """A network that computes something else than its classes say, where that could not be kept."""
+
+
 class CheckpointError(ValueError):
     """Weights that cannot be read, or do not fit the model."""
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruner import affine
 from pruner.affine import Affine, identity
 from pruner.branch import fold, reach, run_padded_once, text, why_not
 from pruner.modules import in_a_row, residual
@@ -28,6 +27,13 @@ class Residual:
     branch: tuple[Step, ...]
     shortcut: tuple[Step, ...] | None = ()
     end: Activation | None = None
+
+    def run(self, x: Tensor) -> Tensor:
+        """The block, step by step."""
+        y = run_in_turn(self.branch, x, 1.0)
+        if self.shortcut is not None:
+            y = y + run_in_turn(self.shortcut, x, 1.0)
+        return y if self.end is None else self.end.run(y, 1.0)
 
     @property
     def text(self) -> str:
@@ -137,10 +143,12 @@ class Folded(Form):
 def _plain(steps: Sequence[Step]) -> nn.Module:
     """Steps on images at lambda 0 as modules of their own, each BatchNorm folded into the convolution before it."""
     modules: list[nn.Module] = []
+    before: Step | None = None
     for step in steps:
-        if isinstance(step, BatchNorm | SwitchedNorm) and modules and isinstance(modules[-1], nn.Conv2d):
-            folded = affine.of_layer(modules[-1]).then(step.affine())
-            modules[-1] = folded.conv(modules[-1].weight.dtype)
+        is_norm = isinstance(step, BatchNorm | SwitchedNorm)
+        if is_norm and isinstance(before, Convolution) and why_not((before, step)) is None:
+            modules[-1] = fold((before, step)).conv(before.conv.weight.dtype)
         else:
             modules += copy.deepcopy(step.modules())
+        before = step
     return in_a_row(modules)

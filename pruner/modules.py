@@ -3,12 +3,14 @@
 import copy
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import fx, nn
 
 from pruner import affine
+from pruner.oddities import oddity
 
 
 def residual(branch: nn.Module, shortcut: nn.Module | None = None) -> fx.GraphModule:
@@ -27,7 +29,26 @@ def in_a_row(modules: Sequence[nn.Module]) -> nn.Module:
 
 def without_identities(**modules: nn.Module) -> nn.Sequential:
     """The modules one after another, leaving out those that do nothing."""
-    return nn.Sequential(OrderedDict((k, v) for k, v in modules.items() if not isinstance(v, nn.Identity)))
+    return nn.Sequential(OrderedDict((k, v) for k, v in modules.items() if not does_nothing(v)))
+
+
+def does_nothing(module: nn.Module | None) -> bool:
+    """Whether there is no module, or a plain identity."""
+    return module is None or (type(module) is nn.Identity and oddity(module) is None)
+
+
+@contextmanager
+def only_training(network: nn.Module, norms: Sequence[nn.Module]) -> Iterator[None]:
+    """The network in evaluation but for `norms`."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    for norm in norms:
+        norm.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 BatchNormPair = tuple[nn.Conv2d, nn.BatchNorm2d]
@@ -64,8 +85,9 @@ def folded_copy(module: nn.Module, pairs: Sequence[BatchNormPair]) -> nn.Module:
 
 def folded_on(first: nn.Module, after: nn.Module) -> nn.Module | None:
     """Two layers in a row as one; None where that is not exact, or takes more multiplications than both together."""
-    if not (type(first) is type(after) and isinstance(first, (nn.Linear, nn.Conv2d))):
+    if not (type(first) is type(after) and type(first) in (nn.Linear, nn.Conv2d)):
         return None
+    assert isinstance(first, (nn.Linear, nn.Conv2d))
     assert isinstance(after, (nn.Linear, nn.Conv2d))
     if isinstance(after, nn.Conv2d) and (after.kernel_size, after.padding) != ((1, 1), (0, 0)):
         return None  # it pads, and the bias of the first would leak into what it pads

@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
+
+from pruner.modules import only_training
 
 # They compute nothing: the shapes that come of them are seen where something is computed next. Dropout is for training.
 _NOT_NOTED: Final = frozenset({
@@ -64,6 +67,16 @@ class Outline(TorchFunctionMode):
 
     def _leave(self, *_: Any) -> None:
         self._last = len(self._lines)
+
+
+@torch.no_grad()
+def outline_of(network: nn.Module, blocks: Iterable[nn.Module], size: tuple[int, int, int]) -> Outline:
+    """What `network` calls on two images of (channels, height, width), in evaluation mode."""
+    like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
+    images = torch.zeros(2, *size).to(like)
+    with only_training(network, []), Outline(blocks) as outline:
+        network(images)
+    return outline
 
 
 def digest(lines: Sequence[str]) -> str:

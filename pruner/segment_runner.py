@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pruner.calibration import BatchNorms, estimating_batch_norm, only_training
+from pruner.calibration import BatchNorms, estimating_batch_norm
 from pruner.lighter import lighter
+from pruner.modules import only_training
 from pruner.plan import DROP, KEEP, Plan
 from pruner.prefixes import Path
 from pruner.site import Site

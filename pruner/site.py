@@ -10,8 +10,9 @@ from pruner.branch import batch_norm_pairs, why_not
 from pruner.chain import Block
 from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.modules import folded_copy
-from pruner.plan import DROP, KEEP
-from pruner.steps import Scale, Step, Switch
+from pruner.oddities import first_oddity, oddity
+from pruner.plan import DROP, KEEP, MERGE
+from pruner.steps import Opaque, Scale, Step, Switch
 
 _OF_NO_ACCOUNT: Final = 1e-6
 """A share of a mixture that is not worth running: single precision would hardly see it."""
@@ -46,6 +47,18 @@ class Site(nn.Module):
     def offer(self, also: Collection[str]) -> None:
         """Makes what is on request, and is named, a choice like any other."""
         self.block = self.block.offering(also)
+
+    def only_keep(self, why: str) -> None:
+        """Leaves nothing to choose but the block as it is, because of `why`."""
+        self.block, self._anatomy, self._forms = _only_kept(self.block.name, self.block.kind, self.kept, why)
+        self.norms = nn.ModuleList()
+
+    def runs_by_steps(self, x: Tensor) -> Tensor | None:
+        """What the block's steps make of `x` one after another, which is what it computes; None where they are but the
+        block itself."""
+        if all(isinstance(step, Opaque) for step in self._anatomy.branch):
+            return None
+        return self._anatomy.run(x)
 
     def select(self, choice: str, lam: float) -> None:
         """Chooses the path that `forward` takes, and how far towards it the gate stands."""
@@ -111,7 +124,11 @@ def make_site(
 ) -> Site:
     """The site of a block that may be dropped if its shortcut is the identity, and folded in each of the given ways if
     all steps of that way fold: choice -> parts, of which each becomes one layer. What is `on_request` may be asked for:
-    a form, which if it folds is there only where some way does; or the reason why it cannot be had."""
+    a form, which if it folds is there only where some way does; or the reason why it cannot be had. A block can only
+    be kept where something is odd about a module that the steps do not run as it is."""
+    odd = _bypassed_oddity(kept, anatomy)
+    if odd is not None:
+        return kept_site(name, kind, kept, odd)
     reasons = {choice: why_not([step for part in parts for step in part]) for choice, parts in ways.items()}
     forms: dict[str, Form] = {
         choice: Folded(anatomy, parts) for choice, parts in ways.items() if reasons[choice] is None
@@ -131,9 +148,29 @@ def make_site(
     block = Block(
         name=name,
         kind=kind,
-        signature=anatomy.text,
+        signature=anatomy.text if first_oddity(kept) is None else f"{anatomy.text} of {name}",
         choices=(KEEP, *forms),
         on_request=tuple(requested),
         refused=tuple(refused.items()),
     )
     return Site(block, kept, anatomy, forms | requested, norms)
+
+
+def kept_site(name: str, kind: str, kept: nn.Module, why: str) -> Site:
+    """The site of a block that can only be kept, because of `why`."""
+    block, anatomy, forms = _only_kept(name, kind, kept, why)
+    return Site(block, kept, anatomy, forms, [])
+
+
+def _only_kept(name: str, kind: str, kept: nn.Module, why: str) -> tuple[Block, Residual, dict[str, Form]]:
+    """What a site has that offers nothing. What is odd costs what nothing else does: its signature has its name."""
+    anatomy = Residual((Opaque(kept, why),), None)
+    signature = anatomy.text if first_oddity(kept) is None else f"{anatomy.text} of {name}"
+    return Block(name, kind, signature, (KEEP,), refused=((MERGE, why), (DROP, why))), anatomy, {}
+
+
+def _bypassed_oddity(kept: nn.Module, anatomy: Residual) -> str | None:
+    """What is odd about modules of a block that its steps go past: they run only what is in them."""
+    steps = [*anatomy.branch, *(anatomy.shortcut or ()), *([] if anatomy.end is None else [anatomy.end])]
+    run = {inner for step in steps for module in step.modules() for inner in module.modules()}
+    return next((odd for module in kept.modules() if module not in run and (odd := oddity(module))), None)

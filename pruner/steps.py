@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pruner import affine
 from pruner.affine import Affine
+from pruner.oddities import why_not_plain
 
 
 def gated(lam: float, full: Tensor, cut: Tensor) -> Tensor:
@@ -85,8 +86,9 @@ class Convolution(Step):
     @property
     def why_not(self) -> str | None:
         # A subclass may do something to its weights, or pad by the size of the image.
-        if type(self.conv) is not nn.Conv2d:
-            return f"its {type(self.conv).__name__} is no plain convolution"
+        why = why_not_plain(self.conv, "convolution", nn.Conv2d)
+        if why is not None:
+            return why
         if isinstance(self.conv.padding, str) or self.conv.padding_mode != "zeros":
             return "its convolution does not pad with a fixed number of zeros"
         return None
@@ -117,6 +119,10 @@ class Linear(Step):
 
     def modules(self) -> list[nn.Module]:
         return [self.linear]
+
+    @property
+    def why_not(self) -> str | None:
+        return why_not_plain(self.linear, "linear layer", nn.Linear)
 
     @property
     def text(self) -> str:

@@ -2,40 +2,28 @@
 
 import copy
 import dataclasses
-import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from pruner.chain import Chain
 from pruner.errors import UnknownModelError
 from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
-from pruner.outline import Outline, digest
+from pruner.oddities import check_around, copied
+from pruner.outline import digest, outline_of
 from pruner.plan import DROP, KEEP, Plan
+from pruner.self_check import check_opened
 from pruner.site import Site
 
-_KEEP_THE_SHAPE: Final = frozenset(
-    {
-        functional.batch_norm,
-        functional.layer_norm,
-        functional.group_norm,
-        functional.relu,
-        functional.relu6,
-        functional.gelu,
-        functional.silu,
-        functional.hardswish,
-        functional.hardtanh,
-        functional.softmax,
-    }
-)
+ImageSize = tuple[int, int, int]
+"""Channels, height, width."""
+
+_OPENED_AT: Final = "opened_at"
+"""Where an opened network, and what is merged of it, have the height and width of their images noted."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +43,37 @@ class Piece:
 class OpenNetwork(nn.Module):
     """A copy of a model in which a `Site` stands for every block; runs like the model until a site is told to cut."""
 
-    def __init__(self, model: nn.Module, also: Collection[str] = ()) -> None:
-        """`also` names choices that blocks have on request, and that are to be offered like any other.
+    def __init__(self, model: nn.Module, also: Collection[str] = (), input_size: Sequence[int] | None = None) -> None:
+        """`also` names choices that blocks have on request, and that are to be offered like any other; `input_size` is
+        (channels, height, width) of the images, if not those of `input_size_of`.
 
-        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut.
+        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut, and
+        `OddModelError` when with all blocks kept it would not be the model: one whose classes were changed from
+        outside. A block that was changed is kept as it is, and its `refused` says why.
         """
         super().__init__()
         self._family = family_of(model)
-        self.network = copy.deepcopy(model)
+        self.network = copied(model)
         for module in self.network.modules():
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
+        check_around(model, self.sites)
         for site in self.sites.values():
             site.offer(also)
-        outline = self._note_shapes(input_size(model))
-        name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
+        size = input_size_of(model, input_size)
+        self._check(model, size)
+        outline = outline_of(self.network, self.sites.values(), size)
+        configuration: Any = getattr(model, "pretrained_cfg", None) or {}
+        opened: Any = self.network
+        opened.pretrained_cfg = {**configuration, _OPENED_AT: size[1:]}
+        name = configuration.get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
         if all(block.choices == (KEEP,) for block in blocks):
             reasons = "; ".join(dict.fromkeys(f"{why}" for block in blocks for _, why in block.refused))
             raise UnknownModelError(f"{name} is built like a {self._family.name}, but no block can be cut: {reasons}")
         computed = digest(outline.before_head), digest(outline.head)
-        self.chain = Chain(name, self._family.name, input_size(model), blocks, *computed)
+        self.chain = Chain(name, self._family.name, size, blocks, *computed)
 
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
@@ -113,45 +110,13 @@ class OpenNetwork(nn.Module):
         """The BatchNorms outside the sites, each with the convolution before it."""
         return self._family.batch_norm_pairs(self.network)
 
-    def _note_shapes(self, size: tuple[int, int, int]) -> Outline:
-        """Puts the shape of its input into every block's signature, found by a run that computes shapes alone;
-        what that run called."""
-        shapes: dict[str, torch.Size] = {}
-
-        def note(site: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(site, Site)
-            shapes[site.block.name] = inputs[0].shape[1:]
-
-        hooks = [site.register_forward_pre_hook(note) for site in self.sites.values()]
-        network = self.network
-        shapeless = {
-            name: torch.empty_like(tensor, device="meta")
-            for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers())
-        }
-        was_training = network.training
-        images = torch.empty(2, *size, device="meta", dtype=next(network.parameters()).dtype)
-        with torch.no_grad(), _ShapesAlone(), Outline(self.sites.values()) as outline:
-            functional_call(network.eval(), shapeless, (images,))
-        network.train(was_training)
-        for hook in hooks:
-            hook.remove()
-        for name, site in self.sites.items():
-            shape = "x".join(str(side) for side in shapes[name])
-            signature = f"{site.block.kind} {shape}: {site.block.signature}"
+    def _check(self, model: nn.Module, size: ImageSize) -> None:
+        """Proves that this is `model`, and puts the shape of its input into every block's signature."""
+        for name, shape in check_opened(model, self.network, self.sites, self.segments(), size).items():
+            site = self.sites[name]
+            sides = "x".join(str(side) for side in shape)
+            signature = f"{site.block.kind} {sides}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
-        return outline
-
-
-class _ShapesAlone(TorchFunctionMode):
-    """Answers what hands on the shape of its input with nothing of that shape. PyTorch would work it out operator by
-    operator, in Python, which takes longer than all the rest of such a run."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
-    ) -> Any:
-        if function in _KEEP_THE_SHAPE:
-            return torch.empty_like(arguments[0])
-        return function(*arguments, **named or {})
 
 
 def _built(site: Site, choice: str) -> nn.Module:
@@ -166,8 +131,8 @@ class Supernet(OpenNetwork):
     Each way of cutting a block keeps BatchNorm statistics of its own. Those behind the block are still shared.
     """
 
-    def __init__(self, model: nn.Module, also: Collection[str] = ()) -> None:
-        super().__init__(model, also)
+    def __init__(self, model: nn.Module, also: Collection[str] = (), input_size: Sequence[int] | None = None) -> None:
+        super().__init__(model, also, input_size)
         for site in self.sites.values():
             site.separate_statistics()
 
@@ -175,8 +140,8 @@ class Supernet(OpenNetwork):
 class Cut(OpenNetwork):
     """The network of one plan, unmerged and trainable: the baseline itself at lambda 1, mergeable at lambda 0."""
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
-        super().__init__(model)
+    def __init__(self, model: nn.Module, plan: Plan, input_size: Sequence[int] | None = None) -> None:
+        super().__init__(model, input_size=input_size)
         self.plan = plan
         self.set_lambda(1.0)
 
@@ -197,32 +162,58 @@ class Cut(OpenNetwork):
         self.lam = max(lams.values(), default=0.0)
 
 
-def input_size(model: nn.Module) -> tuple[int, int, int]:
-    """(channels, height, width) of the images a timm model takes."""
-    configuration: Any = getattr(model, "pretrained_cfg", {})
-    channels, height, width = configuration.get("input_size", (3, 224, 224))
+def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> ImageSize:
+    """(channels, height, width) of the images that a timm model takes.
+
+    As `asked`; else the channels are those of its first convolution, and the sides what the network fixes, as a ViT
+    does, what it was opened or loaded at, or what timm's configuration says. A network of any size that nothing is
+    known of is taken to be for 224 x 224.
+
+    Raises `ValueError` for what is no size, or has other channels than the network.
+    """
+    configuration: Any = getattr(model, "pretrained_cfg", None) or {}
+    known = configuration.get("input_size", (3, 224, 224))
+    channels = _first_channels(model, configuration) or known[0]
+    if asked is not None:
+        if len(asked) != 3 or not all(isinstance(side, int) and side > 0 for side in asked):
+            raise ValueError(f"input_size is (channels, height, width), such as (3, 224, 224), not {asked!r}")
+        if asked[0] != channels:
+            raise ValueError(f"this {type(model).__name__} takes images of {channels} channels, not {asked[0]}")
+        return channels, asked[1], asked[2]
     embed: Any = getattr(model, "patch_embed", None)
-    if embed is not None and embed.img_size is not None:
-        height, width = embed.img_size
-        if isinstance(getattr(embed, "proj", None), nn.Conv2d) and not hasattr(embed, "backbone"):
-            channels = embed.proj.in_channels
-    return channels, height, width
+    sides = getattr(embed, "img_size", None) or known[1:]
+    if not getattr(embed, "strict_img_size", False):
+        sides = configuration.get(_OPENED_AT, sides)
+    return channels, *sides
 
 
-def describe(model: nn.Module, also: Collection[str] = ()) -> Chain:
-    """The chain of blocks where `model` may be cut, those of `also` offered that are on request. Raises
-    `UnknownModelError` when no family recognises it."""
-    return OpenNetwork(model, also).chain
+def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int | None:
+    """The channels of what comes to the first convolution of the network as it stands; None where it has none."""
+    named = configuration.get("first_conv") or ""
+    name = named if isinstance(named, str) else named[0]
+    modules = dict(model.named_modules())
+    convolutions = (module for module in modules.get(name, model).modules() if isinstance(module, nn.Conv2d))
+    first = next(convolutions, None) or next((one for one in modules.values() if isinstance(one, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
 
 
-def supernet(model: nn.Module, also: Collection[str] = ()) -> Supernet:
+def describe(model: nn.Module, also: Collection[str] = (), *, input_size: Sequence[int] | None = None) -> Chain:
+    """The chain of blocks where `model` may be cut, those of `also` offered that are on request.
+
+    `input_size` is (channels, height, width) of its images; without it see `input_size_of`. Raises `UnknownModelError`
+    when no family recognises the model, or it takes no such images.
+    """
+    return OpenNetwork(model, also, input_size).chain
+
+
+def supernet(model: nn.Module, also: Collection[str] = (), *, input_size: Sequence[int] | None = None) -> Supernet:
     """The weight-sharing network of `model`, which is left alone; with those of `also` offered that are on request."""
-    return Supernet(model, also)
+    return Supernet(model, also, input_size)
 
 
-def apply(model: nn.Module, plan: Plan) -> Cut:
+def apply(model: nn.Module, plan: Plan, *, input_size: Sequence[int] | None = None) -> Cut:
     """`model` cut by `plan`, at lambda 1. Raises `PlanError` when the plan does not fit."""
-    return Cut(model, plan)
+    return Cut(model, plan, input_size)
 
 
 def merge(cut: Cut) -> nn.Module:

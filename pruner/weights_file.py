@@ -26,12 +26,14 @@ _DEEPEST: Final = 4
 
 @dataclass(frozen=True)
 class FoundWeights:
-    """The tensors of one network in a file, by the names they have there, and the architecture that the file says."""
+    """The tensors of one network in a file, by the names they have there; and the architecture, and the (height, width)
+    of the images, that the file says."""
 
     path: Path
     tensors: Mapping[str, Tensor]
     ema: bool
     architecture: str | None
+    img_size: tuple[int, int] | None = None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -64,7 +66,7 @@ def find_weights(path: Path, which: Which | None = None) -> FoundWeights:
     tensors = _tensors_of(table)
     if not tensors:
         raise CheckpointError(f"{path} holds no weights{_seen_in(content)}")
-    return FoundWeights(path, tensors, ema, _architecture(content))
+    return FoundWeights(path, tensors, ema, _architecture(content), _image_size(content))
 
 
 def read_content(path: Path) -> Any:
@@ -143,3 +145,24 @@ def _seen_in(content: Any) -> str:
 def _architecture(content: Any) -> str | None:
     said = content.get("arch", content.get("architecture")) if isinstance(content, dict) else None
     return said if isinstance(said, str) else None
+
+
+def _image_size(content: Any) -> tuple[int, int] | None:
+    """(height, width) that a training script was asked for, as timm's leaves it: `input_size`, `img_size`, or that of
+    `model_kwargs`."""
+    if not isinstance(content, dict):
+        return None
+    for name in ("args", "hyper_parameters", "config"):
+        arguments = content.get(name)
+        table = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments
+        if not isinstance(table, dict):
+            continue
+        model_kwargs = table.get("model_kwargs")
+        within = model_kwargs.get("img_size") if isinstance(model_kwargs, dict) else None
+        for size in (table.get("input_size"), table.get("img_size"), within):
+            sides = [size, size] if isinstance(size, int) else size
+            if not isinstance(sides, list | tuple) or len(sides) not in (2, 3):
+                continue
+            if all(isinstance(side, int) and side > 0 for side in sides):
+                return sides[-2], sides[-1]
+    return None

@@ -1,7 +1,7 @@
 """Weights made to fit a network: wrappers' prefixes, other image sizes, another head; and what of it was done."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from pruner._timm import weights_filter
 from pruner.errors import CheckpointError
+from pruner.names import ModelName
+from pruner.positions import fitted_positions
 from pruner.weights_file import FoundWeights, Which, find_weights, read_weights
 
 # DistributedDataParallel and AveragedModel, torch.compile, Lightning, this package's training state, and backbones.
@@ -24,7 +26,8 @@ class LoadedWeights:
     """Which weights a network was given, and what had to be done to them.
 
     `source` is the file or the hub's id. With a `new_head` the classifier is as it was drawn: the network is not
-    trained for its classes. `resized` names the tensors that were resampled, for images or patches of another size.
+    trained for its classes. `resized` names the tensors that were resampled, for images or patches of another size, and
+    `positions` says by which grid the position embeddings were, or for which one they were taken.
     """
 
     source: str
@@ -33,6 +36,7 @@ class LoadedWeights:
     ema: bool = False
     stripped_prefix: str = ""
     resized: tuple[str, ...] = ()
+    positions: str = ""
 
     @property
     def text(self) -> str:
@@ -44,6 +48,8 @@ class LoadedWeights:
             notes.append(f"without the prefix {self.stripped_prefix!r}")
         if self.resized:
             notes.append(f"resized: {', '.join(self.resized)}")
+        if self.positions:
+            notes.append(self.positions)
         if self.new_head:
             notes.append("the classifier is new and untrained")
         return "; ".join(notes)
@@ -59,16 +65,21 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
 
 
-def fit_weights(model: nn.Module, path: Path, which: Which | None = None) -> LoadedWeights:
+def fit_weights(
+    model: nn.Module, path: Path, which: Which | None = None, img_size: Sequence[int] | None = None
+) -> LoadedWeights:
     """Puts the weights of a checkpoint into a timm `model`, in the model's dtype, and tells what that took.
 
-    A classifier of another size, or none, leaves the model its own. Raises `CheckpointError`, with the model as it was,
+    `img_size` is the (height, width) of the images that the weights are for, where the caller knows it. A classifier of
+    another size, or none, leaves the model its own. Raises `CheckpointError`, with the model as it was,
     when the file cannot be read, does not fit beyond the classifier, or has weights that are not finite.
     """
     found = find_weights(path, which)
     own = model.state_dict()
     named, prefix = _without_prefix(found.tensors, own.keys())
-    converted = _as_timm_has_it(model, named, found)
+    positions = fitted_positions(model, named, found, img_size)
+    placed = named if positions is None else named | {positions.name: positions.tensor}
+    converted = _as_timm_has_it(model, placed, found)
     fresh = _head_of_its_own(model, own, converted)
     left_out = head_names(model) if fresh or not head_names(model) & own.keys() else frozenset()
     fitted = {name: tensor for name, tensor in converted.items() if name not in left_out}
@@ -76,8 +87,10 @@ def fit_weights(model: nn.Module, path: Path, which: Which | None = None) -> Loa
     _check_fit(expected, fitted, found, model)
     _check_values(expected, fitted, path)
     model.load_state_dict(fitted, strict=False)
-    resized = tuple(name for name in fitted if name in named and named[name].shape != fitted[name].shape)
-    return LoadedWeights(str(path), len(fitted), bool(fresh), found.ema, prefix, resized)
+    moved = positions.name if positions is not None and positions.is_resampled else None
+    resized = tuple(n for n in fitted if n in named and (n == moved or named[n].shape != fitted[n].shape))
+    said = "" if positions is None else positions.text
+    return LoadedWeights(str(path), len(fitted), bool(fresh), found.ema, prefix, resized, said)
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], own: Set[str]) -> tuple[dict[str, Tensor], str]:
@@ -169,7 +182,7 @@ def _first(names: list[str]) -> str:
 def _said_otherwise(model: nn.Module, found: FoundWeights) -> str | None:
     configuration: Any = model.pretrained_cfg
     asked = configuration.get("architecture")
-    if found.architecture in (None, asked):
+    if found.architecture is None or ModelName.parse(found.architecture).architecture == asked:
         return None
     return f"The file says that it is of {found.architecture!r}, and the model is {asked!r}"
 

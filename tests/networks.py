@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pruner.calibration import estimate_batch_norm
 from pruner.models import load_model
-from pruner.surgery import input_size
+from pruner.surgery import input_size_of
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -83,7 +83,7 @@ def disturbed(model: nn.Module, seed: int) -> nn.Module:
 
 
 def images_for(model: nn.Module, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    return torch.randn(6, *input_size(model), generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return torch.randn(6, *input_size_of(model), generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:

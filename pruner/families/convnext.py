@@ -6,11 +6,13 @@ from torch import Tensor, nn
 
 from pruner._timm import ConvNeXt, ConvNeXtBlock, Mlp
 from pruner.families.family import Family, family, runs_like, without
-from pruner.families.parts import batch_norm_like, conv_step, noise, twin, unknown_site
+from pruner.families.parts import batch_norm_like, conv_step, linear_step, noise, twin, unknown_site
 from pruner.forms import Folded, Residual
+from pruner.modules import does_nothing
+from pruner.oddities import oddity
 from pruner.plan import MERGE, MERGE_ACT, SEPARABLE
 from pruner.site import Site, make_site
-from pruner.steps import Activation, EndActivation, Linear, Opaque, Scale, Step, SwitchedNorm
+from pruner.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
 
 
 @family
@@ -53,7 +55,7 @@ def _site(name: str, block: Any) -> Site:
         *([] if block.gamma is None else [Scale(block, on_images=True)]),
         *noise(block.drop_path),
     )
-    same = isinstance(block.shortcut, nn.Identity)
+    same = does_nothing(block.shortcut)
     shortcut = () if same else (Opaque(block.shortcut, "its shortcut resamples and does not fold"),)
     anatomy = Residual((conv, *behind), shortcut)
     ways = {MERGE: (anatomy.branch,), SEPARABLE: ((conv,), behind)}
@@ -66,7 +68,7 @@ def _site(name: str, block: Any) -> Site:
 
 
 def _norm_step(norm: nn.Module, over_channels: bool, norms: list[nn.Module]) -> Step:
-    if not isinstance(norm, nn.LayerNorm):
+    if not isinstance(norm, nn.LayerNorm) or norm.weight is None:
         return Opaque(norm, f"its {type(norm).__name__} has no BatchNorm to switch to", over_channels=over_channels)
     batch_norm = twin(norm, nn.BatchNorm2d)
     norms.append(batch_norm)
@@ -74,11 +76,11 @@ def _norm_step(norm: nn.Module, over_channels: bool, norms: list[nn.Module]) -> 
 
 
 def _mlp_steps(mlp: Any, over_channels: bool) -> tuple[Step, ...]:
-    if type(mlp) is not Mlp or not isinstance(mlp.norm, nn.Identity):
-        why = f"its {type(mlp).__name__} normalizes by the whole image and cannot fold"
+    if type(mlp) is not Mlp or oddity(mlp) or not does_nothing(mlp.norm):
+        why = oddity(mlp) or f"its {type(mlp).__name__} normalizes by the whole image and cannot fold"
         return (Opaque(mlp, why, over_channels=over_channels),)
     first, second = (
-        conv_step(layer) if isinstance(layer, nn.Conv2d) else Linear(layer, over_channels)
+        conv_step(layer) if isinstance(layer, nn.Conv2d) else linear_step(layer, over_channels)
         for layer in (mlp.fc1, mlp.fc2)
     )
     return (first, Activation(mlp.act), *noise(mlp.drop1), second, *noise(mlp.drop2))

@@ -11,6 +11,7 @@ from pruner._timm import (
     EdgeResidual,
     EfficientNet,
     InvertedResidual,
+    LayerScale2d,
     MobileNetV3,
     UniversalInvertedResidual,
 )
@@ -18,10 +19,11 @@ from pruner.branch import batch_norm_pairs
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import attention_step, batch_norm_like, blur_step, conv_step, noise, norm_steps, unknown_site
 from pruner.forms import Folded, Residual
-from pruner.modules import BatchNormPair
+from pruner.modules import BatchNormPair, does_nothing
+from pruner.oddities import why_not_plain
 from pruner.plan import MERGE, MERGE_ACT
 from pruner.site import Site, make_site
-from pruner.steps import Activation, Convolution, EndActivation, Scale, Step
+from pruner.steps import Activation, Convolution, EndActivation, Opaque, Scale, Step
 
 
 @family
@@ -90,7 +92,7 @@ def _steps(block: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
     if type(block) is ConvBnAct:
         return (*conv("conv", "bn1"), *blur_step(block.aa))
     if type(block) is UniversalInvertedResidual:
-        scale = () if isinstance(block.layer_scale, nn.Identity) else (Scale(block.layer_scale, on_images=True),)
+        scale = _scale(block.layer_scale)
         before = (*_within(block.dw_start, norms), *_within(block.pw_exp, norms), *_within(block.dw_mid, norms))
         after = (*_within(block.pw_proj, norms), *_within(block.dw_end, norms))
         return (*before, *attention_step(block.se), *after, *scale)
@@ -99,11 +101,19 @@ def _steps(block: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
 
 def _within(module: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
     """The steps of a convolution with norm and activation, where there is one."""
-    if isinstance(module, nn.Identity):
+    if does_nothing(module):
         return ()
     if type(module) is not ConvNormAct:
         return (conv_step(module),)
     return (conv_step(module.conv), *norm_steps(module.bn, norms), *blur_step(module.aa))
+
+
+def _scale(module: nn.Module) -> tuple[Step, ...]:
+    """The layer scale, where there is one."""
+    if does_nothing(module):
+        return ()
+    why = why_not_plain(module, "layer scale", LayerScale2d)
+    return (Scale(module, on_images=True),) if why is None else (Opaque(module, why),)
 
 
 class _Head(nn.Module):

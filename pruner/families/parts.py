@@ -1,16 +1,17 @@
 """Steps for the modules that blocks of several families are made of."""
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from torch import Tensor, nn
 
-from pruner._timm import BatchNormAct2d, LayerNorm2d
-from pruner.chain import Block
-from pruner.forms import Residual
-from pruner.plan import DROP, KEEP, MERGE
-from pruner.site import Site
-from pruner.steps import Activation, BatchNorm, Convolution, Noise, Opaque, Step, SwitchedNorm
+from pruner._timm import BatchNormAct2d, DropBlock2d, DropPath, LayerNorm2d
+from pruner.modules import does_nothing
+from pruner.oddities import oddity, why_not_plain
+from pruner.site import Site, kept_site
+from pruner.steps import Activation, BatchNorm, Convolution, Linear, Noise, Opaque, Step, SwitchedNorm
+
+_NOISE: Final = (nn.Dropout, nn.Dropout2d, DropPath, DropBlock2d)
 
 BatchNorms = TypeVar("BatchNorms", nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -22,17 +23,24 @@ def conv_step(conv: nn.Module) -> Step:
     return Opaque(conv, f"its {type(conv).__name__} is no plain convolution")
 
 
+def linear_step(linear: nn.Module, over_channels: bool = False) -> Step:
+    """A linear, or what stands in place of one."""
+    if isinstance(linear, nn.Linear):
+        return Linear(linear, over_channels)
+    return Opaque(linear, f"its {type(linear).__name__} is no plain linear layer", over_channels=over_channels)
+
+
 def norm_steps(norm: nn.Module, switched: list[nn.Module]) -> tuple[Step, ...]:
     """A norm of images, with the activation that timm may have built in. A norm that no fixed map can stand for gets a
     BatchNorm to switch to, which is added to `switched`."""
-    if isinstance(norm, nn.BatchNorm2d) and type(norm) in (BatchNormAct2d, nn.BatchNorm2d):
+    if isinstance(norm, nn.BatchNorm2d) and why_not_plain(norm, "BatchNorm", nn.BatchNorm2d, BatchNormAct2d) is None:
         act = getattr(norm, "act", nn.Identity())
         return (BatchNorm(norm), *noise(getattr(norm, "drop", None)), *activation(act))
     if isinstance(norm, (nn.GroupNorm, LayerNorm2d)) and not hasattr(norm, "act") and norm.weight is not None:
         batch_norm = twin(norm, nn.BatchNorm2d)
         switched.append(batch_norm)
         return (SwitchedNorm(norm, batch_norm),)
-    return () if isinstance(norm, nn.Identity) else (Opaque(norm, f"its {type(norm).__name__} does not fold"),)
+    return () if does_nothing(norm) else (Opaque(norm, oddity(norm) or f"its {type(norm).__name__} does not fold"),)
 
 
 def twin(norm: nn.LayerNorm | nn.GroupNorm, kind: type[BatchNorms]) -> BatchNorms:
@@ -49,44 +57,53 @@ def batch_norm_like(weight: Tensor, kind: type[BatchNorms]) -> BatchNorms:
 
 
 def activation(act: nn.Module) -> tuple[Step, ...]:
-    return () if isinstance(act, nn.Identity) else (Activation(act),)
+    return () if does_nothing(act) else (Activation(act),)
 
 
 def noise(module: nn.Module | None) -> tuple[Step, ...]:
     """Dropout, stochastic depth and their kin, where there are any."""
-    return () if module is None or isinstance(module, nn.Identity) else (Noise(module),)
+    if module is None or does_nothing(module):
+        return ()
+    why = why_not_plain(module, "dropout", *_NOISE)
+    return (Noise(module),) if why is None else (Opaque(module, why),)
 
 
 def attention_step(module: nn.Module | None) -> tuple[Step, ...]:
     """What weighs channels or places by the image itself, where there is such a thing."""
-    if module is None or isinstance(module, nn.Identity):
+    if module is None or does_nothing(module):
         return ()
     return (Opaque(module, f"its {type(module).__name__} weighs channels by the image itself and cannot fold"),)
 
 
 def blur_step(module: nn.Module | None) -> tuple[Step, ...]:
     """Anti-aliasing, where there is any."""
-    if module is None or isinstance(module, nn.Identity):
+    if module is None or does_nothing(module):
         return ()
     return (Opaque(module, f"its {type(module).__name__} resamples and does not fold"),)
 
 
-def shortcut_steps(modules: Iterable[nn.Module], switched: list[nn.Module]) -> tuple[Step, ...]:
-    """A projection: pooling, convolution, norm."""
+def projection_steps(module: nn.Module | None, switched: list[nn.Module]) -> tuple[Step, ...]:
+    """What stands in a shortcut, where there is anything."""
+    if module is None:
+        return ()
+    why = why_not_plain(module, "row of layers", nn.Sequential)
+    return steps_of(module.children(), switched) if why is None else (Opaque(module, why),)
+
+
+def steps_of(modules: Iterable[nn.Module], switched: list[nn.Module]) -> tuple[Step, ...]:
+    """Pooling, convolutions and norms, one after another."""
     steps: list[Step] = []
     for module in modules:
         if isinstance(module, nn.Conv2d):
             steps.append(Convolution(module))
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             steps += norm_steps(module, switched)
-        elif not isinstance(module, nn.Identity):
+        elif not does_nothing(module):
             steps.append(Opaque(module, f"its {type(module).__name__} does not fold"))
     return tuple(steps)
 
 
 def unknown_site(name: str, kind: str, block: nn.Module) -> Site:
-    """The site of a block of a kind that is not known: it can only be kept."""
-    reason = f"a {type(block).__name__} is no block this family knows"
-    anatomy = Residual((Opaque(block, reason),), None)
-    refused = ((MERGE, reason), (DROP, reason))
-    return Site(Block(name, kind, anatomy.text, (KEEP,), refused=refused), block, anatomy, {}, [])
+    """The site of a block of a kind that is not known, or about which something is odd: it can only be kept."""
+    reason = oddity(block) or f"a {type(block).__name__} is no block this family knows"
+    return kept_site(name, kind, block, reason)

@@ -13,11 +13,13 @@ from pruner.families.parts import (
     conv_step,
     noise,
     norm_steps,
-    shortcut_steps,
+    projection_steps,
+    steps_of,
     unknown_site,
 )
 from pruner.forms import Residual
 from pruner.modules import BatchNormPair
+from pruner.oddities import why_not_plain
 from pruner.plan import MERGE, SHRINK
 from pruner.site import Site, make_site
 from pruner.steps import Activation, Fading
@@ -52,8 +54,9 @@ class ResNets(Family):
 
     def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
         network: Any = model
-        convs = network.conv1 if isinstance(network.conv1, nn.Sequential) else [network.conv1]
-        return batch_norm_pairs(shortcut_steps([*convs, network.bn1], []))
+        is_row = why_not_plain(network.conv1, "row of layers", nn.Sequential) is None
+        convs = network.conv1 if is_row else [network.conv1]
+        return batch_norm_pairs(steps_of([*convs, network.bn1], []))
 
 
 def _site(name: str, block: Any) -> Site:
@@ -65,7 +68,7 @@ def _site(name: str, block: Any) -> Site:
         *norm_steps(block.bn1, norms),
     )
     gate_and_noise = (*attention_step(block.se), *noise(block.drop_path))
-    shortcut = () if block.downsample is None else shortcut_steps(block.downsample, norms)
+    shortcut = projection_steps(block.downsample, norms)
     if type(block) is BasicBlock:
         first += (*noise(block.drop_block), Activation(block.act1), *blur_step(block.aa))
         second = (conv_step(block.conv2), *norm_steps(block.bn2, norms), *attention_step(block.se))

@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from pruner._timm import Attention
 from pruner.forms import Form
+from pruner.oddities import oddity, why_not_plain
 
 SHARE_KEPT: Final = 0.7
 # On the trained network that ships, over 64 scenes and all blocks, as many iterations keep the tokens that hundreds
@@ -47,6 +48,9 @@ def why_not_thin(network: Any, attention: nn.Module) -> str | None:
     plain: Any = attention
     if type(attention) is not Attention:
         return f"its {type(attention).__name__} is no plain attention, whose matrix would be known"
+    odd = oddity(attention) or why_not_plain(plain.proj, "linear layer", nn.Linear)
+    if odd is not None:
+        return odd
     if getattr(plain, "gate", None) is not None:
         return "it has a gate over its own input"
     patches = network.patch_embed.num_patches

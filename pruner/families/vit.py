@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from pruner._timm import LayerScale, Mlp, TimmBlock, VisionTransformer
 from pruner.families.family import Family, family, without
 from pruner.families.head_channels import Narrowed, why_not_narrow
-from pruner.families.parts import batch_norm_like, noise, twin
+from pruner.families.parts import batch_norm_like, linear_step, noise, twin, unknown_site
 from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not_thin
 from pruner.forms import Folded, Form, Residual
-from pruner.modules import residual, without_identities
+from pruner.modules import does_nothing, residual, without_identities
+from pruner.oddities import first_oddity, oddity, why_not_plain
 from pruner.plan import MERGE, MERGE_ACT, NARROW, THIN
 from pruner.site import Site, make_site
-from pruner.steps import Activation, EndActivation, Linear, Opaque, Scale, Step, SwitchedNorm
+from pruner.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
 
 
 @family
@@ -25,18 +26,22 @@ class VisionTransformers(Family):
     name = "vit"
 
     def recognises(self, model: nn.Module) -> bool:
-        # Another kind of block may compute something else (parallel branches, post-norm, more inputs than tokens).
+        # Another kind of block may compute something else (parallel branches, post-norm): it is kept as it is.
         # The distilled DeiT runs like a ViT but for its second classifier.
         return (
             isinstance(model, VisionTransformer)
             and type(model).forward_features is VisionTransformer.forward_features
-            and all(type(block) is TimmBlock for block in model.blocks)
+            and any(type(block) is TimmBlock for block in model.blocks)
         )
 
     def open(self, model: nn.Module) -> list[Site]:
         network: Any = model
         sites: list[Site] = []
         for index, block in enumerate(network.blocks):
+            if type(block) is not TimmBlock or oddity(block):
+                sites.append(unknown_site(f"blocks.{index}", "vit.block", block))
+                network.blocks[index] = sites[-1]
+                continue
             attention = _attention_site(f"blocks.{index}.attn", block, network)
             ffn = _ffn_site(f"blocks.{index}.mlp", block)
             network.blocks[index] = nn.Sequential(OrderedDict(attn=attention, mlp=ffn))
@@ -45,11 +50,10 @@ class VisionTransformers(Family):
 
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
         network: Any = model
-        blocks = {
-            f"blocks.{index}.{name}": site
-            for index, block in network.blocks.named_children()
-            for name, site in block.named_children()
-        }
+        blocks: dict[str, nn.Module] = {}
+        for index, block in network.blocks.named_children():
+            parts = {"": block} if isinstance(block, Site) else dict(block.named_children())
+            blocks |= {f"blocks.{index}.{name}".rstrip("."): part for name, part in parts.items()}
         return {"stem": _Stem(network), **blocks, "head": _Head(network)}
 
 
@@ -80,14 +84,14 @@ def _ffn_site(name: str, block: Any) -> Site:
         return make_site(name, "vit.ffn", kept, anatomy, {MERGE: (anatomy.branch,)})
     norms = [twin(norm, nn.BatchNorm1d), batch_norm_like(norm.weight, nn.BatchNorm1d)]
     act = Activation(mlp.act)
-    scale: tuple[Step, ...] = (Scale(block.ls2),) if isinstance(block.ls2, LayerScale) else ()
+    scale: tuple[Step, ...] = () if does_nothing(block.ls2) else (Scale(block.ls2),)
     anatomy = Residual(
         (
             SwitchedNorm(norm, norms[0]),
-            Linear(mlp.fc1),
+            linear_step(mlp.fc1),
             act,
             *noise(mlp.drop1),
-            Linear(mlp.fc2),
+            linear_step(mlp.fc2),
             *noise(mlp.drop2),
             *scale,
             *noise(block.drop_path2),
@@ -100,15 +104,15 @@ def _ffn_site(name: str, block: Any) -> Site:
 def _why_not(block: Any) -> str | None:
     """Why an FFN cannot be merged; None when it can."""
     mlp = block.mlp
-    if type(mlp) is not Mlp or not isinstance(mlp.fc1, nn.Linear):
+    if type(mlp) is not Mlp or isinstance(mlp.fc1, nn.Conv2d):
         return f"its {type(mlp).__name__} is more than two linears and an activation"
-    if not isinstance(mlp.norm, nn.Identity):
+    if not does_nothing(mlp.norm):
         return f"the {type(mlp.norm).__name__} inside it has no BatchNorm to switch to"
-    if not isinstance(block.norm2, nn.LayerNorm):
+    if not isinstance(block.norm2, nn.LayerNorm) or block.norm2.weight is None:
         return f"its {type(block.norm2).__name__} has no BatchNorm to switch to"
-    if not isinstance(block.ls2, (LayerScale, nn.Identity)):
-        return f"its {type(block.ls2).__name__} is no factor for every channel"
-    return None
+    if not does_nothing(block.ls2) and why_not_plain(block.ls2, "layer scale", LayerScale):
+        return why_not_plain(block.ls2, "factor for every channel", LayerScale)
+    return first_oddity(mlp)
 
 
 class _Stem(nn.Module):

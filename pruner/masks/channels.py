@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from pruner.masks.layers import unmasked, uses_its_weight
 from pruner.masks.parts import ChannelPart
-from pruner.surgery import input_size
+from pruner.surgery import input_size_of
 
 # What a channel may pass on its way: none of it joins two streams or looks across channels, or the trial shows it.
 _MODULES: Final = frozenset({"CONV", "DEPTHWISE_CONV", "BN", "LINEAR"})
@@ -80,7 +80,7 @@ def _learning_copy(model: nn.Module) -> nn.Module:
 
 def _graph(network: nn.Module) -> Any:
     parameter = next(network.parameters())
-    images = torch.zeros(1, *input_size(network), dtype=parameter.dtype, device=parameter.device)
+    images = torch.zeros(1, *input_size_of(network), dtype=parameter.dtype, device=parameter.device)
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of parameters outside modules: what they share channels with is not taken
         return torch_pruning.DependencyGraph().build_dependency(network, example_inputs=images, verbose=False)
@@ -144,7 +144,7 @@ def _is_exact(model: nn.Module, parts: Sequence[ChannelPart]) -> bool:
     for part in parts:
         for name, factor in part.spread(kept[part.key]).items():
             masked[name] = masked[name] * factor
-    images = torch.randn(2, *input_size(model), generator=random, dtype=torch.float64)
+    images = torch.randn(2, *input_size_of(model), generator=random, dtype=torch.float64)
     expected: Tensor = functional_call(network, masked, (images,))
     try:
         found: Tensor = without_channels(network, kept)(images)

@@ -29,8 +29,30 @@ def test_values_are_what_they_look_like(word: str, value: object) -> None:
     assert parse_model_kwargs([f"x={word}"], None) == {"x": value}
 
 
-def test_the_image_size_is_one_of_the_models_arguments() -> None:
-    assert parse_model_kwargs(["depth=6"], 160) == {"depth": 6, "img_size": 160}
+@pytest.mark.parametrize(
+    ("word", "size"),
+    [
+        ("160", 160),
+        ("160,320", [160, 320]),
+        ("160x320", [160, 320]),
+        ("[160, 320]", [160, 320]),
+        (" 160 x 320 ", [160, 320]),
+    ],
+)
+def test_the_image_size_is_one_of_the_models_arguments(word: str, size: object) -> None:
+    assert parse_model_kwargs(["depth=6"], word) == {"depth": 6, "img_size": size}
+    assert parse_model_kwargs(["depth=6", f"img_size={word}"], None) == {"depth": 6, "img_size": size}
+    typed = parse_model_kwargs([], word)
+    assert parse_model_kwargs(format_model_kwargs(typed), None) == typed
+
+
+@pytest.mark.parametrize(
+    "word", ["", "0", "-1", "32,0", "3.2", "32x64x3", "3,32,64", "32,", "x32", "big", "1e3", "9" * 5000, "99999", "٣٢"]
+)
+def test_what_is_no_image_size_is_refused(word: str) -> None:
+    for arguments in ([], word), ([f"img_size={word}"], None):
+        with pytest.raises(typer.BadParameter, match="no size of images: write 224, or height and width as 160x320"):
+            parse_model_kwargs(*arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pair", ["depth", "=6"])
