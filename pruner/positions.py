@@ -43,7 +43,9 @@ class Positions:
     @property
     def text(self) -> str:
         """What was done and assumed, in a few words; nothing where both are plain."""
-        taken = "" if self.known_by else f"positions taken for a grid of {_text(self.source)} (--checkpoint-img-size)"
+        taken = ""
+        if not self.known_by:
+            taken = f"positions taken for a grid of {_text(self.source)} (say otherwise with --checkpoint-img-size)"
         if not self.is_resampled:
             return taken
         why = f", known by {self.known_by}" if self.known_by else ""

@@ -109,7 +109,7 @@ def test_what_is_assumed_is_said(tmp_path: Path, source: tuple[int, int], target
     model, path = network(img_size=source), tmp_path / "weights.pth"
     torch.save(model.state_dict(), path)
     found, text = opened(path, img_size=target)
-    assert f"positions taken for a grid of {grid} (--checkpoint-img-size)" in text
+    assert f"positions taken for a grid of {grid} (say otherwise with --checkpoint-img-size)" in text
     sides = tuple(side // 16 for side in source), tuple(side // 16 for side in target)
     torch.testing.assert_close(found, resampled(model.get_parameter("pos_embed").data, 1, *sides))  # type: ignore[arg-type]
 

@@ -78,7 +78,7 @@ def test_a_plain_file_is_taken_as_it_is(tmp_path: Path, shape: str, suffix: str)
         torch.save(state, path)
     model, loaded = opened(shape, path)
     assert same(model, state)
-    assumed = {"deit": "positions taken for a grid of 4x4 (--checkpoint-img-size)"}
+    assumed = {"deit": "positions taken for a grid of 4x4 (say otherwise with --checkpoint-img-size)"}
     positions = assumed.get(shape.replace("distilled", "deit"), "")
     assert loaded == LoadedWeights(str(path), tensors=len(state), new_head=False, positions=positions)
     assert not model.training
