@@ -47,11 +47,11 @@ def check_run(asked: RunArguments, storage: str | None) -> None:
     known_sampler(asked.sampler)
 
 
-def check_here(*paths: Path) -> None:
-    """Raises `FileNotFoundError` for the first that is not here."""
+def check_here(*paths: Path, what: str = "") -> None:
+    """Raises `FileNotFoundError` for the first that is not here, and says what it should have been."""
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(f"there is no {path}{nearest_to(path)}")
+            raise FileNotFoundError(f"there is no {what}{path}{nearest_to(path)}")
 
 
 def check_train_device(name: str | None) -> None:

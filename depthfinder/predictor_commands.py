@@ -74,7 +74,8 @@ def predict_command(
     as_json: _JsonOption = False,
 ) -> None:
     """Predicts what operators take, each with a 90 % interval and whether it lies in the range of what was fitted."""
-    check_here(predictor, rows)
+    check_here(predictor, what="predictor ")
+    check_here(rows)
     from latency.predictor.operators import OperatorPredictor
     from latency.predictor.rows import PREDICTED, read_rows, write_rows
 
@@ -114,7 +115,8 @@ def evaluate_command(
     log_to(None)
     if (device is None) == (predictor is None):
         raise typer.BadParameter("give --predictor to judge one that is fitted, or --device to judge by five folds")
-    check_here(rows, *(() if predictor is None else (predictor,)))
+    check_here(rows)
+    check_here(*(() if predictor is None else (predictor,)), what="predictor ")
     from depthfinder.tables import judgements_table, show
     from latency.predictor.rows import read_rows
 

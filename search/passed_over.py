@@ -53,6 +53,6 @@ def _as_measured(verdict: OnDevice, margin: float) -> str:
         return (
             f"on {verdict.device} {verdict.reason}, but by less than the {margin:.1%} that loading it anew may change"
         )
-    if verdict.evidence is not None and verdict.correction is None:
+    if verdict.correction is None:
         return f"on {verdict.device} {verdict.reason}; by time on the processor it is above the budget"
     return f"on {verdict.device} {verdict.reason}"

@@ -89,7 +89,7 @@ def test_where_the_device_is_not_here_the_reason_is_said(depthfinder: Command, p
     away = dataclasses.replace(table, setting=dataclasses.replace(table.setting, device="mi100"), origin="imported")
     save_profile(away, TABLES / "mi100" / "t.json")
     done = depthfinder(*shlex.split(f"search {SMALL} --device mi100 {QUICK}"))
-    assert done.returncode != 0
+    assert done.returncode == 0, "a modelled table is gone by in its place"
     said = " ".join(done.stderr.split())
     assert "mi100/t.json is of this network with another head; make it again: depthfinder profile --model" in said
-    assert "mi100 is not here" in said
+    assert "mi100 is not here: going by a modelled table, made now; nothing is measured on it" in said

@@ -249,8 +249,8 @@ def test_a_plan_that_was_never_evaluated_has_no_review(depthfinder: Command, tmp
 @pytest.mark.parametrize(
     ("left", "message"),
     [
-        ([], "no search.json and no plan.json and no profile.json in it; name the folder of a run"),
-        (["args.yaml"], "finish it with `depthfinder search --config run/args.yaml --output . --experiment run`"),
+        ([], "nothing that Depthfinder leaves is in it; name the folder of a run"),
+        (["args.yaml"], "a run that stopped before 'baseline'; go on: `depthfinder run --config run/args.yaml"),
     ],
 )
 def test_a_run_without_a_search_names_the_next_step(
@@ -258,7 +258,7 @@ def test_a_run_without_a_search_names_the_next_step(
 ) -> None:
     (tmp_path / "run").mkdir()
     for name in left:
-        (tmp_path / "run" / name).touch()
+        (tmp_path / "run" / name).write_text("model: deit_digits\n")
     done = depthfinder("dashboard", "run")
     assert done.returncode == 3
     assert "run holds no finished search" in done.stderr
