@@ -46,7 +46,7 @@ from search.verdict import gather_evidence, verdict_on
 
 RESULTS = Path(__file__).parent / "results"
 RATIO, TRIALS, ALLOWED = 0.7, 40, 1.03
-TABLE_SECONDS, FINALIST_SECONDS, VERDICT_SECONDS = 20.0, 10.0, 12.0
+TABLE_SECONDS, FINALIST_SECONDS, VERDICT_SECONDS = 12.0, 10.0, 12.0
 HEAD = (
     "other work", "search", "verdict in the search", "verdict at the end", "wall", "processor", "processor, quiet",
     "wrongly met", "minutes",
@@ -57,6 +57,7 @@ HEAD = (
 class Outcome:
     """One search: what it said of its winner at both times, and what the processor says once the machine is quiet."""
 
+    machine: str
     busy: bool
     seed: int
     in_search: str
@@ -134,19 +135,23 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=10)
     parser.add_argument("--device", default="ort-cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--go-on", action="store_true", help="keep the searches that are in the results already")
     asked = parser.parse_args()
 
+    asked.output.mkdir(exist_ok=True)
+    written = asked.output / "verdicts.json"
+    before = [Outcome(**one) for one in json.loads(written.read_text())] if written.exists() and asked.go_on else []
+    found = {(one.seed, one.busy): one for one in before}
     bench = Bench(asked.device)
-    found: list[Outcome] = []
     for seed in range(asked.searches):
         for busy in (False, True):
-            found.append(outcome(bench, seed, busy))
-            print(f"| {' | '.join(found[-1].cells)} |  {found[-1].reason}", flush=True)
-    text = told(found)
-    print(text)
-    asked.output.mkdir(exist_ok=True)
-    (asked.output / "verdicts.md").write_text(text)
-    (asked.output / "verdicts.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+            if (seed, busy) in found:
+                continue
+            one = found[seed, busy] = outcome(bench, seed, busy)
+            print(f"| {' | '.join(one.cells)} |  {one.reason}", flush=True)
+            written.write_text(json.dumps([asdict(one) for one in found.values()], indent=1) + "\n")
+            (asked.output / "verdicts.md").write_text(told(list(found.values())))
+    print(told(list(found.values())))
 
 
 def outcome(bench: Bench, seed: int, busy: bool) -> Outcome:
@@ -176,7 +181,7 @@ def outcome(bench: Bench, seed: int, busy: bool) -> Outcome:
             )
     seconds = time.monotonic() - started
     quiet = float("nan") if plan is None else quiet_ratio(bench, plan)
-    return Outcome(busy, seed, in_search, at_end, reason, wall, processor, quiet, seconds)
+    return Outcome(machine(), busy, seed, in_search, at_end, reason, wall, processor, quiet, seconds)
 
 
 def final_evidence(bench: Bench, plan: Plan, budget: Budget) -> Evidence:
@@ -215,8 +220,9 @@ def busy_loops(count: int) -> Iterator[None]:
 
 
 def told(found: Sequence[Outcome]) -> str:
+    machines = " and ".join(dict.fromkeys(one.machine for one in found))
     lines = [
-        f"{processor_name()}, {os.cpu_count()} cores; `deit_digits`, 1 thread, {RATIO} of the baseline, {TRIALS} plans",
+        f"{machines}; `deit_digits`, 1 thread, {RATIO} of the baseline, {TRIALS} plans",
         "",
         f"| {' | '.join(HEAD)} |",
         f"| {' | '.join('---' for _ in HEAD)} |",
@@ -229,6 +235,10 @@ def told(found: Sequence[Outcome]) -> str:
         wrong = sum(one.is_wrong for one in found if one.busy is busy)
         lines.append(f"Other work {_name(busy)}: of {len(ended)} verdicts {counts}; {wrong} wrongly met.")
     return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    return f"{processor_name()}, {os.cpu_count()} cores"
 
 
 def _name(busy: bool) -> str:

@@ -76,8 +76,8 @@ def load_model_and_source(
     _check_known(asked, entry)
     kwargs = kwargs | timm_kwargs
     size = _input_size(entry, kwargs)
-    if pretrained and name in _BUILT_IN:
-        checkpoint = checkpoint or _WEIGHTS / f"{name}.safetensors"
+    if pretrained and checkpoint is None and name in _BUILT_IN:
+        checkpoint, checkpoint_img_size = _WEIGHTS / f"{name}.safetensors", _BUILT_IN[name][1]["img_size"]
     at_hub = pretrained and checkpoint is None
     try:
         model: Any = create_model(entry, pretrained=at_hub, **kwargs)

@@ -11,7 +11,7 @@ from torch import nn
 
 from pruner.data.digits import DigitScenes
 from pruner.errors import CheckpointError, UnknownModelError
-from pruner.models import load_model
+from pruner.models import load_model, load_model_and_source
 from pruner.names import ModelName
 from pruner.surgery import describe
 from pruner.training.accuracy import accuracy
@@ -143,3 +143,9 @@ def test_pretrained_takes_the_weights_of_the_tag(tmp_path: Path) -> None:
     assert told["e2400_r224_in1k"] == ["hub timm/mobilenetv4_conv_small.e2400_r224_in1k", 1000.0]
     absent = "the pretrained weights of mobilenetv4_conv_small.e3600_r256_in1k could not be had"
     assert told["e3600_r256_in1k"][0].startswith(absent)
+
+
+def test_the_weights_that_ship_leave_nothing_to_be_assumed() -> None:
+    _, loaded = load_model_and_source("deit_digits", pretrained=True)
+    assert loaded is not None
+    assert "taken for a grid" not in loaded.text
