@@ -92,11 +92,6 @@ class Finalist:
     def straddles(self) -> bool:
         return any(verdict.straddles for verdict in self.verdicts)
 
-    @property
-    def is_believed(self) -> bool:
-        """Whether nothing speaks against what was measured, on any device."""
-        return all(verdict.correction is not None for verdict in self.verdicts)
-
 
 def _say_nothing(words: str) -> None:
     """For who does not listen."""

@@ -114,6 +114,14 @@ def test_what_cannot_be_done_is_one_line_and_a_status(
     assert done.stdout == ""
 
 
+SMALL = (
+    *("--model", "deit_tiny_patch16_224", "--img-size", "32", "--dataset", "digits"),
+    *("--model-kwargs", "patch_size=8", "--model-kwargs", "embed_dim=24", "--model-kwargs", "depth=2"),
+    *("--model-kwargs", "num_heads=2", "--model-kwargs", "num_classes=10"),
+)
+"""Of a network that is quick to judge on the demo's images."""
+
+
 def test_a_budget_that_cannot_be_met_names_the_fastest_plan(depthfinder: Command) -> None:
     done = depthfinder("run", "--device", "null", "--budget-ratio", "0.001", "--max-seconds", "0.1")
     assert done.returncode == 4
@@ -121,13 +129,13 @@ def test_a_budget_that_cannot_be_met_names_the_fastest_plan(depthfinder: Command
 
 
 def test_a_budget_above_the_baseline_needs_no_pruning(depthfinder: Command) -> None:
-    done = depthfinder("run", "--device", "null", "--budget-ms", "5", "--max-seconds", "0.1")
+    done = depthfinder("run", *SMALL, "--device", "null", "--budget-ms", "5", "--max-seconds", "0.1")
     assert done.returncode == 0
     assert "nothing need be pruned" in done.stdout
 
 
 def test_snake_case_is_taken_for_kebab_case(depthfinder: Command) -> None:
-    done = depthfinder("run", "--device", "null", "--budget_ms", "5", "--max_seconds", "0.1")
+    done = depthfinder("run", *SMALL, "--device", "null", "--budget_ms", "5", "--max_seconds", "0.1")
     assert "nothing need be pruned" in done.stdout
 
 
