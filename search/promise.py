@@ -58,7 +58,7 @@ def keep_promise(
             _tell_of_noise(finalists[-len(group) :], tell)
             shown = _corrections(finalists, judges, before)
             group = _to_measure(_within_reach(seen, judges, shown, margin), finalists) if winner_of(finalists) else []
-            group = group[: _MOST_MEASURED - len(finalists)]
+            group = group[: max(0, _MOST_MEASURED - len(finalists))]
         off = max(abs(now / then - 1) for now, then in zip(shown, before, strict=True))
         winner = winner_of(finalists)
         settled = off <= _SETTLED or shown == before or attempt >= _CORRECTIONS_OF_A_WINNER
