@@ -62,7 +62,7 @@ main()
         ("profiles verify none.json", 1, "there is no profile none.json"),
         ("profiles diff none.json other.json", 1, "there is no profile none.json"),
         ("predictor fit --rows none.csv --device d --out p.json", 3, "there is no none.csv"),
-        ("predictor predict --predictor none.json --rows none.csv --out p.csv", 3, "there is no none.json"),
+        ("predictor predict --predictor none.json --rows none.csv --out p.csv", 3, "there is no predictor none.json"),
         ("predictor evaluate --rows none.csv --device d", 3, "there is no none.csv"),
         ("sparsify --checkpoint none.pt", 3, "there is no file none.pt"),
         ("sparsify --device abacus", 3, "no device is called 'abacus'"),

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
+import depthfinder as df
 from depthfinder.review import review_of
 from depthfinder.run_folder import RunFolder
+from latency.mode import Mode
+from latency.modelled import modelled_profile
 from profiles.store import load_profile
 from pruner.models import load_model
 from pruner.plan import Plan
@@ -131,6 +134,27 @@ def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:
     assert all(plan["measured"]["latency_ms"] == pytest.approx(plan["latency_ms"]) for plan in record["front"])
     assert (HERE / "front.svg").read_text().startswith("<svg")
     assert (review_of(RunFolder(HERE)).folder / "study.log").is_file()
+
+
+def test_a_front_keeps_the_budget_of_every_device(depthfinder: Command) -> None:
+    """The second device's budget rules out what the first one's leaves room for, the uncut network among it."""
+    kwargs = {"patch_size": 16, "embed_dim": 12, "depth": 4, "num_heads": 2, "num_classes": 10, "img_size": 32}
+    model = load_model("deit_tiny_patch16_224", **kwargs)
+    budgets = {
+        "null": df.profile(model, "null").uncut_ms,
+        "mi100": 0.8 * modelled_profile(model, "mi100", Mode()).uncut_ms,
+    }
+    asked = ",".join(f"{device}={ms!r}" for device, ms in budgets.items())
+    done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here --budget-ms {asked}"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((HERE / "front.json").read_text())
+    assert record["budgets_ms"] == budgets
+    tables = {"null": load_profile(HERE / "profile.json"), "mi100": load_profile(HERE / "profile-mi100.json")}
+    for plan in record["evaluated"]:
+        for device, table in tables.items():
+            assert table.latency_ms(Plan(table.model, plan["choices"])) <= budgets[device]
+    assert {} not in [plan["choices"] for plan in record["evaluated"]]
+    assert all(plan["elsewhere"] == {"mi100": None} for plan in record["front"])
 
 
 def _kwargs() -> list[str]:
