@@ -61,8 +61,8 @@ class Outline(TorchFunctionMode):
         result = function(*arguments, **named or {})
         name = getattr(function, "__name__", type(function).__name__).strip("_")
         if name not in _NOT_NOTED and isinstance(result, Tensor):
-            given = filter(None, map(_told, (*arguments, *(named or {}).values())))
-            self._lines.append(" ".join([name, *given, "->", _told(result)]))
+            given = filter(None, map(_in_words, (*arguments, *(named or {}).values())))
+            self._lines.append(" ".join([name, *given, "->", _in_words(result)]))
         return result
 
     def _leave(self, *_: Any) -> None:
@@ -84,11 +84,11 @@ def digest(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     """A shape, whole numbers, words; nothing for anything else, nor for a switch."""
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
     if isinstance(value, (tuple, list)):
-        parts = [_told(one) for one in value]
+        parts = [_in_words(one) for one in value]
         return f"[{' '.join(parts)}]" if all(parts) else ""
     return repr(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
