@@ -4,7 +4,7 @@ One block of each kind (same shapes, same position) is cut by the choice, all in
 beside the whole one in the same interleaved rounds. "By operations" is what would be gained if time went with
 multiply-adds.
 
-    python benchmarks/merge_speedup.py    # about 15 minutes; writes benchmarks/results/merge_speedup.{json,md}
+    python benchmarks/merge_speedup.py    # about 6 minutes; writes benchmarks/results/merge_speedup.{json,md}
 """
 
 import argparse

@@ -14,6 +14,7 @@ from pruner.branch import fold, reach, run_padded_once
 from pruner.steps import Activation, BatchNorm, Convolution, Fading, Scale, Step, run_in_turn
 
 CHANNELS = 8
+LARGEST_KERNEL = 25
 
 
 class Scaled(nn.Module):
@@ -166,15 +167,20 @@ def test_a_merged_layer_has_as_many_groups_as_its_steps_allow() -> None:
 
 
 def _fits(steps: list[Step], x: Tensor) -> bool:
-    """Whether every convolution gets an image at least as large as its kernel."""
+    """Whether every convolution gets an image at least as large as its kernel, and the merged kernel is of a size that
+    a network might have: strides multiply, and seven convolutions in a row may come to one of thousands of pixels."""
+    jump, side = [1, 1], [1, 1]
     for step in steps:
         if isinstance(step, Convolution):
             conv = step.conv
             for axis in (0, 1):
                 padding = conv.padding[axis]
                 assert isinstance(padding, int)
-                if x.shape[2 + axis] + 2 * padding < conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1:
+                reach_of_one = conv.dilation[axis] * (conv.kernel_size[axis] - 1)
+                if x.shape[2 + axis] + 2 * padding < reach_of_one + 1:
                     return False
+                side[axis] += reach_of_one * jump[axis]
+                jump[axis] *= conv.stride[axis]
         with torch.no_grad():
             x = step.run(x, 1.0)
-    return True
+    return max(side) <= LARGEST_KERNEL
