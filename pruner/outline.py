@@ -4,12 +4,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
-
-from pruner.modules import only_training
 
 # They compute nothing: the shapes that come of them are seen where something is computed next. Dropout is for training.
 _NOT_NOTED: Final = frozenset({
@@ -23,7 +20,7 @@ class Outline(TorchFunctionMode):
     """Notes what is called while a network runs.
 
     A line names a function, the shapes of what it takes, its whole numbers and words, and the shape of what comes out:
-    `linear (2, 192) (1000, 192) (1000,) -> (2, 1000)`. Weights are not in it, and neither is any other number that is
+    `linear (1, 192) (1000, 192) (1000,) -> (1, 1000)`. Weights are not in it, and neither is any other number that is
     not whole (an epsilon, a momentum): these change no cost.
     """
 
@@ -67,16 +64,6 @@ class Outline(TorchFunctionMode):
 
     def _leave(self, *_: Any) -> None:
         self._last = len(self._lines)
-
-
-@torch.no_grad()
-def outline_of(network: nn.Module, blocks: Iterable[nn.Module], size: tuple[int, int, int]) -> Outline:
-    """What `network` calls on two images of (channels, height, width), in evaluation mode."""
-    like = next(parameter for parameter in network.parameters() if parameter.is_floating_point())
-    images = torch.zeros(2, *size).to(like)
-    with only_training(network, []), Outline(blocks) as outline:
-        network(images)
-    return outline
 
 
 def digest(lines: Sequence[str]) -> str:

@@ -9,23 +9,26 @@ from torch import Tensor, nn
 
 from pruner.errors import OddModelError, UnknownModelError
 from pruner.modules import only_training
+from pruner.outline import Outline
 from pruner.site import Site
 
 
 class _Flow:
-    """What goes into and comes out of every site while a network runs, and which sites are not run by their steps."""
+    """What goes into and comes out of every site while a network runs."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
-        self.other_steps: list[Site] = []
 
     def note(self, site: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(site, Site)
         self.inputs[site.block.name], self.outputs[site.block.name] = inputs[0], output
-        by_steps = site.runs_by_steps(inputs[0])
-        if by_steps is not None and not _near(by_steps, output):
-            self.other_steps.append(site)
+
+    def is_by_its_steps(self, site: Site) -> bool:
+        """Whether the layers of the site in turn give what it gave, or there are none to run."""
+        name = site.block.name
+        by_steps = site.runs_by_steps(self.inputs[name]) if name in self.inputs else None
+        return by_steps is None or _near(by_steps, self.outputs[name])
 
 
 @torch.no_grad()
@@ -35,8 +38,9 @@ def check_opened(
     sites: Mapping[str, Site],
     segments: Mapping[str, nn.Module],
     size: tuple[int, int, int],
-) -> dict[str, torch.Size]:
-    """The shape of what comes to every site, without the batch, from running `model` and `network` on one image.
+) -> tuple[dict[str, torch.Size], Outline]:
+    """The shape of what comes to every site, without the batch, and what `network` calls, from running both networks
+    on one image.
 
     The opened `network` has to give what the model gives: bit for bit on a processor, to rounding where runs differ by
     themselves. So have its segments in a row; a block that its steps do not run like is left to be kept.
@@ -48,15 +52,17 @@ def check_opened(
     with only_training(model, []), only_training(network, []):
         expected = _run(model, images)
         hooks = [site.register_forward_hook(flow.note) for site in sites.values()]
-        found = network(images)
+        with Outline(sites.values()) as outline:
+            found = network(images)
         for hook in hooks:
             hook.remove()
         if not _same(found, expected):
             raise OddModelError(_differs(model, network, images))
-        for site in flow.other_steps:
-            site.only_keep(f"its {type(site.kept).__name__} computes something else than its layers in turn")
+        for site in sites.values():
+            if not flow.is_by_its_steps(site):
+                site.only_keep(f"its {type(site.kept).__name__} computes something else than its layers in turn")
         _check_segments(model, segments, images, flow, expected)
-    return {name: x.shape[1:] for name, x in flow.inputs.items()}
+    return {name: x.shape[1:] for name, x in flow.inputs.items()}, outline
 
 
 def _example(model: nn.Module, size: tuple[int, int, int]) -> Tensor:

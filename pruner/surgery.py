@@ -14,7 +14,7 @@ from pruner.errors import UnknownModelError
 from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.oddities import check_around, copied
-from pruner.outline import digest, outline_of
+from pruner.outline import Outline, digest
 from pruner.plan import DROP, KEEP, Plan
 from pruner.self_check import check_opened
 from pruner.site import Site
@@ -62,8 +62,7 @@ class OpenNetwork(nn.Module):
         for site in self.sites.values():
             site.offer(also)
         size = input_size_of(model, input_size)
-        self._check(model, size)
-        outline = outline_of(self.network, self.sites.values(), size)
+        outline = self._check(model, size)
         configuration: Any = getattr(model, "pretrained_cfg", None) or {}
         opened: Any = self.network
         opened.pretrained_cfg = {**configuration, _OPENED_AT: size[1:]}
@@ -110,13 +109,15 @@ class OpenNetwork(nn.Module):
         """The BatchNorms outside the sites, each with the convolution before it."""
         return self._family.batch_norm_pairs(self.network)
 
-    def _check(self, model: nn.Module, size: ImageSize) -> None:
+    def _check(self, model: nn.Module, size: ImageSize) -> Outline:
         """Proves that this is `model`, and puts the shape of its input into every block's signature."""
-        for name, shape in check_opened(model, self.network, self.sites, self.segments(), size).items():
+        shapes, outline = check_opened(model, self.network, self.sites, self.segments(), size)
+        for name, shape in shapes.items():
             site = self.sites[name]
             sides = "x".join(str(side) for side in shape)
             signature = f"{site.block.kind} {sides}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
+        return outline
 
 
 def _built(site: Site, choice: str) -> nn.Module:
