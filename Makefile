@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
-.PHONY: demo test test-newest lint types check lock clean
+.PHONY: demo test coverage test-newest lint types check lock clean
 
 demo: $(VENV)/.installed
 	$(BIN)/depthfinder run $(ARGS)
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# What `make test` leaves out: other sizes of what it has tested.
+coverage: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder -m grid $(ARGS)
 
 # The tests again with the newest that pyproject allows and the registry has, in an environment beside the locked one;
 # how that differs from the lock is printed.

@@ -24,7 +24,7 @@ from pruner.plan import Plan
 from pruner.surgery import Cut, apply, describe, merge
 
 # Images are odd and not square where the network takes any size, and small: what goes wrong at borders does so in small
-# maps. The largest networks are made shallower, which leaves out no kind of block.
+# maps. The largest networks are made shallower and thinner, which leaves out no kind of block.
 _ANY_SIZE = """
     resnet18 resnet26d seresnet18 test_resnet
     mobilenetv2_050 mobilenetv2_100 mobilenetv2_140 mnasnet_100 mobilenetv3_large_100 mobilenetv4_conv_small
@@ -33,29 +33,37 @@ _ANY_SIZE = """
     convnext_atto convnext_femto convnext_pico convnextv2_atto test_convnext
 """
 _ODD = (40, 47)
+_THIN = {"img_size": _ODD, "channels": (32, 64, 64, 96)}
 _OTHERS: dict[str, dict[str, Any]] = {
-    "resnet34": {"img_size": _ODD, "layers": (3, 2, 3, 2)},
-    "resnet50": {"img_size": _ODD, "layers": (2, 3, 2, 2)},
-    "resnet101": {"img_size": _ODD, "layers": (2, 2, 3, 2)},
-    "resnet50_gn": {"img_size": _ODD, "layers": (2, 2, 2, 2)},
-    "wide_resnet50_2": {"img_size": _ODD, "layers": (2, 2, 2, 1)},
-    "resnext50_32x4d": {"img_size": _ODD, "layers": (2, 2, 2, 1)},
-    "convnext_nano": {"img_size": _ODD, "depths": (2, 2, 3, 2)},
-    "convnext_tiny": {"img_size": _ODD, "depths": (2, 2, 3, 2)},
-    "convnext_small": {"img_size": _ODD, "depths": (2, 2, 6, 1)},
+    "resnet34": _THIN | {"layers": (3, 2, 3, 2)},
+    "resnet50": _THIN | {"layers": (2, 3, 2, 2)},
+    "resnet101": _THIN | {"layers": (2, 2, 3, 2)},
+    "resnet50_gn": _THIN | {"layers": (2, 2, 2, 2)},
+    "wide_resnet50_2": _THIN | {"layers": (2, 2, 2, 1)},
+    "resnext50_32x4d": _THIN | {"layers": (2, 2, 2, 1)},
+    "convnext_nano": {"img_size": _ODD, "depths": (2, 2, 3, 2), "dims": (24, 48, 64, 96)},
+    "convnext_tiny": {"img_size": _ODD, "depths": (2, 2, 3, 2), "dims": (24, 48, 64, 96)},
+    "convnext_small": {"img_size": _ODD, "depths": (2, 2, 6, 1), "dims": (24, 48, 64, 96)},
     "deit_tiny_patch16_224": {"img_size": 64},
-    "deit_small_patch16_224": {"img_size": 64, "depth": 6},
-    "deit_base_patch16_224": {"img_size": 64, "depth": 3},
+    "deit_small_patch16_224": {"img_size": 64, "depth": 6, "embed_dim": 192},
+    "deit_base_patch16_224": {"img_size": 64, "depth": 3, "embed_dim": 192},
     "deit_tiny_distilled_patch16_224": {"img_size": (48, 64)},
-    "deit3_small_patch16_224": {"img_size": (64, 48), "depth": 6},
+    "deit3_small_patch16_224": {"img_size": (64, 48), "depth": 6, "embed_dim": 192},
     "vit_tiny_patch16_224": {"img_size": (64, 48)},
-    "vit_small_patch16_224": {"img_size": 64, "depth": 6},
-    "vit_base_patch16_224": {"img_size": 64, "depth": 3},
-    "vit_medium_patch16_reg4_gap_256": {"img_size": 64, "depth": 6},
+    "vit_small_patch16_224": {"img_size": 64, "depth": 6, "embed_dim": 192},
+    "vit_base_patch16_224": {"img_size": 64, "depth": 3, "embed_dim": 192},
+    "vit_medium_patch16_reg4_gap_256": {"img_size": 64, "depth": 6, "embed_dim": 192},
     "test_vit": {"img_size": 64},
     "test_vit3": {"img_size": 64},
 }
 NETWORKS = {name: {"img_size": _ODD} for name in _ANY_SIZE.split()} | _OTHERS
+# Other sizes of what the rest holds already: with `make coverage`.
+_SIZES = """
+    resnet34 resnet101 wide_resnet50_2 mobilenetv2_100 mobilenetv2_140
+    efficientnet_lite1 efficientnet_lite2 efficientnet_b0
+    convnext_femto convnext_pico convnext_tiny convnext_small
+    deit_small_patch16_224 deit_base_patch16_224 vit_small_patch16_224 vit_base_patch16_224
+"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,10 @@ def output(network: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.grid] if name in _SIZES.split() else []) for name in NETWORKS],
+)
 def case(request: pytest.FixtureRequest) -> Case:
     name = request.param
     torch.manual_seed(0)

@@ -32,7 +32,7 @@ PLACES = {
     "deit": ("blocks.1", "blocks.1.mlp.fc2", "blocks.1.mlp"),
     "basic": ("layer1.1", "layer1.1.conv2", "layer1.1"),
     "bottleneck, deep stem": ("layer1.1", "layer1.1.conv3", "layer1.1"),
-    "mobilenet": ("blocks.1.1", "blocks.1.1.conv_pwl", "blocks.1.1"),
+    "mobilenet": ("blocks.2.1", "blocks.2.1.conv_pwl", "blocks.2.1"),
     "convnext": ("stages.1.blocks.1", "stages.1.blocks.1.mlp.fc1", "stages.1.blocks.1"),
 }
 
@@ -42,7 +42,9 @@ def network(shape: str) -> nn.Module:
     if shape != "mobilenet":
         return made(shape, 0).double()
     torch.manual_seed(0)
-    return disturbed(load_model("mobilenetv2_050", img_size=(40, 47), num_classes=5), seed=0).double()
+    return disturbed(
+        load_model("mobilenetv2_050", depth_multiplier=0.5, img_size=(40, 47), num_classes=5), seed=0
+    ).double()
 
 
 class Halved(nn.Module):
@@ -209,8 +211,8 @@ def test_an_attention_with_an_odd_layer_may_be_dropped_alone(layer: str, oddness
         ("bottleneck, deep stem", "layer2.0.downsample.0"),
         ("mobilenet", "conv_stem"),
         ("mobilenet", "bn2"),
-        ("mobilenet", "blocks.1.1.bn1"),
-        ("mobilenet", "blocks.1.1.drop_path"),
+        ("mobilenet", "blocks.2.1.bn1"),
+        ("mobilenet", "blocks.2.1.drop_path"),
         ("convnext", "stem"),
         ("convnext", "stages.1.downsample"),
         ("convnext", "stages.1.blocks.1.norm"),
@@ -235,7 +237,7 @@ def test_a_hook_anywhere_stays_where_it_is(shape: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "kind", "site"),
-    [("mobilenet", InvertedResidual, "blocks.1.1"), ("deit", Mlp, "blocks.0.mlp")],
+    [("mobilenet", InvertedResidual, "blocks.2.1"), ("deit", Mlp, "blocks.0.mlp")],
 )
 def test_a_class_changed_for_all_is_found_by_what_it_computes(
     shape: str, kind: type[nn.Module], site: str, monkeypatch: pytest.MonkeyPatch
@@ -347,7 +349,7 @@ def test_what_cannot_be_kept_is_refused_by_name(change: Callable[[Any], object],
         describe(model)
 
 
-@pytest.mark.parametrize(("shape", "name"), [("basic", "layer1"), ("mobilenet", "blocks.1"), ("convnext", "stages.1")])
+@pytest.mark.parametrize(("shape", "name"), [("basic", "layer1"), ("mobilenet", "blocks.2"), ("convnext", "stages.1")])
 def test_what_was_put_on_a_stage_is_refused(shape: str, name: str) -> None:
     model = network(shape)
     hooked(name)(model)
