@@ -123,9 +123,13 @@ WANTED = {
 def test_every_command_on_every_folder_answers_or_says_what_is_there(
     depthfinder: Command, left: Path, command: str, folder: str, taken_port: str, tmp_path: Path
 ) -> None:
-    place = tmp_path / "out"
-    shutil.copytree(left / "depthfinder-out", place)
-    path = str(place / folder) if folder != "." else str(place)
+    there, place = left / "depthfinder-out" / folder, tmp_path / "out" / folder
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if there.is_dir():
+        shutil.copytree(there, place)
+    elif there.is_file():
+        shutil.copy(there, place)
+    path = str(place)
     more = ["--port", taken_port] if command == "dashboard" else []
     done = depthfinder(*command.split(), path, *more)
     assert "Traceback" not in done.stderr

@@ -30,16 +30,15 @@ from pruner.training.accuracy import accuracy
 
 FAMILIES = (
     "deit",
-    "layer scale",
-    "pooled, no class token",
-    "distilled",
     "odd width",
     "basic",
     "bottleneck, deep stem",
-    "grouped",
     "inverted residual",
-    "convnext",
     "convnext, channels last",
+    *(
+        pytest.param(shape, marks=pytest.mark.grid)
+        for shape in ("layer scale", "pooled, no class token", "distilled", "grouped", "convnext")
+    ),
 )
 
 
@@ -164,7 +163,14 @@ def test_plans_that_thin_and_narrow_are_scored_as_any_other(anew: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", ["deit", "odd width", "basic", "grouped", "inverted residual", "convnext, channels last"]
+    "shape",
+    [
+        "deit",
+        "inverted residual",
+        "convnext, channels last",
+        pytest.param("grouped", marks=pytest.mark.grid),
+        pytest.param("basic", marks=pytest.mark.grid),
+    ],
 )
 def test_statistics_are_taken_anew_for_each_plan(shape: str) -> None:
     network = network_of(shape)

@@ -36,6 +36,8 @@ PLACES = {
     "convnext": ("stages.1.blocks.1", "stages.1.blocks.1.mlp.fc1", "stages.1.blocks.1"),
 }
 
+SHAPES = [pytest.param(shape, marks=[pytest.mark.grid] if shape == "basic" else []) for shape in PLACES]
+
 
 def network(shape: str) -> nn.Module:
     """In float64, where rounding hides nothing."""
@@ -126,7 +128,7 @@ def all_cut(model: nn.Module, choice: str) -> Plan:
     return chain.plan({block.name: choice for block in chain.blocks if choice in block.choices})
 
 
-@pytest.mark.parametrize("shape", PLACES)
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("oddness", BLOCK)
 def test_an_odd_block_is_kept_and_the_others_are_cut(shape: str, oddness: str) -> None:
     model, plain = network(shape), network(shape)
@@ -150,7 +152,7 @@ def test_an_odd_block_is_kept_and_the_others_are_cut(shape: str, oddness: str) -
         check_every_way(model, all_cut(model, choice))
 
 
-@pytest.mark.parametrize("shape", PLACES)
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("oddness", LAYER)
 def test_a_site_with_an_odd_layer_is_dropped_but_not_merged(shape: str, oddness: str) -> None:
     model = network(shape)

@@ -108,7 +108,7 @@ def test_closing_leaves_a_network_that_can_be_merged() -> None:
 def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> None:
     baseline = load_model("deit_digits", pretrained=True)
     plan = Plan("deit_digits", {f"blocks.{index}.mlp": "merge" for index in range(2, 9)})
-    data = DigitScenes(train_images=480, test_images=300)
+    data = DigitScenes(train_images=352, test_images=200)
     settings = TrainSettings(epochs=1, batch_size=32)
     untrained, cut = apply(baseline, plan), apply(baseline, plan)
     close(untrained, data, settings)

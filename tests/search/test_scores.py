@@ -41,7 +41,7 @@ FAILED = -math.inf
 Open = Callable[[], BaseStorage]
 
 
-@pytest.fixture(params=["memory", "sqlite", "journal", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("journal", marks=pytest.mark.grid), "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens one storage, as a process of its own would."""
     if request.param == "memory":

@@ -23,7 +23,7 @@ from search.search import Stop, search
 from search.space import Space
 from search.storage import open_storage
 
-TRIALS = 32
+TRIALS = 20
 SLOWLY_S = 0.05
 
 
