@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+# One process more than there are cores: some tests wait for a server or a signal.
+PYTEST := pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test coverage test-newest lint types check lock clean
 
@@ -10,11 +12,11 @@ demo: $(VENV)/.installed
 	$(BIN)/depthfinder run $(ARGS)
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) $(ARGS)
 
 # What `make test` leaves out: other sizes of what it has tested.
 coverage: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder -m grid $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m grid $(ARGS)
 
 # The tests again with the newest that pyproject allows and the registry has, in an environment beside the locked one;
 # how that differs from the lock is printed.
@@ -22,7 +24,7 @@ test-newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
 	-.venv-newest/bin/python -I .ci/as_locked.py requirements.lock
-	OMP_NUM_THREADS=1 .venv-newest/bin/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 .venv-newest/bin/$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -44,9 +44,7 @@ def network(shape: str) -> nn.Module:
     if shape != "mobilenet":
         return made(shape, 0).double()
     torch.manual_seed(0)
-    return disturbed(
-        load_model("mobilenetv2_050", depth_multiplier=0.5, img_size=(40, 47), num_classes=5), seed=0
-    ).double()
+    return disturbed(load_model("mobilenetv2_050", depth_multiplier=0.5, img_size=32, num_classes=5), seed=0).double()
 
 
 class Halved(nn.Module):

@@ -346,7 +346,7 @@ def test_processes_that_add_at_once_see_whole_trials_without_gaps(shared_url: st
     assert sorted(trial.user_attrs["part 0"] for trial in trials) == sorted([*range(10)] * 4)
 
 
-@pytest.mark.parametrize("finish", [False, True])
+@pytest.mark.parametrize("finish", [pytest.param(False, marks=pytest.mark.grid), True])
 def test_one_process_gets_a_waiting_trial(shared_url: str, finish: bool) -> None:
     study = open_study(shared_url)
     for value in range(10):
