@@ -1,28 +1,31 @@
 """How well latencies that were never measured are predicted: operators from published timings, and pieces of networks
 on ort-cpu from the tables of other networks and other batches.
 
-    python benchmarks/predictor.py ../shared/data/op-latency/train.csv                  # all of it, about an hour
-    python benchmarks/predictor.py ../shared/data/op-latency/train.csv --only folds     # one part
-    python benchmarks/predictor.py ../shared/data/op-latency/train.csv --ship           # writes profiles/predictors/
+    DATA=../shared/data
+    python benchmarks/predictor.py $DATA/op-latency/train.csv $DATA/conv-latency/train.csv                # hours
+    python benchmarks/predictor.py $DATA/op-latency/train.csv $DATA/conv-latency/train.csv --only conv    # one part
+    python benchmarks/predictor.py $DATA/op-latency/train.csv $DATA/conv-latency/train.csv --ship         # predictors
 
-Parts: `folds` (five folds by shape), `left` (what they leave of convolutions), `beyond` (fitted below the median of
-operations, asked above), `transfer` (one device left out), `pieces` (ort-cpu), `cost` (seconds and bytes). Each writes
-results/predictor_PART.md.
+Parts: `folds` (what ships, by five folds), `beyond` (fitted below the median of operations, asked above), `transfer`
+(one device left out), `pieces` (ort-cpu), `cost` (seconds and bytes), and of AMD's convolutions `conv`, `networks` and
+`sign` (`predictor_convolutions.py`). Each writes results/predictor_PART.md. --ship writes profiles/predictors/
+(`predictor_ship.py`), of all described devices or of those that are named behind it.
 
-The timings are NeuSight's (Lee et al., ASPLOS 2025). Nothing of them is kept but errors, and with --ship the fits.
+The timings are NeuSight's (Lee et al., ASPLOS 2025) and those of MIOpen's find-db. Nothing of them is kept but errors,
+and with --ship the fits.
 """
 
 import argparse
-import dataclasses
-import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import predictor_convolutions
 import torch
+from predictor_ship import ship
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import GroupKFold
 
 import depthfinder as df
@@ -30,28 +33,35 @@ from latency import hardware
 from latency.devices import open_device
 from latency.modelled import predicted_profile, timed_pieces
 from latency.predictor.blocks import PiecePredictor, TimedPiece
-from latency.predictor.forest import Forest
-from latency.predictor.judging import Judgement, cross_validated
+from latency.predictor.described import device_in
+from latency.predictor.judging import Judgement
 from latency.predictor.kinds import KINDS
-from latency.predictor.operators import OperatorPredictor, device_in, peak_described, timed_on
-from latency.predictor.published import PREDICTORS
+from latency.predictor.operators import OperatorPredictor, timed_on
+from latency.predictor.published import PREDICTORS, published_predictor
+from latency.predictor.regressor import OWN as OWN_TIMINGS
 from latency.predictor.regressor import RatioRegressor
-from latency.predictor.rows import OperatorRows, read_rows
+from latency.predictor.rows import OperatorRows, read_tables
 from latency.predictor.transfer import Timed, Transfer
 from latency.profiler import profile
-from profiles.descriptions import description_names, load_description
+from profiles.descriptions import description_names
 from profiles.profile import Choices, Profile
 from profiles.store import load_profile, profile_path, save_profile
 
 RESULTS = Path(__file__).parent / "results"
 DEVICES = ("mi100", "mi210", "a100", "v100", "t4", "p100", "p4")
-CONV_DEVICES = ("a100", "v100", "t4", "p100", "p4")
-LEFT_OUT = ("mi100", "t4")
+BEYOND = LEFT_OUT = ("mi100",)  # of one device: an hour for all
 OWN = (0, 10, 50, 100)
 DRAWS = 3
 MODELS = ("deit_tiny_patch16_224", "mobilenetv2_100", "resnet34", "convnext_tiny")
 FITTED_BATCHES, ASKED_BATCHES = (1, 4), (2, 8)
-SHIPPED_TREES, SHIPPED_LEAVES = 25, 150  # small enough to come with the package
+
+
+CONVOLUTIONS = {
+    "conv": predictor_convolutions.conv,
+    "networks": predictor_convolutions.networks,
+    "sign": predictor_convolutions.sign,
+}
+PARTS = ("folds", "beyond", "transfer", "pieces", "cost", *CONVOLUTIONS)
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -64,51 +74,24 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def folds(rows: OperatorRows) -> str:
+    """As the predictors that ship were judged when they were fitted, in fp32."""
     lines = []
     for device in DEVICES:
-        for kind, timed in sorted(timed_on(rows, device).items()):
-            started = time.monotonic()
-            shapes = KINDS[kind].shapes(timed.dims)
-            interval = cross_validated(partial(RatioRegressor, kind, timed.peak), timed.dims, timed.took_ms, shapes)
-            found = Judgement.of(interval, timed.took_ms)
-            roofline = np.abs(KINDS[kind].roofline_ms(timed.dims, timed.peak) / timed.took_ms - 1).mean()
-            shares = (found.error, found.within_10_percent, found.covered, found.width, float(roofline))
-            lines.append((device, kind, found.rows, *map(percent, shares)))
-            print(*lines[-1], f"{time.monotonic() - started:.0f} s", flush=True)
-    head = ("device", "operator", "rows", "MAPE", "within 10 %", "in the 90 % interval", "its width", "roofline's MAPE")
-    return table(head, lines) + "\nFive folds; no shape is in two of them.\n"
-
-
-def left(rows: OperatorRows) -> str:
-    """What is left to explain of convolutions: how errors go with size, and how those of two devices go together."""
-    errors: dict[str, dict[tuple[float, ...], float]] = {}
-    lines = []
-    for device in CONV_DEVICES:
-        timed = timed_on(rows, device)["conv"]
-        shapes = KINDS["conv"].shapes(timed.dims)
-        said = cross_validated(partial(RatioRegressor, "conv", timed.peak), timed.dims, timed.took_ms, shapes)[1]
-        log = np.log(timed.took_ms / said)
-        errors[device] = dict(zip(map(tuple, timed.dims.tolist()), log.tolist(), strict=True))
-        work = KINDS["conv"].flops(timed.dims)
-        quarters = np.searchsorted(np.quantile(work, [0.25, 0.5, 0.75]), work)
-        shares = [float(np.abs(np.expm1(-log[quarters == quarter])).mean()) for quarter in range(4)]
-        lines.append((device, len(log), *map(percent, shares)))
-        print(*lines[-1], flush=True)
-    everywhere = sorted(set.intersection(*(set(known) for known in errors.values())))
-    together = np.corrcoef([[errors[device][shape] for shape in everywhere] for device in CONV_DEVICES])
-    pairs = together[np.triu_indices(len(CONV_DEVICES), 1)]
-    head = ("device", "rows", "MAPE, smallest quarter", "second", "third", "largest quarter")
-    note = (
-        "Convolutions by their operations, five folds. The errors of two devices on the same shape correlate by "
-        f"{pairs.min():.2f} to {pairs.max():.2f} ({len(everywhere)} shapes): what is left belongs to the row and "
-        "not to the device, and none of the row's columns tells of it."
-    )
+        timed, known = timed_on(rows, device), published_predictor(device)
+        for kind, regressor in sorted(known.regressors.items()):
+            if regressor.basis_.how == OWN_TIMINGS:
+                own, found = timed[kind], regressor.judged_
+                roofline = float(np.abs(KINDS[kind].roofline_ms(own.dims, own.peak) / own.took_ms - 1).mean())
+                shares = (found.error, found.within_10_percent, found.covered, roofline)
+                lines.append((device, kind, found.rows, *map(percent, shares)))
+    head = ("device", "operator", "rows", "MAPE", "within 10 %", "in the 90 % interval", "roofline's MAPE")
+    note = "Five folds; no shape is in two of them. The interval's bounds are those of the other folds."
     return table(head, lines) + f"\n{note}\n"
 
 
 def beyond(rows: OperatorRows) -> str:
     lines = []
-    for device in DEVICES:
+    for device in BEYOND:
         for kind, timed in sorted(timed_on(rows, device).items()):
             work = KINDS[kind].flops(timed.dims)
             small = work <= np.median(work)
@@ -137,8 +120,9 @@ def alone_ms(kind: str, own: Timed, dims: np.ndarray, seed: int) -> np.ndarray:
     """What a forest says that has the device's own measurements and nothing else."""
     described = KINDS[kind]
     targets = np.log(own.took_ms / described.roofline_ms(own.dims, own.peak))
-    forest = Forest.grown(described.features(own.dims, own.peak), targets, trees=100, fewest=1, seed=seed)
-    return described.roofline_ms(dims, own.peak) * np.exp(forest(described.features(dims, own.peak))[0])
+    forest = ExtraTreesRegressor(100, max_features=1.0, random_state=seed)
+    forest.fit(described.features(own.dims, own.peak), targets)
+    return described.roofline_ms(dims, own.peak) * np.exp(forest.predict(described.features(dims, own.peak)))
 
 
 def transfer(rows: OperatorRows) -> str:
@@ -146,6 +130,8 @@ def transfer(rows: OperatorRows) -> str:
     lines = []
     for device in LEFT_OUT:
         for kind, target in sorted(timed[device].items()):
+            if kind == "conv":
+                continue  # of two makers' devices, which were timed in two ways: `convolution_transfer.py`
             sources = [kinds[kind] for name, kinds in timed.items() if name != device and kind in kinds]
             cells = []
             # No shape that is asked about was seen, on any device: the shapes of one fold of five are kept apart.
@@ -249,77 +235,48 @@ def asked_of(
 
 def cost(rows: OperatorRows) -> str:
     lines = []
-    for device in ("mi100", "t4"):
-        started = time.monotonic()
-        predictor = OperatorPredictor.fitted(rows, device)
-        fit_seconds = time.monotonic() - started
-        names, _ = device_in(rows, device)
-        own = rows.of(names)
+    for device, dtype in (("mi100", "fp32"), ("mi100", "fp16"), ("t4", "fp32")):
+        own = rows.of(device_in(rows, device, dtype)[0], dtype)
         repeats = -(-100_000 // len(own))
         asked = OperatorRows(own.columns, (list(own.cells) * repeats)[:100_000], own.origin)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "predictor.json"
-            predictor.save(path)
-            size = path.stat().st_size
-            started = time.monotonic()
-            known = OperatorPredictor.load(path)
-            load_seconds = time.monotonic() - started
+        path = PREDICTORS / f"{device}-{dtype}.json"
+        started = time.monotonic()
+        known = OperatorPredictor.load(path)
+        load_seconds = time.monotonic() - started
         _ = asked.by_kind
         started = time.monotonic()
         known.predict(asked)
         seconds = time.monotonic() - started
-        lines.append(
-            (device, len(own), f"{fit_seconds:.0f}", f"{size / 1e6:.1f}", f"{load_seconds:.1f}", f"{seconds:.1f}")
-        )
+        lines.append((device, dtype, f"{path.stat().st_size / 1e6:.2f}", f"{load_seconds:.1f}", f"{seconds:.1f}"))
         print(*lines[-1], flush=True)
-    head = ("device", "rows", "fit, s", "file, MB", "load, s", "predict 100,000 rows, s")
-    return table(head, lines) + f"\nAll kinds of operator; {hardware.processor()}, {torch.get_num_threads()} threads.\n"
+    head = ("device", "dtype", "file, MB", "load, s", "predict 100,000 rows, s")
+    return table(head, lines) + f"\nAll kinds of operator; {hardware.processor()}, one thread of a busy machine.\n"
 
 
-def ship(rows: OperatorRows) -> None:
-    """A predictor for every device that is described: by its own timings where there are any of a kind, else by those
-    of all others."""
-    timed = {device: timed_on(rows, device) for device in DEVICES}
-    PREDICTORS.mkdir(exist_ok=True)
-    for device in description_names():
-        description = load_description(device)
-        peak = peak_described(description)
-        regressors = {}
-        for kind in KINDS:
-            own = timed.get(device, {}).get(kind)
-            if own is not None:
-                regressor = RatioRegressor(kind, peak, SHIPPED_TREES, max(2, len(own.dims) // SHIPPED_LEAVES))
-                regressors[kind] = regressor.fit(own.dims, own.took_ms, KINDS[kind].shapes(own.dims))
-            else:
-                sources = [kinds[kind] for kinds in timed.values() if kind in kinds]
-                regressors[kind] = Transfer(kind, sources).regressor(peak, None, trees=SHIPPED_TREES, fewest=20)
-        predictor = OperatorPredictor(device, (description.title,), peak, regressors)
-        predictor.save(PREDICTORS / f"{device}.json")
-        judged = {kind: dataclasses.asdict(regressor.judged_) for kind, regressor in regressors.items()}
-        print(device, (PREDICTORS / f"{device}.json").stat().st_size, json.dumps(judged), flush=True)
+def of_convolutions(part: Callable[[OperatorRows], predictor_convolutions.Table], rows: OperatorRows) -> str:
+    head, lines, note = part(rows)
+    return table(head, lines) + f"\n{note}\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path)
-    parser.add_argument(
-        "--only", choices=("folds", "left", "beyond", "transfer", "pieces", "cost"), nargs="+", default=None
-    )
-    parser.add_argument("--ship", action="store_true", help="fit the small predictors that come with the package")
+    parser.add_argument("rows", type=Path, nargs="+")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=None)
+    parser.add_argument("--ship", nargs="*", default=None, help="fit the predictors that come with the package")
     parser.add_argument("--profiles", type=Path, default=Path("predictor-profiles"), help="measured tables, or to be")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each measured table, and four for each image")
     asked = parser.parse_args()
-    rows = read_rows(asked.rows)
-    if asked.ship:
-        ship(rows)
+    rows = read_tables(asked.rows)
+    if asked.ship is not None:
+        ship(rows, asked.ship or description_names())
         return
     parts: dict[str, Callable[[], str]] = {
         "folds": partial(folds, rows),
-        "left": partial(left, rows),
         "beyond": partial(beyond, rows),
         "transfer": partial(transfer, rows),
         "pieces": partial(pieces, asked.profiles, asked.seconds),
         "cost": partial(cost, rows),
+        **{name: partial(of_convolutions, part, rows) for name, part in CONVOLUTIONS.items()},
     }
     for name, part in parts.items():
         if asked.only is None or name in asked.only:

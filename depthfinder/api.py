@@ -28,7 +28,7 @@ from pruner.weights_fit import head_names, load_weights
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.ledger import Ledger, in_memory
-from search.limits import LatencyLimit
+from search.limits import latency_limits_by
 from search.samplers import known_sampler
 from search.search import Stop
 from search.search import search as _search
@@ -112,7 +112,7 @@ def search(
         raise ProfileError(other)
     space = Space.of(
         chain,
-        [LatencyLimit(profile, Budget(budget_ms).latency_ms)],
+        latency_limits_by(profile, Budget(budget_ms).latency_ms),
         keep=keep,
         only=choices,
         max_pruned=max_pruned,

@@ -10,7 +10,7 @@ STATUS: Final[dict[str, int]] = {
     "depthfinder.plan_space.NothingToPruneError": 0,
     "latency.export.ExportError": 1,
     "latency.kit.torch_graph.KitError": 1,
-    "latency.predictor.operators.PredictorError": 1,
+    "latency.predictor.described.PredictorError": 1,
     "latency.predictor.rows.RowsError": 1,
     "profiles.errors.ProfileError": 1,
     "pruner.errors.PlanError": 1,

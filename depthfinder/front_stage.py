@@ -17,7 +17,7 @@ from depthfinder.workers import Helpers
 from latency.evidence import Evidence
 from profiles.files import write_whole
 from search.candidate import Candidate
-from search.limits import LatencyLimit
+from search.limits import latency_limits_by
 from search.samplers import Front
 from search.search import Stop, search
 from search.storage import storage_faults
@@ -29,7 +29,7 @@ _MOST_MEASURED: Final = 12
 def front_stage(run: Run) -> None:
     """The plans that no faster one equals, up to the budget if there is one, else to the baseline."""
     asked = run.arguments
-    limits = [LatencyLimit(one.profile, _bound_ms(one)) for one in (run, *run.others)]
+    limits = [limit for one in (run, *run.others) for limit in latency_limits_by(one.profile, _bound_ms(one))]
     space = space_of(run, limits)
     with storage_faults(storage_url(run)), Helpers(run):
         result = search(

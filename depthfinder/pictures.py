@@ -172,7 +172,7 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
     """(left edge, width, colour) of all that stands outside the blocks together, then of every block that is left."""
     rows = dict(rows_of(profile.segments, plan, profile.vanishing, profile.thinning))
-    widths = {name: profile.block_ms(name, row) for name, row in rows.items()}
+    widths = {name: profile.sums[0].block_ms(name, row) for name, row in rows.items()}
     left = math.fsum(width for name, width in widths.items() if name not in profile.blocks)
     bars = [(0.0, left, PALE)]
     for name in profile.blocks:

@@ -7,7 +7,7 @@ from depthfinder.run import Run
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
 from search.feasible import check_reachable
-from search.limits import LatencyLimit, Limit, SizeLimit
+from search.limits import LatencyLimit, Limit, SizeLimit, latency_limits_by
 from search.space import Space
 
 # The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
@@ -22,9 +22,10 @@ class NothingToPruneError(Exception):
 
 
 def space_of(run: Run, limits: Sequence[Limit]) -> Space:
-    """The plans that were not ruled out, within these limits and those on size."""
+    """The plans that were not ruled out, within these limits and those on size; unless the choices were named, without
+    those that save nothing by the tables."""
     asked = run.arguments
-    return Space.of(
+    space = Space.of(
         run.chain,
         [*limits, *_size_limits(run)],
         keep=asked.keep,
@@ -32,14 +33,16 @@ def space_of(run: Run, limits: Sequence[Limit]) -> Space:
         max_pruned=asked.max_pruned,
         keep_one_per_stage=asked.keep_one_per_stage,
     )
+    return space if asked.named_choices else space.of_use()
 
 
 def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:
     """What every device's table may say of a plan, if it has to be multiplied by the device's correction."""
-    return [
-        LatencyLimit(one.profile, one.budget.tightened(SESSION_SPREAD).latency_ms / correction)
+    bounds = (
+        (one.profile, one.budget.tightened(SESSION_SPREAD).latency_ms / correction)
         for one, correction in zip((run, *run.others), corrections, strict=True)
-    ]
+    )
+    return [limit for profile, bound_ms in bounds for limit in latency_limits_by(profile, bound_ms)]
 
 
 def limits_of(run: Run) -> list[LatencyLimit]:

@@ -16,7 +16,8 @@ _SHADES: Final = ("#12405f", "#1f5f8b", "#3d86b5", "#6fa9cf", "#a3cae3", "#c9772
 
 def where_the_time_goes(profile: Profile) -> str:
     """The uncut network as one stacked bar, kind of block by kind of block; and under it what the device's peak rates
-    would allow for each (roofline), where they are known."""
+    would allow for each (roofline), where they are known. Of a table with two sums the larger."""
+    profile = profile.sums[0]
     parts = _parts(profile)
     floors = {row.signature: row.floor_ms for row in profile.rows if row.choice == KEPT}
     known = all(floors.get(signature) is not None for signature in profile.signatures.values())

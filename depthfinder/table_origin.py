@@ -1,6 +1,8 @@
 """Where a latency table came from and what may be expected of it, in words that log, report and result share."""
 
 from profiles.profile import Profile
+from profiles.two_sums import Bound
+from pruner.plan import Plan
 
 
 def origin_of(profile: Profile) -> str:
@@ -13,9 +15,14 @@ def origin_of(profile: Profile) -> str:
             return f"Measured elsewhere, on {profile.setting.hardware}, and read in {made}; {judged}."
         return f"Measured {made}; {judged}."
     if not profile.anchors:
+        low_ms, high_ms = profile.interval_ms(Plan(profile.model))
+        expects = f"the uncut network is expected between {low_ms:.3f} and {high_ms:.3f} ms (90 %)"
+        bound = f" Of the uncut network {Bound.of(profile).text}." if profile.has_host else ""
+        judged = ", ".join(f"{one.of} {one.error:.1%}" for one in profile.judged)
+        judged = f" By public measurements, off in the mean: {judged}." if judged else ""
         return (
             f"Modelled {made}, nothing measured: the predictor {profile.setting.runtime!r} of "
-            f"{profile.setting.hardware}, fitted to published timings of operators, says it; {expects}."
+            f"{profile.setting.hardware}, fitted to published timings of operators, says it; {expects}.{bound}{judged}"
         )
     counted = sum(row.origin != "modelled" for row in profile.rows)
     return (

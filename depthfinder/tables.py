@@ -12,14 +12,15 @@ from rich.table import Table
 from depthfinder.result import RunResult
 from profiles.difference import Difference
 from profiles.profile import Profile, Setting
+from profiles.two_sums import Bound
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 
 if TYPE_CHECKING:
     # What is printed here is printed without what it was measured and predicted with: torch and scikit-learn.
     from latency.device import Device
+    from latency.predictor.expected import Judged
     from latency.predictor.judging import Judgement
-    from latency.predictor.regressor import Judged
     from latency.timing import Timings
 
 _NARROWEST = 140  # what does not fit a terminal is wrapped by it; a pipe gets whole lines
@@ -50,15 +51,19 @@ def profile_table(profile: Profile) -> Table:
     """What each distinct block costs in context, with its interval; alone; and next to what the device could do."""
     where = f"{profile.setting.device} ({profile.setting.runtime}, {profile.setting.hardware})"
     title = f"{profile.model} on {where}, batch {profile.setting.batch_size}, {profile.setting.dtype}: {profile.origin}"
+    took = "kernels, ms" if profile.has_host else "in context, ms"
     table = Table(
-        "block", "choice", "blocks", "in context, ms", "90 % interval", "alone, ms", "of peak", "quality",
-        title=escape(title), caption=escape(_summary(profile)),
+        "block", "choice", "blocks", took, "90 % interval", "alone, ms", "of peak", "quality",
+        title=escape(title), caption=escape("\n".join([_summary(profile), *(one.text for one in profile.judged)])),
     )  # fmt: skip
+    if profile.has_host:
+        table.add_column("host, ms")
     for row in profile.rows:
         interval = f"{row.low_ms:.4f} to {row.high_ms:.4f}"
         alone = f"{row.alone.latency_ms:.4f}" if row.alone else ""
         share = "" if row.efficiency is None else f"{row.efficiency:.0%}"
-        cells = (str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, row.quality)
+        cells = [str(row.blocks), f"{row.in_context_ms:.4f}", interval, alone, share, row.quality]
+        cells += [] if row.host_ms is None else [f"{row.host_ms:.4f}"]
         table.add_row(escape(row.signature), escape(row.choice), *cells)
     return table
 
@@ -68,9 +73,8 @@ def _summary(profile: Profile) -> str:
     baseline = next((anchor.measured for anchor in profile.anchors if not anchor.choices), None)
     if baseline is None:
         low_ms, high_ms = profile.interval_ms(Plan(profile.model))
-        return (
-            f"{profile.model}: {profile.baseline_ms:.3f} ms {profile.origin} ({low_ms:.3f} to {high_ms:.3f}), {outside}"
-        )
+        took = f"{profile.model}: {profile.baseline_ms:.3f} ms {profile.origin} ({low_ms:.3f} to {high_ms:.3f})"
+        return f"{took}, {Bound.of(profile).text}" if profile.has_host else f"{took}, {outside}"
     if profile.is_predicted:
         counted = sum(row.origin != "modelled" for row in profile.rows)
         return (

@@ -8,6 +8,7 @@ from typing import Final
 NAMED_GPUS: Final = (
     *("mi100", "mi210", "mi250x", "mi300x"),
     *("a100", "h100", "v100", "p100", "t4", "p4", "l4", "jetson-orin"),
+    *("rtx3090", "rtx4090", "rtx5090", "rtxpro6000"),
 )
 DEVICE_NAMES: Final = ("cpu", "cuda", "rocm", *NAMED_GPUS, "null", "ort-cpu", "ort-cuda", "ort-migraphx")
 

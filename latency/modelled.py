@@ -7,6 +7,7 @@ one that is.
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -18,26 +19,39 @@ from latency.in_context import alone_in_context
 from latency.mode import Mode
 from latency.pieces import Pieces, all_choices
 from latency.predictor.blocks import PiecePredictor, TimedPiece
-from latency.predictor.kinds import FLOAT_BYTES
+from latency.predictor.compiled import fused
+from latency.predictor.described import PredictorError, peak_described
+from latency.predictor.host import HostTime
+from latency.predictor.kernels import KernelCosts
 from latency.predictor.listen import Operator, operators_of
-from latency.predictor.published import Bounds, PublishedCosts
+from latency.predictor.published import Bounds
+from latency.predictor.whole import Card, shipped_networks
 from latency.profiler import compile_pieces, study_of
-from latency.roofline import Peak
-from latency.study import Kind, key_of
+from latency.roofline import BEYOND_BELIEF, Peak
+from latency.study import Kind, What, key_of
 from profiles.descriptions import load_description
 from profiles.errors import ProfileError
+from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.profile import Anchor, Choices, Pair, Profile, Row, Setting
 from pruner.progress import Progress, silent
 
-RUNTIME: Final = "operators 2"
-_BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+RUNTIME: Final = "operators 3"
 
 
 class Costs(Protocol):
-    """What pieces take, each given as its operators."""
+    """What pieces take, each given as its operators; `host_ms` is what the host takes to issue one, where that is a
+    sum of its own, and `host_error` and `judged` say how far off it may be and how all was judged."""
+
+    @property
+    def host_error(self) -> float: ...
+
+    @property
+    def judged(self) -> tuple[Judgement, ...]: ...
 
     def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]: ...
+
+    def host_ms(self, piece: Sequence[Operator]) -> float | None: ...
 
     def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float: ...
 
@@ -53,28 +67,27 @@ def modelled_profile(
     also: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` on a device that is described, by published timings of operators alone.
+    """The table of `model` on a device that is described, by published timings of operators, and of whole networks
+    what they tell of the host and of sums of kernels.
 
-    Raises `ProfileError` for a device that is not described, for a dtype that it has no rate for, and for layouts and
-    compilers, of which nothing is published.
+    Raises `ProfileError` for a device that is not described, for a dtype that it has no rate for, and for images laid
+    out channels-last, of which nothing is published.
     """
     try:
         description = load_description(device)
     except KeyError as error:
         raise ProfileError(f"{device} cannot be modelled: {error.args[0]}") from error
-    if mode.channels_last or mode.compiled:
+    if mode.channels_last:
         raise ProfileError(
-            f"{device} cannot be modelled channels-last or compiled: published timings do not tell of it; leave "
-            "--channels-last and --torchcompile out, or measure it there (--kit)"
+            f"{device} cannot be modelled channels-last: published timings do not tell of it; leave --channels-last "
+            "out, or measure it there (--kit)"
         )
-    tflops = description.peak_tflops["fp32_matrix" if mode.dtype == "fp32" else mode.dtype]
-    if tflops is None:
-        known = " or ".join(name for name in _BYTES if description.peak_tflops.get(name) is not None)
-        raise ProfileError(f"{description.title} has no published rate for {mode.dtype}; take --dtype {known}")
-    # Half as many bytes for each number are twice as many numbers in a millisecond.
-    peak = Peak(tflops * 1e9, description.memory_gb_s * 1e6 * FLOAT_BYTES / _BYTES[mode.dtype])
-    setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads)
-    costs = PublishedCosts(device, peak)
+    try:
+        peak = peak_described(description, mode.dtype)
+    except PredictorError as error:
+        raise ProfileError(str(error)) from error
+    setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads, compiled=mode.compiled)
+    costs = _Published.on(device, mode)
     kwargs = dict(model_kwargs or {})
     return _table(model, setting, costs, peak, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
 
@@ -104,10 +117,51 @@ def predicted_profile(
     return _table(model, setting, costs, None, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
 
 
+@dataclass(frozen=True, eq=False)
+class _Published:
+    """By published timings."""
+
+    kernels: KernelCosts
+    host: HostTime
+    card: Card
+    compiled: bool
+    judged: tuple[Judgement, ...]
+
+    @classmethod
+    def on(cls, device: str, mode: Mode) -> "_Published":
+        known = shipped_networks()
+        card = known.card(device)
+        kernels = KernelCosts(device, mode.dtype, card)
+        operators = kernels.operators_judged
+        return cls(kernels, known.host, card, mode.compiled, (*operators, *card.judged, *known.host_judged))
+
+    @property
+    def host_error(self) -> float:
+        return self.host.error
+
+    def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]:
+        return self.kernels.bounds([fused(piece) if self.compiled else piece for piece in pieces])
+
+    def host_ms(self, piece: Sequence[Operator]) -> float:
+        return self.host.of(piece, compiled=self.compiled)
+
+    def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float:
+        """As far as operators err together, or as sums of kernels erred where they were judged, if that is more."""
+        _, middle, high = map(math.fsum, zip(*self.bounds(pieces), strict=True))
+        return max(high / middle - 1, self.card.error)
+
+
 @dataclass(frozen=True)
 class _Predicted:
+    """By pieces that were measured here, host and all."""
+
     predictor: PiecePredictor
     batch_size: int
+    host_error: float = 0.0
+    judged: tuple[Judgement, ...] = ()
+
+    def host_ms(self, piece: Sequence[Operator]) -> None:
+        return None
 
     def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]:
         return list(zip(*(bound.tolist() for bound in self.predictor.bounds(pieces, self.batch_size)), strict=True))
@@ -168,12 +222,14 @@ def _table(
     study = study_of(bench, [], model_kwargs)
     bounds = costs_of.bounds([bench.fragment(key) for key in study.kinds])
     costs = dict(zip(study.kinds, bounds, strict=True))
+    hosts = {key: costs_of.host_ms(bench.fragment(key)) for key in study.kinds}
     single = {kind.whats[0]: kind for kind in study.kinds.values() if len(kind.whats) == 1}
     rows = []
     for what, blocks in study.blocks.items():
         low, middle, high = costs[single[what].key]
         floor_ms = peak.floor_ms(single[what].work) if peak else None
-        rows.append(Row(*what, blocks, middle, low, high, None, floor_ms, "modelled"))
+        check_modelled(what, middle, floor_ms)
+        rows.append(Row(*what, blocks, middle, low, high, None, floor_ms, "modelled", hosts[single[what].key]))
     uncut = [bench.fragment(key) for key in bench.network_keys(bench.chain.plan({}))]
     now = datetime.datetime.now(datetime.timezone.utc)
     return Profile(
@@ -185,16 +241,32 @@ def _table(
         vanishing=study.vanishing,
         thinning=study.thinning,
         rows=tuple(rows),
-        pairs=tuple(_pair(kind, costs) for kind in study.kinds.values() if len(kind.whats) == 2),
+        pairs=tuple(_pair(kind, costs, hosts) for kind in study.kinds.values() if len(kind.whats) == 2),
         anchors=(),
         relative_error=costs_of.relative_error(uncut),
         conditions=None,
         origin="modelled",
         seconds=(now - started).total_seconds(),
         created=now.isoformat(timespec="seconds"),
+        host_error=costs_of.host_error,
+        judged=costs_of.judged,
     )
 
 
-def _pair(kind: Kind, costs: Mapping[str, Bounds]) -> Pair:
+def check_modelled(what: What, said_ms: float, floor_ms: float | None) -> None:
+    """Raises `ProfileError`, which names the row, where it is said to take less than any algorithm can."""
+    if floor_ms is not None and said_ms < floor_ms / BEYOND_BELIEF:
+        raise ProfileError(
+            f"{what[1]!r} of {what[0]} would take {said_ms:.4f} ms, where the device's peak rates allow {floor_ms:.4f} "
+            "at the least: the predictor is wrong about it"
+        )
+
+
+def _pair(kind: Kind, costs: Mapping[str, Bounds], hosts: Mapping[str, float | None]) -> Pair:
+    """What two pieces take more, or less, as the one that they become."""
     first, second = kind.whats
-    return Pair(first, second, costs[kind.key][1] - costs[key_of([first])][1] - costs[key_of([second])][1])
+    alone = key_of([first]), key_of([second])
+    more_ms = costs[kind.key][1] - sum(costs[key][1] for key in alone)
+    both_ms = hosts[kind.key]
+    host_ms = None if both_ms is None else both_ms - math.fsum(hosts[key] or 0.0 for key in alone)
+    return Pair(first, second, more_ms, host_ms)

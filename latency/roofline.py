@@ -17,10 +17,11 @@ BEYOND_BELIEF: Final = 4.0
 
 @dataclass(frozen=True)
 class Peak:
-    """The most a device does in a millisecond."""
+    """The most a device does in a millisecond, and in how many units of its (SMs, CUs); one where that is not known."""
 
     flops_per_ms: float
     bytes_per_ms: float
+    compute_units: float = 1.0
 
     def floor_ms(self, work: Work) -> float:
         """max(operations / peak, bytes / bandwidth)."""

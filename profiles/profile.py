@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.walk import KEPT, rows_of
 
@@ -71,7 +72,8 @@ class Row:
 
     `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known; `blocks`
     counts the places in the network that could be this. What was `measured again` is the head's, at another time than
-    the rest: the table was that of another head before.
+    the rest: the table was that of another head before. Where `host_ms` is given, what the host takes to issue it, the
+    other figures are of its kernels alone.
     """
 
     signature: str
@@ -83,6 +85,7 @@ class Row:
     alone: Measurement | None
     floor_ms: float | None
     origin: RowOrigin
+    host_ms: float | None = None
 
     @property
     def quality(self) -> str:
@@ -105,6 +108,7 @@ class Pair:
     first: tuple[str, str]
     second: tuple[str, str]
     in_context_ms: float
+    host_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,10 @@ class Profile:
     and costs nothing; behind one that is `thinning`, all else costs what it does on fewer tokens. `relative_error` is
     the error of a whole network's prediction that nine in ten networks stay within, by those that took no part in the
     fit. `seconds` is how long it took to make.
+
+    A network cannot take less than its kernels, nor than the host takes to issue them. Where rows have figures of both,
+    its latency is the larger of the two sums, `host_error` is how far the host's may be off, and `judged` says how both
+    were judged.
     """
 
     model: str
@@ -172,10 +180,28 @@ class Profile:
     seconds: float
     created: str
     thinning: frozenset[str] = frozenset()
+    host_error: float = 0.0
+    judged: tuple[Judgement, ...] = ()
 
     def latency_ms(self, plan: CutPlan) -> float:
         """What the plan's network is predicted to take. Raises `KeyError` for a block or choice without a row."""
-        return math.fsum(self.costs_ms(plan))
+        return max(math.fsum(one.costs_ms(plan)) for one in self.sums)
+
+    @cached_property
+    def sums(self) -> tuple["Profile", ...]:
+        """Tables whose rows add up, that of the larger sum for the uncut network first: this one, or one of its kernels
+        and one of its host."""
+        if not self.has_host:
+            return (self,)
+        # Imported here: both are made of this very class.
+        from profiles.two_sums import host_of, kernels_of
+
+        return tuple(sorted((kernels_of(self), host_of(self)), key=_uncut_ms, reverse=True))
+
+    @property
+    def has_host(self) -> bool:
+        """Whether rows say what the host takes to issue them."""
+        return self.rows[0].host_ms is not None
 
     def costs_ms(self, plan: CutPlan) -> list[float]:
         """What the latency is the sum of: each thing that the network runs through, and each pair that is joined."""
@@ -198,10 +224,14 @@ class Profile:
 
     def interval_ms(self, plan: CutPlan) -> tuple[float, float]:
         """The prediction, give or take the error that nine in ten networks stay within; of a table without measured
-        networks, the sums of its rows' bounds."""
+        networks, the sums of its rows' bounds where these are wider."""
+        if self.has_host:
+            bounds = [one.interval_ms(plan) for one in self.sums]
+            return max(low for low, _ in bounds), max(high for _, high in bounds)
         latency_ms = self.latency_ms(plan)
         if not self.anchors:
-            return latency_ms * self._bound("low_ms"), latency_ms * self._bound("high_ms")
+            low, high = self._bound("low_ms"), self._bound("high_ms")
+            return latency_ms * min(low, 1 / (1 + self.relative_error)), latency_ms * max(high, 1 + self.relative_error)
         return latency_ms * max(0.0, 1 - self.relative_error), latency_ms * (1 + self.relative_error)
 
     @property
@@ -253,6 +283,10 @@ class Profile:
     @cached_property
     def _pairs(self) -> Mapping[tuple[tuple[str, str] | None, tuple[str, str]], float]:
         return {(pair.first, pair.second): pair.in_context_ms for pair in self.pairs}
+
+
+def _uncut_ms(profile: Profile) -> float:
+    return profile.uncut_ms
 
 
 @dataclass(frozen=True)

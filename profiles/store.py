@@ -16,6 +16,7 @@ import jsonschema
 from profiles.errors import ProfileError
 from profiles.files import write_whole
 from profiles.fingerprint import is_outdated, why_not
+from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.names import as_file_name, below
 from profiles.profile import Anchor, Choices, Conditions, Pair, Profile, Row, Segment, Setting
@@ -167,8 +168,11 @@ def verified(path: Path) -> str:
                 f"{path} predicts {found} ms for a network, and says that it predicts {anchor.predicted_ms}"
             )
     held_out = sum(anchor.held_out for anchor in profile.anchors)
-    judged = f"within {profile.relative_error:.1%} by {held_out} networks held out" if held_out else "not judged"
-    return f"whole; {profile.origin}, {len(profile.rows)} rows, {judged}"
+    judged = f"within {profile.relative_error:.1%} by {held_out} networks held out" if held_out else ""
+    judged = judged or ("by its parts" if profile.judged else "not judged")
+    return f"whole; {profile.origin}, {len(profile.rows)} rows, {judged}" + "".join(
+        f"; {one.text}" for one in profile.judged
+    )
 
 
 def to_csv(profile: Profile) -> str:
@@ -176,7 +180,14 @@ def to_csv(profile: Profile) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     alone = [f"alone_{name}" for name in _ALONE]
-    figures = ["in_context_ms", "low_ms", "high_ms", "floor_ms", "efficiency"]
+    figures = [
+        "in_context_ms",
+        "low_ms",
+        "high_ms",
+        "floor_ms",
+        "efficiency",
+        *(["host_ms"] if profile.has_host else []),
+    ]
     writer.writerow(["signature", "choice", "blocks", *figures, *alone, "n", "quality", "origin"])
     for row in profile.rows:
         cells = [_figure(getattr(row, name)) for name in figures]
@@ -203,6 +214,13 @@ def _record(profile: Profile) -> dict[str, Any]:
     record["pairs"] = [
         {**dataclasses.asdict(p), "first": list(p.first), "second": list(p.second)} for p in profile.pairs
     ]
+    record["judged"] = [dataclasses.asdict(judgement) for judgement in profile.judged]
+    if not profile.has_host:  # and so is one without a host's share
+        del record["host_error"]
+        for part in (*record["rows"], *record["pairs"]):
+            del part["host_ms"]
+    if not profile.judged:
+        del record["judged"]
     record["anchors"] = [
         {
             "choices": dict(anchor.choices),
@@ -226,11 +244,12 @@ def _profile(record: Mapping[str, Any]) -> Profile:
         "thinning": frozenset(record.get("thinning", ())),
         "rows": tuple(Row(**row | {"alone": _measurement(row["alone"])}) for row in record["rows"]),
         "pairs": tuple(
-            Pair(tuple(pair["first"]), tuple(pair["second"]), pair["in_context_ms"]) for pair in record["pairs"]
+            Pair(**pair | {"first": tuple(pair["first"]), "second": tuple(pair["second"])}) for pair in record["pairs"]
         ),
         "anchors": tuple(
             Anchor(**anchor | {"measured": Measurement(**anchor["measured"])}) for anchor in record["anchors"]
         ),
+        "judged": tuple(Judgement(**one) for one in record.get("judged", ())),
         "conditions": conditions and Conditions(**conditions | {"reference": Measurement(**conditions["reference"])}),
     }
     return Profile(**{**record, **parts})

@@ -46,29 +46,42 @@ class Limit(ABC):
 
 @dataclass(frozen=True)
 class LatencyLimit(Limit):
-    """At most `bound` milliseconds by a latency table, compared in exact arithmetic."""
+    """At most `bound` milliseconds by a latency table, compared in exact arithmetic.
+
+    Where a latency is the larger of two sums, what cuts save is told of the sum that is larger for the uncut network;
+    `latency_limits_by` has a limit beside it for the other.
+    """
 
     profile: Profile
     bound: float
+    of: str = ""
 
     def amount(self, plan: CutPlan) -> float:
         return self.profile.latency_ms(plan)
 
     def saved(self, block: str, choice: str) -> float:
         """Of a choice that thins the tokens, with all that it saves in the kept blocks behind."""
-        if choice in self.profile.thinning:
-            return self.profile.latency_ms(Choices({})) - self.profile.latency_ms(Choices({block: choice}))
-        return self.profile.block_ms(block, KEEP) - self.profile.block_ms(block, choice)
+        table = self.profile.sums[0]
+        if choice in table.thinning:
+            return table.latency_ms(Choices({})) - table.latency_ms(Choices({block: choice}))
+        return table.block_ms(block, KEEP) - table.block_ms(block, choice)
 
     @property
     def text(self) -> str:
-        return f"at most {self.bound:.3f} ms on {self.profile.setting.device}"
+        return f"at most {self.bound:.3f} ms{self.of} on {self.profile.setting.device}"
 
     def admits(self, plan: CutPlan) -> bool:
         latency_ms = self.profile.latency_ms(plan)
         if latency_ms != self.bound:
             return latency_ms < self.bound  # the sum was rounded once, and rounding never passes a float
-        return sum(map(Fraction, self.profile.costs_ms(plan))) <= Fraction(self.bound)
+        return all(sum(map(Fraction, one.costs_ms(plan))) <= Fraction(self.bound) for one in self.profile.sums)
+
+
+def latency_limits_by(profile: Profile, bound_ms: float) -> list[LatencyLimit]:
+    """That the network takes at most so long by the table: one limit, and one more where the table has two sums, each
+    of which has to be within the bound. The first has the last word on both."""
+    others = [LatencyLimit(one, bound_ms, " of the smaller sum") for one in profile.sums[1:]]
+    return [LatencyLimit(profile, bound_ms), *others]
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,19 @@ class Space:
         """The same under other limits."""
         return dataclasses.replace(self, limits=tuple(limits))
 
+    def of_use(self) -> "Space":
+        """Without the cuts that save nothing of what the uncut network has too much of: where one merged convolution
+        takes longer than the two that it stands for, these take less time and lose nothing. The same where the uncut
+        network is within every limit."""
+        exceeded = [limit for limit in self.limits if limit.amount(self.uncut) > limit.bound]
+        if not exceeded:
+            return self
+        choices = {
+            block: tuple(c for c in ways if c == KEEP or any(limit.saved(block, c) > 0 for limit in exceeded))
+            for block, ways in self.choices.items()
+        }
+        return dataclasses.replace(self, choices=choices)
+
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
         """Every way of cutting one block, in the chain's order."""

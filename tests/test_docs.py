@@ -51,8 +51,9 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
         *(("docs/training.md", benchmark) for benchmark in ("progressive", "ranking", "training_cost")),
         *(
             ("docs/predictor.md", f"predictor_{part}")
-            for part in ("folds", "left", "beyond", "transfer", "pieces", "cost")
+            for part in ("folds", "conv", "networks", "sign", "transfer", "pieces", "cost")
         ),
+        *(("docs/predictor.md", f"whole_networks_{part}") for part in ("figures", "throughput")),
         ("recipes/README.md", "throughput_cpu"),
         ("docs/sparsity.md", "masks"),
         *(("docs/strategies.md", benchmark) for benchmark in ("gate", "width")),

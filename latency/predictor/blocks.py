@@ -11,10 +11,11 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.utils.validation import check_is_fitted
 
 from latency.fit import additive_costs
-from latency.predictor.kinds import KINDS, Array
+from latency.predictor.conformal import COVERAGE
+from latency.predictor.kinds import KINDS
 from latency.predictor.listen import Operator
 from latency.predictor.process import process
-from latency.predictor.regressor import COVERAGE
+from latency.predictor.tiles import Array
 
 CLASSES: Final = ("linear", "bmm", "pointwise", "dense", "depthwise", "softmax", "ln", "costly", "cheap")
 """Operators that a runtime has code of its own for, and that reach a share of the peak of their own."""

@@ -1,20 +1,17 @@
 """How good a regression is on what it was not fitted on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
-from latency.predictor.kinds import KINDS, Array
-from latency.predictor.operators import OperatorPredictor, PredictorError, device_in
-from latency.predictor.regressor import Judged, RatioRegressor
+from latency.predictor.described import PredictorError, device_in
+from latency.predictor.expected import Judged
+from latency.predictor.kinds import KINDS
+from latency.predictor.operators import OperatorPredictor
+from latency.predictor.regressor import RatioRegressor
 from latency.predictor.rows import OperatorRows
+from latency.predictor.tiles import Array
 from pruner.progress import Progress, silent
-
-_FOLDS: Final = 5
 
 Interval = tuple[Array, Array, Array]
 """Lower bounds, predictions and upper bounds in ms, (N,) each."""
@@ -22,45 +19,33 @@ Interval = tuple[Array, Array, Array]
 
 @dataclass(frozen=True)
 class Judgement(Judged):
-    """And the share of the rows inside their 90 % intervals, and the intervals' median width relative to the
-    prediction."""
+    """And the intervals' median width relative to the prediction."""
 
-    covered: float
     width: float
 
     @classmethod
     def of(cls, interval: Interval, took_ms: Array) -> "Judgement":
         low, predicted, high = interval
-        judged = Judged.by(np.log(took_ms / predicted))
-        covered = float(((low <= took_ms) & (took_ms <= high)).mean())
+        judged = Judged.by(np.log(took_ms / predicted), (low <= took_ms) & (took_ms <= high))
         width = float(np.median((high - low) / predicted))
-        return cls(judged.rows, judged.error, judged.within_10_percent, covered, width)
+        return cls(judged.rows, judged.error, judged.within_10_percent, judged.covered, width)
 
 
-def cross_validated(
-    make: Callable[[], RatioRegressor], dims: Array, took_ms: Array, groups: Array, seed: int = 0
-) -> Interval:
-    """Each row as predicted by a regression that saw no row of its group: `dims` (N, D), the others (N,)."""
-    low, predicted, high = (np.empty(len(dims)) for _ in range(3))
-    for fitted, judged in GroupKFold(_FOLDS, shuffle=True, random_state=seed).split(dims, groups=groups):
-        regression = make().fit(dims[fitted], took_ms[fitted], groups[fitted])
-        low[judged], predicted[judged], high[judged] = regression.predict_interval(dims[judged])
-    return low, predicted, high
-
-
-def five_folds(rows: OperatorRows, device: str, *, seed: int = 0, progress: Progress = silent) -> dict[str, Judgement]:
-    """By kind, how a device's rows are predicted by fits that did not see their shapes.
+def five_folds(
+    rows: OperatorRows, device: str, *, dtype: str = "fp32", seed: int = 0, progress: Progress = silent
+) -> dict[str, Judgement]:
+    """By kind, how a device's rows in a dtype are predicted by fits that did not see their shapes.
 
     Raises `PredictorError` when no rows are the device's.
     """
-    names, peak = device_in(rows, device)
-    own = rows.of(names)
+    names, peak = device_in(rows, device, dtype)
+    own = rows.of(names, dtype)
     found = {}
     for done, (kind, (numbers, dims)) in enumerate(sorted(own.by_kind.items())):
         progress(done, len(own.by_kind), f"{kind}, {len(dims)} rows")
         took_ms = own.latency_ms[numbers]
-        interval = cross_validated(partial(RatioRegressor, kind, peak), dims, took_ms, KINDS[kind].shapes(dims), seed)
-        found[kind] = Judgement.of(interval, took_ms)
+        fit = RatioRegressor(kind, peak, None, seed).fit(dims, took_ms, KINDS[kind].shapes(dims))
+        found[kind] = Judgement.of(fit.folded_, took_ms[fit.believed_])
     return found
 
 
@@ -73,5 +58,7 @@ def judged(predictor: OperatorPredictor, rows: OperatorRows) -> dict[str, Judgem
         if len(at):
             found[kind] = Judgement.of((said.low_ms[at], said.predicted_ms[at], said.high_ms[at]), rows.latency_ms[at])
     if not found:
-        raise PredictorError(f"the predictor of {predictor.device} predicts none of the rows of {rows.origin}")
+        why = "; ".join(f"{count} are {reason}" for reason, count in predictor.refused(rows).items())
+        whose = f"{predictor.device} in {predictor.dtype}"
+        raise PredictorError(f"the predictor of {whose} predicts none of the rows of {rows.origin}: {why}")
     return found

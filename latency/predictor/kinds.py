@@ -1,44 +1,55 @@
 """The kinds of operator that a predictor knows: their dimensions, their work, and what a regression is told of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from latency.predictor import convolution
+from latency.predictor.tiles import FLOAT_BYTES, Array, Classes, fill, twos
 from latency.roofline import BEYOND_BELIEF, Peak
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
-FLOAT_BYTES: Final = 4
 _TILES: Final = (16, 32, 64, 128, 256)
 _ROW_TILES: Final = (32, 64, 128, 256, 512, 1024, 2048)
-_MOST_TWOS: Final = 14  # a stride of 2^14 floats is as bad for a cache or a memory channel as it gets
+
+
+EVERY: Final = "every"
+"""The name of the class of a kind whose operators all err alike."""
 
 
 @dataclass(frozen=True)
 class OperatorKind:
-    """A kind of operator. `dims` are the columns that describe one; `flops`, `traffic_bytes` (fp32) and `tiling` take
-    rows of them (N, D), the first two to (N,), the last to (N, F)."""
+    """A kind of operator. `dims` are the columns that describe one; `flops`, `traffic_bytes` (fp32), `tiling` and
+    `classes` take rows of them (N, D): the first two to (N,), `tiling` with a device's rates to (N, F), and `classes`
+    to the names of what errs alike, (N,). `impossible` says why one (D,) cannot be, or None."""
 
     name: str
     dims: tuple[str, ...]
     flops: Callable[[Array], Array]
     traffic_bytes: Callable[[Array], Array]
-    tiling: Callable[[Array], Array]
+    tiling: Callable[[Array, Peak], Array]
     # How many times the roofline it takes at the least: algorithms that multiply less than the textbook's take less.
     least: float = 1.0
-    own_shape: int | None = None  # how many of the dimensions, the first ones, make the shape; all if None
+    # From which of the dimensions to which make the shape: of a convolution all but the batch.
+    shape: tuple[int | None, int | None] = (None, None)
+    classes: Callable[[Array], Classes] = field(default=lambda dims: np.full(len(dims), EVERY))
+    impossible: Callable[[Array], str | None] = field(default=lambda _: None)
 
     def shapes(self, dims: Array) -> Array:
         """(N, D) -> (N,): a number for each distinct shape."""
-        numbers = np.unique(dims[:, : self.own_shape], axis=0, return_inverse=True)[1]
+        numbers = np.unique(dims[:, slice(*self.shape)], axis=0, return_inverse=True)[1]
         return numbers.ravel().astype(np.float64)
 
     def roofline_ms(self, dims: Array, peak: Peak) -> Array:
         """(N, D) -> (N,): max(operations / peak, bytes / bandwidth)"""
         floor_ms: Array = np.maximum(self.flops(dims) / peak.flops_per_ms, self.traffic_bytes(dims) / peak.bytes_per_ms)
         return floor_ms
+
+    def certain_ms(self, dims: Array, peak: Peak) -> Array:
+        """(N, D) -> (N,): what no algorithm and no cache can do better than."""
+        least_ms: Array = self.roofline_ms(dims, peak) / BEYOND_BELIEF
+        return least_ms
 
     def reach(self, dims: Array) -> Array:
         """(N, D) -> (N, R): the logarithms of what says how far from the rows it was fitted on a regression is asked:
@@ -56,21 +67,8 @@ class OperatorKind:
             np.log2(traffic),
             np.log2(flops / traffic),
             np.log2(self.roofline_ms(dims, peak)),
-            self.tiling(dims),
+            self.tiling(dims, peak),
         ])  # fmt: skip
-
-
-def twos(dim: Array) -> Array:
-    """How often each number (N,) can be halved."""
-    whole = np.rint(dim).astype(np.int64)
-    halves: Array = ((whole[:, None] % (1 << np.arange(1, _MOST_TWOS + 1))) == 0).sum(axis=1).astype(np.float64)
-    return halves
-
-
-def fill(dim: Array, tile: int) -> Array:
-    """The share of its tiles that a dimension (N,) fills: 1 where it is a multiple of the tile (tile quantization)."""
-    filled: Array = dim / (np.ceil(dim / tile) * tile)
-    return filled
 
 
 def _product_flops(dims: Array) -> Array:
@@ -78,7 +76,7 @@ def _product_flops(dims: Array) -> Array:
     return flops
 
 
-def _product_tiling(dims: Array) -> Array:
+def _product_tiling(dims: Array, _peak: Peak) -> Array:
     """Libraries choose their code by the sizes of the matrices, by which dimension is the smallest, and by the nearest
     of the shapes that they were tuned on: in doublings, or in plain numbers."""
     b, m, n, k = dims.T
@@ -92,35 +90,7 @@ def _product_tiling(dims: Array) -> Array:
     return np.column_stack([*matrices, *ratios, ordered, *distances, *(twos(dim) for dim in (b, m, n, k)), *fills])
 
 
-def _conv_pixels(dims: Array) -> Array:
-    """(N, D) -> (N,): output pixels of one image."""
-    _, _, _, kernel, size, stride, padding, _ = dims.T
-    pixels: Array = (np.floor((size + 2 * padding - kernel) / stride) + 1) ** 2
-    return pixels
-
-
-def _conv_flops(dims: Array) -> Array:
-    b, c_in, c_out, kernel, _, _, _, groups = dims.T
-    flops: Array = 2 * b * _conv_pixels(dims) * c_out * (c_in / groups) * kernel**2
-    return flops
-
-
-def _conv_bytes(dims: Array) -> Array:
-    b, c_in, c_out, kernel, size, _, _, groups = dims.T
-    numbers: Array = b * c_in * size**2 + b * c_out * _conv_pixels(dims) + c_out * (c_in / groups) * kernel**2
-    return FLOAT_BYTES * numbers
-
-
-def _conv_tiling(dims: Array) -> Array:
-    b, c_in, c_out, _, size, _, _, groups = dims.T
-    pixels = b * _conv_pixels(dims)
-    logs = [pixels, c_in * c_out / groups, pixels * c_in, pixels * c_out, c_in / c_out, groups]
-    fills = [fill(dim, tile) for dim in (c_in, c_out) for tile in (8, *_TILES[:-1])]
-    fills += [fill(size, tile) for tile in (2, 4, 6, 8, 14, 16, 32)] + [fill(pixels, tile) for tile in (64, 128, 256)]
-    return np.column_stack([*map(np.log2, logs), *(twos(dim) for dim in (b, c_in, c_out, size)), *fills])
-
-
-def _rows_tiling(dims: Array) -> Array:
+def _rows_tiling(dims: Array, _peak: Peak) -> Array:
     b, h = dims[:, 0], dims[:, 1]
     return np.column_stack([np.log2(b * h), twos(b), twos(h), twos(b * h), *(fill(h, tile) for tile in _ROW_TILES)])
 
@@ -157,11 +127,14 @@ KINDS: Final[Mapping[str, OperatorKind]] = {
         ),
         OperatorKind(
             "conv",
-            ("b", "c_in", "c_out", "kernel", "size", "stride", "padding", "groups"),
-            _conv_flops,
-            _conv_bytes,
-            _conv_tiling,
+            convolution.DIMS,
+            convolution.flops,
+            convolution.traffic_bytes,
+            convolution.tiling,
             least=1 / BEYOND_BELIEF,
+            shape=(1, None),
+            classes=convolution.classes,
+            impossible=convolution.impossible,
         ),
         _rows_kind("softmax", 5),
         _rows_kind("ln", 8),
@@ -172,7 +145,7 @@ KINDS: Final[Mapping[str, OperatorKind]] = {
             lambda dims: dims[:, 0] * dims[:, 1] * (1 + 7 * dims[:, 3]),
             lambda dims: FLOAT_BYTES * dims[:, 0] * dims[:, 1] * dims[:, 2],
             _rows_tiling,
-            own_shape=2,
+            shape=(None, 2),
         ),
     )
 }

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # Views and bookkeeping: no number is computed or moved.
 _NO_WORK: Final = {
     "view", "_unsafe_view", "expand", "permute", "transpose", "t", "unsqueeze", "squeeze", "select", "slice", "split",
-    "unbind", "detach", "alias", "as_strided", "empty", "chunk", "split_with_sizes",
+    "unbind", "detach", "alias", "as_strided", "empty", "new_empty", "chunk", "split_with_sizes",
 }  # fmt: skip
 _COSTLY: Final = {"gelu", "exp", "tanh", "sigmoid", "silu", "erf", "hardswish", "mish", "softplus", "elu"}
-_ROW_BY_ROW: Final = {"native_layer_norm", "native_group_norm", "native_batch_norm", "mean"}
+_ROW_BY_ROW: Final = {"native_layer_norm", "native_group_norm", "mean"}
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,27 @@ class Operator:
 
 def operators_of(module: nn.Module, example: Tensor) -> tuple[Operator, ...]:
     """The operators that `module` runs on an input like `example`: attention as products and a softmax."""
-    plain = copy.deepcopy(module).eval()
-    for part in plain.modules():
-        if hasattr(part, "fused_attn"):
-            part.fused_attn = False  # type: ignore[assignment]
-    with _Listener() as listener, torch.no_grad():
-        plain(example)
+    listener = Listener()
+    listened(module, example, listener)
     return tuple(listener.operators)
 
 
-class _Listener(TorchDispatchMode):
+def listened(module: nn.Module, example: Tensor, listener: "Listener") -> None:
+    """Runs a copy of `module` once while `listener` listens, attention as it asks for it."""
+    plain = copy.deepcopy(module).eval()
+    for part in plain.modules():
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = listener.fuses_attention  # type: ignore[assignment]
+    with listener, torch.no_grad():
+        plain(example)
+
+
+class Listener(TorchDispatchMode):
+    """Notes the operators that are run while it listens."""
+
+    fuses_attention = False
+    """Whether an attention is to be called as one, and not as products and a softmax."""
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operators: list[Operator] = []
@@ -49,11 +60,16 @@ class _Listener(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         if name not in _NO_WORK:
-            self.operators.append(_operator(name, args, result))
+            output = result[0] if isinstance(result, (tuple, list)) else result
+            self.note(_operator(name, args, output), args, output)
         return result
 
+    def note(self, operator: Operator, args: Sequence[Any], output: Tensor) -> None:
+        """An operator that was run, with what it was given and its first output."""
+        self.operators.append(operator)
 
-def _operator(name: str, args: tuple[Any, ...], result: Any) -> Operator:
+
+def _operator(name: str, args: tuple[Any, ...], output: Tensor) -> Operator:
     if name in ("addmm", "mm"):
         left, right = args[1:3] if name == "addmm" else args[:2]
         return Operator("linear", (1.0, left.shape[0], right.shape[1], left.shape[1]))
@@ -64,7 +80,6 @@ def _operator(name: str, args: tuple[Any, ...], result: Any) -> Operator:
         return _convolution(*args[:5], groups=args[8])
     if name == "_softmax":
         return Operator("softmax", (args[0].numel() / args[0].shape[args[1]], args[0].shape[args[1]]))
-    output = result[0] if isinstance(result, (tuple, list)) else result
     if name in _ROW_BY_ROW:
         width = math.prod(args[1]) if name == "native_layer_norm" else args[0].shape[-1]
         return Operator("ln", (args[0].numel() / width, width))

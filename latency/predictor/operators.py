@@ -3,30 +3,32 @@
 import datetime
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from latency.predictor.kinds import KINDS, Array
+from latency.predictor.boosted import Growth
+from latency.predictor.described import PredictorError, description_of, device_in, fits, peak_described
+from latency.predictor.kinds import KINDS
 from latency.predictor.regressor import RatioRegressor
 from latency.predictor.rows import OperatorRows
+from latency.predictor.scaled import ScaledRegressor
+from latency.predictor.tiles import Array
 from latency.predictor.transfer import FEWEST_OWN, Timed, Transfer
 from latency.roofline import Peak
-from profiles.descriptions import Description, description_names, load_description
+from profiles.descriptions import description_names
 from profiles.files import write_whole
 from pruner.progress import Progress, silent
 
 _SCHEMA: Final = "depthfinder.predictor"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FEWEST_SOURCES: Final = 2
 
 
-class PredictorError(ValueError):
-    """A predictor that cannot be fitted, or a file that is none."""
+Regressor = RatioRegressor | ScaledRegressor
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,13 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class OperatorPredictor:
-    """What operators take on a device, by kind."""
+    """What operators take on a device in one dtype, by kind."""
 
     device: str
+    dtype: str
     names: tuple[str, ...]
     peak: Peak
-    regressors: Mapping[str, RatioRegressor]
+    regressors: Mapping[str, Regressor]
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"))
 
     @classmethod
@@ -61,61 +64,69 @@ class OperatorPredictor:
         rows: OperatorRows,
         device: str,
         *,
-        trees: int = 100,
-        fewest: int | None = None,
+        dtype: str = "fp32",
+        growth: Growth | None = None,
         seed: int = 0,
         progress: Progress = silent,
     ) -> "OperatorPredictor":
-        """From timings of operators on a device, by its described name or as the rows name it.
+        """From timings of operators on a device in a dtype, by its described name or as the rows name it.
 
         Raises `PredictorError` when no rows are the device's, `RowsError` for rows that cannot be read.
         """
-        names, peak = device_in(rows, device)
-        own = rows.of(names)
-        regressors = {}
+        names, peak = device_in(rows, device, dtype)
+        own = rows.of(names, dtype)
+        regressors: dict[str, Regressor] = {}
         for done, (kind, (numbers, dims)) in enumerate(sorted(own.by_kind.items())):
             progress(done, len(own.by_kind), f"fitting {kind}, {len(dims)} rows")
             try:
-                fit = RatioRegressor(kind, peak, trees, fewest, seed).fit(
+                fit = RatioRegressor(kind, peak, growth, seed).fit(
                     dims, own.latency_ms[numbers], KINDS[kind].shapes(dims)
                 )
             except ValueError as error:
                 raise PredictorError(f"{rows.origin}: {error}") from error
+            fit.basis_ = replace(fit.basis_, timings=rows.origin)
             regressors[kind] = fit
-        return cls(device, names, peak, regressors)
+        return cls(device, dtype, names, peak, regressors)
 
     @classmethod
     def transferred(
-        cls, rows: OperatorRows, device: str, *, seed: int = 0, progress: Progress = silent
+        cls,
+        rows: OperatorRows,
+        device: str,
+        *,
+        dtype: str = "fp32",
+        seed: int = 0,
+        progress: Progress = silent,
     ) -> "OperatorPredictor":
         """From the timings of other devices, the description of this one, and what rows of its own there are.
 
         Raises `PredictorError` for a device that is not described and when fewer than two others were timed,
         `RowsError` for rows that cannot be read.
         """
-        found = _description_of(device)
+        found = description_of(device)
         if found is None:
             raise PredictorError(f"{device} is not described; there are: {', '.join(description_names())}")
-        peak = peak_described(found)
-        of_device = {name: timed_on(rows, name) for name in sorted(set(rows.devices))}
+        peak = peak_described(found, dtype)
+        timed = sorted({name for name, own in zip(rows.devices, rows.dtypes, strict=True) if own == dtype})
+        of_device = {name: timed_on(rows, name, dtype) for name in timed}
         names = tuple(name for name in of_device if fits(found, name))
-        kinds = sorted(set().union(*(set(timed) for timed in of_device.values())))
-        regressors = {}
-        for done, kind in enumerate(kinds):
-            progress(done, len(kinds), f"transferring {kind}")
-            sources = [timed[kind] for name, timed in of_device.items() if name not in names and kind in timed]
+        every = sorted(set().union(*map(set, of_device.values())))
+        regressors: dict[str, Regressor] = {}
+        for done, kind in enumerate(every):
+            progress(done, len(every), f"transferring {kind}")
+            sources = [kinds[kind] for name, kinds in of_device.items() if name not in names and kind in kinds]
             if len(sources) < _FEWEST_SOURCES:
                 raise PredictorError(
                     f"{rows.origin} has timings of {kind} on {len(sources)} other devices; a transfer takes two"
                 )
             own = _together(peak, [of_device[name][kind] for name in names if kind in of_device[name]])
             regressors[kind] = Transfer(kind, sources, seed).regressor(peak, own)
-        return cls(device, names or (found.title,), peak, regressors)
+        return cls(device, dtype, names or (found.title,), peak, regressors)
 
     def predict(self, rows: OperatorRows) -> Predictions:
-        """Of every row whose device is this one, or is not named, and whose kind was fitted."""
+        """Of every row that is this device's, or names none, in this dtype, and of a kind that was fitted."""
         found = Predictions.none(len(rows))
-        ours = np.array([name in ("", *self.names) for name in rows.devices])
+        ours = self._is_ours(rows) & self._is_dtype(rows)
         for kind, (numbers, dims) in rows.by_kind.items():
             mine = ours[numbers]
             if kind in self.regressors and mine.any():
@@ -125,10 +136,35 @@ class OperatorPredictor:
                 found.in_range[at] = regressor.in_range(dims[mine])
         return found
 
+    def refused(self, rows: OperatorRows) -> dict[str, int]:
+        """Why so many rows have no prediction; a row counts under the first reason that it has."""
+        ours, same = self._is_ours(rows), self._is_dtype(rows)
+        known = np.zeros(len(rows), dtype=bool)
+        for kind in self.regressors.keys() & rows.by_kind.keys():
+            known[rows.by_kind[kind][0]] = True
+        reasons = {
+            f"of another device than {self.device}": int((~ours).sum()),
+            f"of another dtype than {self.dtype}": int((ours & ~same).sum()),
+            f"of a kind that was not fitted (it knows {', '.join(self.regressors)})": int((ours & same & ~known).sum()),
+        }
+        return {reason: count for reason, count in reasons.items() if count}
+
+    def _is_ours(self, rows: OperatorRows) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """(N,): whether each row is of this device by any of its names, or of none."""
+        described = description_of(self.device)
+        ours = {
+            name for name in set(rows.devices) if name in ("", *self.names) or (described and fits(described, name))
+        }
+        return np.array([name in ours for name in rows.devices])
+
+    def _is_dtype(self, rows: OperatorRows) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        return np.array([dtype == self.dtype for dtype in rows.dtypes])
+
     def save(self, path: Path) -> None:
         """As JSON."""
         body = {
             "device": self.device,
+            "dtype": self.dtype,
             "names": list(self.names),
             "peak": asdict(self.peak),
             "created": self.created,
@@ -166,16 +202,12 @@ class OperatorPredictor:
         unknown = set(body["kinds"]) - set(KINDS)
         if unknown:
             raise ValueError(f"it knows of {', '.join(sorted(unknown))}, which this program does not")
+        regressors: dict[str, Regressor] = {}
+        for kind, record in body["kinds"].items():
+            read = ScaledRegressor.from_record if "scaled" in record else RatioRegressor.from_record
+            regressors[kind] = read(kind, record)
         peak = Peak(**body["peak"])
-        regressors = {kind: RatioRegressor.from_record(kind, peak, record) for kind, record in body["kinds"].items()}
-        return cls(body["device"], tuple(body["names"]), peak, regressors, body["created"])
-
-
-def _description_of(device: str) -> Description | None:
-    """By its own name, or by one that it fits: mi100, MI100, AMD Instinct MI100."""
-    described = [load_description(name) for name in description_names()]
-    named = (d for d in described if device in (d.name, d.title))
-    return next(named, None) or next((d for d in described if fits(d, device)), None)
+        return cls(body["device"], body["dtype"], tuple(body["names"]), peak, regressors, body["created"])
 
 
 def _together(peak: Peak, parts: Sequence[Timed]) -> Timed | None:
@@ -185,54 +217,11 @@ def _together(peak: Peak, parts: Sequence[Timed]) -> Timed | None:
     return Timed(peak, np.vstack([part.dims for part in parts]), np.concatenate([part.took_ms for part in parts]))
 
 
-def timed_on(rows: OperatorRows, device: str) -> dict[str, Timed]:
-    """The rows of one device by kind. Raises `PredictorError` when there are none."""
-    names, peak = device_in(rows, device)
-    own = rows.of(names)
+def timed_on(rows: OperatorRows, device: str, dtype: str = "fp32") -> dict[str, Timed]:
+    """The rows of one device in one dtype by kind. Raises `PredictorError` when there are none."""
+    names, peak = device_in(rows, device, dtype)
+    own = rows.of(names, dtype)
     return {kind: Timed(peak, dims, own.latency_ms[numbers]) for kind, (numbers, dims) in own.by_kind.items()}
-
-
-def device_in(rows: OperatorRows, device: str) -> tuple[tuple[str, ...], Peak]:
-    """The names under which rows are of a device, and its peak rates: those described, else the best that it reached.
-
-    A device that the rows name is those rows; one that is described is all rows whose device its description fits; of
-    rows that name no device at all, it is all. Raises `PredictorError` when none are.
-    """
-    there = sorted(set(rows.devices))
-    found = _description_of(device)
-    if there == [""]:
-        names = [""]
-    elif device in there:
-        names = [device]
-    else:
-        names = [name for name in there if found is not None and fits(found, name)]
-    if not names:
-        known = ", ".join(name or "(no name)" for name in there)
-        raise PredictorError(f"{rows.origin} has no timings of {device}; it has those of {known}")
-    return tuple(names), peak_described(found) if found else peak_seen(rows.of(names))
-
-
-def fits(description: Description, name: str) -> bool:
-    """Whether a device of that name, as PyTorch gives it, is the one described."""
-    words = (description.title, description.name, *description.matches)
-    return any(re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", name, re.IGNORECASE) for word in words)
-
-
-def peak_described(description: Description) -> Peak:
-    """In fp32, of matrix products at full precision."""
-    tflops = description.peak_tflops["fp32_matrix"]
-    assert tflops is not None, "every device that is described has a rate in fp32"
-    return Peak(tflops * 1e9, description.memory_gb_s * 1e6)
-
-
-def peak_seen(rows: OperatorRows) -> Peak:
-    """Of a device that is not described: the best rates that any of its rows reached."""
-    rates = np.array([[0.0, 0.0]])
-    for kind, (numbers, dims) in rows.by_kind.items():
-        work = np.column_stack([KINDS[kind].flops(dims), KINDS[kind].traffic_bytes(dims)])
-        rates = np.vstack([rates, (work / rows.latency_ms[numbers, None]).max(axis=0)])
-    flops_per_ms, bytes_per_ms = rates.max(axis=0)
-    return Peak(float(flops_per_ms), float(bytes_per_ms))
 
 
 def _refuse_constant(name: str) -> float:

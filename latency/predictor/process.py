@@ -6,7 +6,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 
-from latency.predictor.kinds import Array
+from latency.predictor.tiles import Array
 
 
 def process(kernel: Kernel, examples: Array, targets: Array, seed: int) -> GaussianProcessRegressor:

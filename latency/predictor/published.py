@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 
 import profiles
+from latency.predictor.described import peak_described
 from latency.predictor.listen import Operator
 from latency.predictor.operators import OperatorPredictor
-from latency.roofline import Peak
+from profiles.descriptions import load_description
 
 PREDICTORS: Final = Path(profiles.__file__).parent / "predictors"
 Bounds = tuple[float, float, float]
@@ -19,11 +20,11 @@ Bounds = tuple[float, float, float]
 
 
 class PublishedCosts:
-    """What pieces take on a device that is described; `peak` are its rates in the dtype that is asked about."""
+    """What the kernels of pieces take on a device that is described, in a dtype."""
 
-    def __init__(self, device: str, peak: Peak) -> None:
-        self._predictor = published_predictor(device)
-        self._peak = peak
+    def __init__(self, device: str, dtype: str = "fp32") -> None:
+        """Raises `PredictorError` for a dtype that the device has no rate for."""
+        self.predictor = published_predictor(device, dtype)
 
     def bounds(self, pieces: Sequence[Sequence[Operator]]) -> list[Bounds]:
         """(lower bound, prediction, upper bound) in ms of each piece, given as its operators. Errors of operators of
@@ -33,7 +34,7 @@ class PublishedCosts:
         for kind in sorted({operator.kind for _, operator in each}):
             numbers = np.array([number for number, operator in each if operator.kind == kind])
             dims = np.array([operator.dims for _, operator in each if operator.kind == kind], dtype=float)
-            for total, bound in zip(totals, self._predictor.regressors[kind].on(self._peak, dims), strict=True):
+            for total, bound in zip(totals, self.predictor.regressors[kind].predict_interval(dims), strict=True):
                 np.add.at(total, numbers, bound)
         return list(zip(*totals.tolist(), strict=True))
 
@@ -44,6 +45,10 @@ class PublishedCosts:
 
 
 @cache
-def published_predictor(device: str) -> OperatorPredictor:
-    """The predictor of a described device that comes with the package."""
-    return OperatorPredictor.load(PREDICTORS / f"{device}.json")
+def published_predictor(device: str, dtype: str = "fp32") -> OperatorPredictor:
+    """The predictor of a described device in a dtype that comes with the package.
+
+    Raises `PredictorError` for a dtype that the device has no rate for, `KeyError` for a device that is not described.
+    """
+    peak_described(load_description(device), dtype)
+    return OperatorPredictor.load(PREDICTORS / f"{device}-{dtype}.json")

@@ -1,75 +1,39 @@
 """The regression of measured / roofline for one kind of operator, with an interval and a range."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_is_fitted
 
-from latency.predictor.forest import Forest
-from latency.predictor.kinds import KINDS, Array, OperatorKind
+from latency.predictor.boosted import Boosted, Growth
+from latency.predictor.conformal import ClassBounds
+from latency.predictor.expected import Basis, Expected, Judged
+from latency.predictor.kinds import KINDS, OperatorKind
+from latency.predictor.reach import Reach
+from latency.predictor.tiles import Array, Classes, Flags
 from latency.roofline import Peak
 
-COVERAGE: Final = 0.9
+WIDEST: Final = 8.0
+"""No bound is further from its prediction than by this factor: what is less known than that is not known."""
+OWN: Final = "timings of its own"
 _FOLDS: Final = 5
-_JUDGING_TREES: Final = 32
-_BEYOND: Final = (0.5, 0.7)  # shares of the work below which a forest is grown to be asked about the rest
+_BEYOND: Final = (0.5, 0.7)  # shares of the work below which trees are grown to be asked about the rest
+_TRANSFERRED_WIDENING: Final = 0.1  # per doubling, of what no row of its own can tell
+_FAR_COVERAGE: Final = 0.92  # of rows beyond some of the rows; what lies beyond them all is further yet
 _GROWTHS: Final = np.concatenate([[0.0], np.geomspace(0.02, 20.0, 40)])
 _FEW: Final = 20
-_REWEIGHTINGS: Final = 8
-_LEAST_ERROR: Final = 0.02
-_MANY: Final = 4_000
-
-
-@dataclass(frozen=True)
-class Judged:
-    """How a regression did on shapes that took no part in a fit: rows, mean absolute relative error, and the share of
-    rows within 10 %."""
-
-    rows: int
-    error: float
-    within_10_percent: float
-
-    @classmethod
-    def by(cls, errors: Array) -> "Judged":
-        """`errors` (N,) are log(measured / predicted)."""
-        relative = np.abs(np.expm1(-errors))
-        return cls(len(errors), float(relative.mean()), float((relative <= 0.1).mean()))
-
-
-@dataclass(frozen=True)
-class Expected:
-    """overhead + times * roofline: what launching an operator takes, and how far from the peak it runs."""
-
-    overhead_ms: float
-    times: float
-
-    @classmethod
-    def fitted(cls, floor_ms: Array, took_ms: Array, least: float) -> "Expected":
-        """Of the least mean relative error, by least squares that are weighted anew, the overhead not negative and at
-        least `least` times the roofline: where every row was small enough for a cache, the roofline holds all the same
-        for those that are not.
-
-        `floor_ms` and `took_ms` are (N,).
-        """
-        terms = np.column_stack([np.ones(len(floor_ms)), floor_ms])
-        rest_ms = took_ms - least * floor_ms
-        weights = 1 / took_ms**2
-        for _ in range(_REWEIGHTINGS):
-            line = LinearRegression(positive=True, fit_intercept=False).fit(terms, rest_ms, sample_weight=weights)
-            relative = np.abs(line.predict(terms) - rest_ms) / took_ms
-            weights = 1 / took_ms**2 / np.maximum(relative, _LEAST_ERROR)
-        overhead_ms, more = map(float, line.coef_)
-        return cls(overhead_ms, least + more)
-
-    def __call__(self, floor_ms: Array) -> Array:
-        """(N,) -> (N,)"""
-        expected_ms: Array = self.overhead_ms + self.times * floor_ms
-        return expected_ms
+_SHIFTS: Final = np.linspace(-0.08, 0.04, 25)
+_SPREAD: Final = Growth(rounds=80, leaves=12, fewest=20, rate=0.06)
+_LEAST_SHARE: Final = 0.1  # of the median error: a row that happened to be met tells little of how sure the next one is
+_LEAST_ROUNDS: Final = 60
+LARGE: Final = Growth(rounds=400, leaves=47, rate=0.06)
+"""Trees for convolutions."""
+_PRODUCTS: Final = Growth(rounds=250, leaves=31, rate=0.1, times=2)
+_SMALL: Final = Growth(rounds=200, leaves=24, rate=0.1)
 
 
 class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -79,63 +43,90 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     An estimator with scikit-learn's conventions: X (N, D) holds the kind's dimensions, y (N,) milliseconds. What the
     roofline explains need not be learned, and what is left stays within a factor of a few, whatever the size.
 
-    The interval is conformal (Vovk et al., 2005; locally weighted as in Lei et al., 2018): errors on shapes that took
-    no part in a fit, each relative to how far the trees disagree there. Beyond the rows it was fitted on it widens with
-    the distance, as fast as forests that were grown on the smaller rows alone erred on the larger ones.
+    The interval is conformal, class by class, from errors on shapes that took no part in a fit, each relative to what
+    is usual there: trees that learned how large such errors are (locally weighted, Lei et al., 2018). Beyond the rows
+    it was fitted on it widens with the distance, as fast as trees that were grown on the smaller rows alone erred on
+    the larger ones. Nothing is said to be quicker than algorithms and caches allow.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        peak: Peak,
-        trees: int = 100,
-        fewest: int | None = None,
-        random_state: int = 0,
-    ) -> None:
-        """`trees` of the forest; at least `fewest` rows in a leaf, by default as many as keep a large one small."""
+    def __init__(self, kind: str, peak: Peak, growth: Growth | None = None, random_state: int = 0) -> None:
+        """`growth` of the trees, by default what is enough for the kind."""
         self.kind = kind
         self.peak = peak
-        self.trees = trees
-        self.fewest = fewest
+        self.growth = growth
         self.random_state = random_state
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> "RatioRegressor":  # noqa: N803
-        """Rows of one group are never on both sides of a judgement; equal shapes are one group if none are given.
+        """Rows of one group are never on both sides of a judgement; equal shapes are one group if none are given. Rows
+        that are quicker than anything could be are left out: `unbelievable_` says how many, `believed_` (N,) which are
+        not. `folded_` is what was said of those by fits that did not see their group: lower bounds, predictions and
+        upper bounds in ms.
 
         Raises `ValueError` for fewer than 20 rows.
         """
         dims, took_ms = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
         if len(dims) < _FEW:
             raise ValueError(f"{len(dims)} rows of {self.kind} are too few to fit: it takes {_FEW}")
+        groups = self._kind.shapes(dims) if groups is None else np.asarray(groups)
+        true = took_ms >= self._kind.certain_ms(dims, self.peak)
+        self.unbelievable_ = int((~true).sum())
+        dims, took_ms, groups = dims[true], took_ms[true], groups[true]
         self.n_features_in_ = dims.shape[1]
-        examples = self._kind.features(dims, self.peak)
+        self.growth_ = self.growth or _usual(self.kind, len(dims))
         self.expected_ = Expected.fitted(self._kind.roofline_ms(dims, self.peak), took_ms, self._kind.least)
-        targets = np.log(took_ms / self._expected_ms(dims, self.peak))
-        if groups is None:
-            groups = self._kind.shapes(dims)
-        centre, spread = np.empty(len(dims)), np.empty(len(dims))
-        for fitted, judged in GroupKFold(_FOLDS, shuffle=True, random_state=self.random_state).split(
-            dims, groups=groups
-        ):
-            centre[judged], spread[judged] = self._grown(examples[fitted], targets[fitted], _JUDGING_TREES)(
-                examples[judged]
-            )
-        errors = targets - centre
-        self.judged_ = Judged.by(errors)
-        self.least_spread_ = float(np.median(np.abs(errors)))
-        self.low_, self.high_ = _conformal(errors / self._scale(spread))
+        targets = np.log(took_ms / self.expected_(self._kind.roofline_ms(dims, self.peak)))
+        examples, classes = self._kind.features(dims, self.peak), self._kind.classes(dims)
+        folds = list(GroupKFold(_FOLDS, shuffle=True, random_state=self.random_state).split(dims, groups=groups))
+        errors = targets - self._across(folds, examples, targets, self.growth_)
+        shift = _shift(errors)
+        errors = errors - shift
+        sizes = np.log(np.abs(errors) + _LEAST_SHARE * np.median(np.abs(errors)) + 1e-6)
+        usual = np.exp(self._across(folds, examples, sizes, _SPREAD))
+        self.bounds_ = ClassBounds.fitted(errors / usual, groups, classes)
+        low, high = _others_bounds(folds, errors / usual, groups, classes)
+        inside = (low * usual <= errors) & (errors <= high * usual)
+        said_ms = took_ms / np.exp(errors)
+        self.folded_ = said_ms * np.exp(low * usual), said_ms, said_ms * np.exp(high * usual)
+        self.believed_ = true
+        self.judged_, self.judged_of_class_ = Judged.by(errors, inside), _by_class(errors, inside, classes)
+        self.basis_ = Basis(OWN, f"{_FOLDS} folds, no shape in two of them", "")
+        self.spread_ = Boosted.grown(examples, sizes, _SPREAD, self.random_state)
         reach = self._kind.reach(dims)
-        self.nearest_, self.farthest_ = reach.min(axis=0), reach.max(axis=0)
-        self.growth_ = self._growth(examples, targets, reach)
-        self.forest_ = self._grown(examples, targets, self.trees)
+        self.reach_ = Reach.fitted(reach, classes)
+        self.widening_ = self._widening(examples, targets - shift, reach, classes)
+        self.trees_ = Boosted.grown(examples, targets, self.growth_, self.random_state).raised(shift)
         return self
 
-    def judge_by(self, errors: Array) -> None:
-        """Takes its interval and its figures from other errors, log(measured / predicted) (N,), than its folds'."""
-        check_is_fitted(self, "forest_")
-        self.judged_ = Judged.by(errors)
-        self.least_spread_ = float(np.median(np.abs(errors)))
-        self.low_, self.high_ = _conformal(errors / self.least_spread_)
+    def made_of(
+        self,
+        expected: Expected,
+        trees: Boosted,
+        reach: Reach,
+        errors: Array,
+        shapes: Array,
+        classes: Classes,
+        basis: Basis,
+    ) -> "RatioRegressor":
+        """In place of `fit`: of trees that were grown on other devices, judged by `errors`, log(measured / predicted),
+        of shapes and classes, (N,) each."""
+        self.n_features_in_ = len(self._kind.dims)
+        self.growth_ = self.growth or LARGE
+        self.expected_, self.trees_, self.reach_, self.basis_ = expected, trees, reach, basis
+        self.widening_, self.unbelievable_ = _TRANSFERRED_WIDENING, 0
+        self.judge_by(errors, shapes, classes)
+        return self
+
+    def judge_by(self, errors: Array, groups: Array, classes: Classes) -> None:
+        """Takes its interval and its figures from other errors, log(measured / predicted) (N,), than its folds', given
+        with their shapes and classes (N,)."""
+        check_is_fitted(self, "trees_")
+        self.spread_ = Boosted.constant(0.0)
+        self.bounds_ = ClassBounds.fitted(errors, groups, classes)
+        # Every second one by the bounds of the others: what bounds were taken from lies within them.
+        judged = np.arange(len(errors)) % 2 == 0
+        low, high = _others_bounds([(~judged, judged), (judged, ~judged)], errors, groups, classes)
+        inside = (low <= errors) & (errors <= high)
+        self.judged_, self.judged_of_class_ = Judged.by(errors, inside), _by_class(errors, inside, classes)
 
     def predict(self, X: Array) -> Array:  # noqa: N803
         """(N, D) -> ms (N,)"""
@@ -148,100 +139,124 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def on(self, peak: Peak, X: Array) -> tuple[Array, Array, Array]:  # noqa: N803
         """The same at other peak rates of the device, those of another dtype: launching takes as long, the rest goes in
         proportion."""
-        check_is_fitted(self, "forest_")
+        check_is_fitted(self, "trees_")
         dims = np.asarray(X, dtype=float)
-        centre, spread = self.forest_(self._kind.features(dims, self.peak))
-        beyond = self._beyond(self._kind.reach(dims), self.nearest_, self.farthest_)
-        scale = self._scale(spread)
-        low, high = (centre + bound * scale * (1 + self.growth_ * beyond) for bound in (self.low_, self.high_))
-        expected_ms = self._expected_ms(dims, peak)
-        return expected_ms * np.exp(low), expected_ms * np.exp(centre), expected_ms * np.exp(high)
+        examples, classes = self._kind.features(dims, self.peak), self._kind.classes(dims)
+        low, high = self.bounds_.at(classes)
+        wide = np.exp(self.spread_(examples)) * (1 + self.widening_ * self._beyond(dims))
+        furthest = np.log(WIDEST)
+        expected_ms = self.expected_(self._kind.roofline_ms(dims, peak))
+        said_ms = np.maximum(expected_ms * np.exp(self.trees_(examples)), self._kind.certain_ms(dims, peak))
+        low_ms = said_ms * np.exp(np.maximum(low * wide, -furthest))
+        high_ms = said_ms * np.exp(np.minimum(high * wide, furthest))
+        return np.maximum(low_ms, self._kind.certain_ms(dims, peak)), said_ms, high_ms
 
     def in_range(self, X: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:  # noqa: N803
-        """(N, D) -> (N,): whether work and dimensions lie between those of the rows it was fitted on."""
-        check_is_fitted(self, "forest_")
-        inside: np.ndarray[Any, np.dtype[np.bool_]] = (
-            self._beyond(self._kind.reach(np.asarray(X, dtype=float)), self.nearest_, self.farthest_) == 0
-        )
+        """(N, D) -> (N,): whether work and dimensions lie between those of the rows of its class that it was fitted
+        on."""
+        check_is_fitted(self, "trees_")
+        inside: np.ndarray[Any, np.dtype[np.bool_]] = self._beyond(np.asarray(X, dtype=float)) == 0
         return inside
 
     @property
     def _kind(self) -> OperatorKind:
         return KINDS[self.kind]
 
-    def _expected_ms(self, dims: Array, peak: Peak) -> Array:
-        return self.expected_(self._kind.roofline_ms(dims, peak))
+    def _beyond(self, dims: Array) -> Array:
+        return self.reach_.beyond(self._kind.reach(dims), self._kind.classes(dims))
 
-    def _grown(self, examples: Array, targets: Array, trees: int) -> Forest:
-        fewest = self.fewest or (1 if len(targets) < _MANY else 2)
-        return Forest.grown(examples, targets, trees=trees, fewest=fewest, seed=self.random_state)
+    def _across(self, folds: Any, examples: Array, targets: Array, growth: Growth) -> Array:
+        """(N,): each row as trees say that saw no row of its group."""
+        said = np.empty(len(targets))
+        for fitted, judged in folds:
+            grown = Boosted.grown(examples[fitted], targets[fitted], growth, self.random_state)
+            said[judged] = grown(examples[judged])
+        return said
 
-    def _scale(self, spread: Array) -> Array:
-        scale: Array = np.hypot(spread, self.least_spread_)
-        return scale
-
-    @staticmethod
-    def _beyond(reach: Array, nearest: Array, farthest: Array) -> Array:
-        """(N,): by how many doublings a row lies outside, in whatever it does so most."""
-        outside = np.maximum(reach - farthest, nearest - reach).max(axis=1)
-        return np.where(outside > 1e-9, outside, 0.0)
-
-    def _growth(self, examples: Array, targets: Array, reach: Array) -> float:
+    def _widening(self, examples: Array, targets: Array, reach: Array, classes: Classes) -> float:
         """How much wider the interval gets per doubling beyond the rows."""
-        scores, beyond = [], []
+        scores: list[Array] = []
+        beyond: list[Array] = []
+        low: list[Array] = []
+        high: list[Array] = []
         work = reach[:, 0]
+        fewer = replace(self.growth_, rounds=max(1, self.growth_.rounds // 2), times=1)
         for share in _BEYOND:
             near = work <= np.quantile(work, share)
             if near.sum() < _FEW or (~near).sum() < _FEW:
                 return 0.0
-            centre, spread = self._grown(examples[near], targets[near], _JUDGING_TREES)(examples[~near])
-            scores.append((targets[~near] - centre) / self._scale(spread))
-            beyond.append(self._beyond(reach[~near], reach[near].min(axis=0), reach[near].max(axis=0)))
-        score, far = np.concatenate(scores), np.concatenate(beyond)
+            grown = Boosted.grown(examples[near], targets[near], fewer, self.random_state)
+            scores.append((targets[~near] - grown(examples[~near])) / np.exp(self.spread_(examples[~near])))
+            beyond.append(Reach.fitted(reach[near], classes[near]).beyond(reach[~near], classes[~near]))
+            for bounds, of_row in zip((low, high), self.bounds_.at(classes[~near]), strict=True):
+                bounds.append(of_row)
+        score, far, lows, highs = map(np.concatenate, (scores, beyond, low, high))
         for growth in _GROWTHS:
             wider = 1 + growth * far
-            if ((score >= self.low_ * wider) & (score <= self.high_ * wider)).mean() >= COVERAGE:
+            if ((score >= lows * wider) & (score <= highs * wider)).mean() >= _FAR_COVERAGE:
                 return float(growth)
         return float(_GROWTHS[-1])
 
     def to_record(self) -> dict[str, Any]:
         """For JSON; `from_record` reads it back."""
         return {
-            "trees": self.trees,
-            "fewest": self.fewest,
+            "growth": asdict(self.growth_),
             "random_state": self.random_state,
+            "peak": asdict(self.peak),
             "expected": asdict(self.expected_),
             "judged": asdict(self.judged_),
-            "least_spread": self.least_spread_,
-            "interval": [self.low_, self.high_],
-            "growth": self.growth_,
-            "nearest": self.nearest_.tolist(),
-            "farthest": self.farthest_.tolist(),
-            "forest": self.forest_.to_record(),
+            "judged_of_class": {name: asdict(judged) for name, judged in self.judged_of_class_.items()},
+            "basis": asdict(self.basis_),
+            "unbelievable": self.unbelievable_,
+            "bounds": self.bounds_.to_record(),
+            "widening": self.widening_,
+            "reach": self.reach_.to_record(),
+            "spread": self.spread_.to_record(),
+            "trees": self.trees_.to_record(),
         }
 
     @classmethod
-    def from_record(cls, kind: str, peak: Peak, record: Mapping[str, Any]) -> "RatioRegressor":
+    def from_record(cls, kind: str, record: Mapping[str, Any]) -> "RatioRegressor":
         """Raises `KeyError`, `TypeError` or `ValueError` for what is no regressor."""
-        found = cls(kind, peak, record["trees"], record["fewest"], record["random_state"])
-        found.n_features_in_ = len(KINDS[kind].dims)
+        growth = Growth(**record["growth"])
+        found = cls(kind, Peak(**record["peak"]), growth, record["random_state"])
+        found.n_features_in_, found.growth_ = len(KINDS[kind].dims), growth
         found.judged_ = Judged(**record["judged"])
+        found.judged_of_class_ = {name: Judged(**judged) for name, judged in record["judged_of_class"].items()}
+        found.basis_ = Basis(**record["basis"])
         found.expected_ = Expected(**record["expected"])
-        found.least_spread_ = float(record["least_spread"])
-        found.low_, found.high_ = map(float, record["interval"])
-        found.growth_ = float(record["growth"])
-        found.nearest_, found.farthest_ = np.array(record["nearest"]), np.array(record["farthest"])
-        found.forest_ = Forest.from_record(record["forest"])
-        if found.forest_.features > KINDS[kind].features(np.ones((1, found.n_features_in_)), peak).shape[1]:
+        found.unbelievable_ = int(record["unbelievable"])
+        found.bounds_ = ClassBounds.from_record(record["bounds"])
+        found.widening_ = float(record["widening"])
+        found.reach_ = Reach.from_record(record["reach"])
+        found.spread_, found.trees_ = (Boosted.from_record(record[name]) for name in ("spread", "trees"))
+        features = KINDS[kind].features(np.ones((1, found.n_features_in_)), found.peak).shape[1]
+        if max(found.spread_.features, found.trees_.features) > features:
             raise ValueError(f"its trees ask about features that a {kind} does not have")
         return found
 
 
-def _conformal(scores: Array) -> tuple[float, float]:
-    """The bounds that a new score lies between in 9 of 10 cases, if it is drawn as these were."""
-    n = len(scores)
-    tail = (1 - COVERAGE) / 2
-    ordered = np.sort(scores)
-    low = ordered[max(0, int(np.floor((n + 1) * tail)) - 1)]
-    high = ordered[min(n - 1, int(np.ceil((n + 1) * (1 - tail))) - 1)]
-    return min(float(low), 0.0), max(float(high), 0.0)
+def _others_bounds(folds: Any, scores: Array, groups: Array, classes: Classes) -> tuple[Array, Array]:
+    """The low and the high bound of each score, (N,), that come from the other folds' scores alone."""
+    low, high = np.empty(len(scores)), np.empty(len(scores))
+    for fitted, judged in folds:
+        bounds = ClassBounds.fitted(scores[fitted], groups[fitted], classes[fitted])
+        low[judged], high[judged] = bounds.at(classes[judged])
+    return low, high
+
+
+def _by_class(errors: Array, inside: Flags, classes: Classes) -> dict[str, Judged]:
+    return {name: Judged.by(errors[classes == name], inside[classes == name]) for name in np.unique(classes).tolist()}
+
+
+def _usual(kind: str, rows: int) -> Growth:
+    """Trees that are large enough for the kind, and leaves that are not too large for so many rows."""
+    usual = {"conv": LARGE, "linear": _PRODUCTS, "bmm": _PRODUCTS}.get(kind, _SMALL)
+    rounds = min(usual.rounds, max(_LEAST_ROUNDS, rows // 3))
+    return replace(usual, rounds=rounds, fewest=int(np.clip(rows // 200, 2, usual.fewest)))
+
+
+def _shift(errors: Array) -> float:
+    """What to add to all logarithms for the least mean relative error: of times that scatter the short weigh most."""
+    relative = [float(np.abs(np.expm1(shift - errors)).mean()) for shift in _SHIFTS]
+    return float(_SHIFTS[int(np.argmin(relative))])

@@ -11,11 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from latency.predictor.kinds import ELEMENTWISE, KINDS, Array
+from latency.predictor.kinds import ELEMENTWISE, KINDS
+from latency.predictor.tiles import Array
 from profiles.files import write_whole
 
 LATENCY: Final = "latency_ms"
 PREDICTED: Final = ("predicted_ms", "low_ms", "high_ms", "in_range")
+DTYPES: Final = ("fp32", "fp16", "bf16")
 _ABSENT: Final = {"b": 1.0, "kernel": 3.0, "stride": 1.0, "padding": 1.0, "groups": 1.0}
 _MAY_BE_ZERO: Final = {"padding"}
 
@@ -26,11 +28,13 @@ class RowsError(ValueError):
 
 @dataclass(frozen=True)
 class OperatorRows:
-    """Rows of operators, as they stood in the file: each a mapping from column to text."""
+    """Rows of operators, as they stood in the file: each a mapping from column to text. `places` says where each was
+    read, for messages; by default as many rows in a row of `origin`."""
 
     columns: tuple[str, ...]
     cells: Sequence[Mapping[str, str]]
     origin: str
+    places: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -39,6 +43,16 @@ class OperatorRows:
     def devices(self) -> tuple[str, ...]:
         """Of each row, the device's name as it was given; empty where there is none."""
         return tuple(row.get("device") or "" for row in self.cells)
+
+    @cached_property
+    def dtypes(self) -> tuple[str, ...]:
+        """Of each row, the dtype it was timed in: fp32 where none is given. Raises `RowsError` for one that is none."""
+        found = tuple(row.get("dtype") or "fp32" for row in self.cells)
+        strange = next((number for number, dtype in enumerate(found) if dtype not in DTYPES), None)
+        if strange is not None:
+            known = ", ".join(DTYPES)
+            raise RowsError(f"{self._place(strange)}: no dtype is called {found[strange]!r}; there are: {known}")
+        return found
 
     @cached_property
     def by_kind(self) -> dict[str, tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Array]]:
@@ -57,6 +71,9 @@ class OperatorRows:
             numbers, dims = found.setdefault(kind, ([], []))
             numbers.append(number)
             dims.append([float(given[d]) if d in given else self._dimension(number, d) for d in KINDS[kind].dims])
+            wrong = KINDS[kind].impossible(np.array(dims[-1]))
+            if wrong:
+                raise RowsError(f"{self._place(number)} is no {operator}: {wrong}")
         return {kind: (np.array(numbers), np.array(dims)) for kind, (numbers, dims) in found.items()}
 
     @cached_property
@@ -64,13 +81,26 @@ class OperatorRows:
         """(N,). Raises `RowsError` for a row without a latency, and for one that is none."""
         return np.array([self._latency(number) for number in range(len(self))])
 
-    def of(self, device: Sequence[str]) -> "OperatorRows":
-        """The rows of a device, by any of its names."""
-        chosen = [row for row, name in zip(self.cells, self.devices, strict=True) if name in device]
-        return OperatorRows(self.columns, chosen, self.origin)
+    def of(self, device: Sequence[str], dtype: str | None = None) -> "OperatorRows":
+        """The rows of a device, by any of its names, and of one dtype or of all."""
+        chosen = [
+            number
+            for number, (name, own) in enumerate(zip(self.devices, self.dtypes, strict=True))
+            if name in device and dtype in (None, own)
+        ]
+        cells, places = [self.cells[number] for number in chosen], [self._place(number) for number in chosen]
+        return OperatorRows(self.columns, cells, self.origin, places)
+
+    @classmethod
+    def joined(cls, tables: Sequence["OperatorRows"]) -> "OperatorRows":
+        """All rows of all tables, in every column that any has."""
+        columns = tuple(dict.fromkeys(column for table in tables for column in table.columns))
+        cells = [row for table in tables for row in table.cells]
+        places = [table._place(number) for table in tables for number in range(len(table))]
+        return cls(columns, cells, ", ".join(table.origin for table in tables), places)
 
     def _place(self, number: int) -> str:
-        return f"{self.origin}, row {number + 1}"
+        return self.places[number] if self.places is not None else f"{self.origin}, row {number + 1}"
 
     def _dimension(self, number: int, name: str) -> float:
         text = self.cells[number].get(name) or ""
@@ -116,6 +146,12 @@ def read_rows(path: Path) -> OperatorRows:
     if ragged is not None:
         raise RowsError(f"{path}, row {ragged + 1} has not as many cells as the header")
     return OperatorRows(columns, cells, str(path))
+
+
+def read_tables(paths: Sequence[Path]) -> OperatorRows:
+    """The rows of several CSV files as one table. Raises what `read_rows` raises."""
+    tables = [read_rows(path) for path in paths]
+    return tables[0] if len(tables) == 1 else OperatorRows.joined(tables)
 
 
 def write_rows(path: Path, rows: OperatorRows, more: Mapping[str, Sequence[str]]) -> None:

@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.linear_model import BayesianRidge
 
-from latency.predictor.forest import Forest
-from latency.predictor.kinds import KINDS, Array
+from latency.predictor.boosted import Boosted, Growth
+from latency.predictor.expected import Basis, Expected
+from latency.predictor.kinds import KINDS
 from latency.predictor.process import process
-from latency.predictor.regressor import Expected, RatioRegressor
+from latency.predictor.reach import Reach
+from latency.predictor.regressor import RatioRegressor
+from latency.predictor.tiles import Array
 from latency.roofline import Peak
 
 _MOST_ROWS: Final = 1_500  # of each device: more teach little about another
 _MOST_SHAPES: Final = 3_000
-_TREES, _OWN_TREES = 60, 30
-_LEAF, _OWN_LEAF = 3, 2
+_TOGETHER: Final = Growth(rounds=250, leaves=31, fewest=3, rate=0.08)
+_EACH: Final = Growth(rounds=100, leaves=31, fewest=2, rate=0.12)
+TRANSFERRED: Final = "transferred from other devices"
 _JUDGES: Final = 3
 _JUDGED_ROWS: Final = 500
 FEWEST_OWN: Final = 5
@@ -31,6 +36,11 @@ class Timed:
     dims: Array
     took_ms: Array
 
+    def believable(self) -> "Timed":
+        """Without the rows of convolutions that are quicker than anything could be."""
+        true = self.took_ms >= KINDS["conv"].certain_ms(self.dims, self.peak)
+        return Timed(self.peak, self.dims[true], self.took_ms[true])
+
     def drawn(self, count: int, seed: int) -> "Timed":
         """As many of the rows, or all, drawn at random."""
         chosen = np.random.default_rng(seed).permutation(len(self.dims))[:count]
@@ -40,9 +50,9 @@ class Timed:
 class Transfer:
     """What devices have in common in how they run one kind of operator, and how one of them differs.
 
-    A forest learns log(measured / expected) of all devices together, each seen relative to its own peak rates, so that
+    Trees learn log(measured / expected) of all devices together, each seen relative to its own peak rates, so that
     another device needs only its description. Where there are measurements of its own, the device is taken for that
-    and a mixture of the others, each with a forest of its own, by Bayesian ridge regression (MacKay, 1992); what is
+    and a mixture of the others, each with trees of its own, by Bayesian ridge regression (MacKay, 1992); what is
     left goes to a Gaussian process over the dimensions (Rasmussen and Williams, 2006).
     """
 
@@ -64,19 +74,20 @@ class Transfer:
             np.log(source.took_ms / expected(self._floor_ms(source.peak, source.dims)))
             for source, expected in zip(thinned, self._each, strict=True)
         ]
-        self._together = Forest.grown(
-            np.vstack(examples), np.concatenate(targets), trees=_TREES, fewest=_LEAF, seed=seed
-        )
-        self._forests = [
-            Forest.grown(example, target, trees=_OWN_TREES, fewest=_OWN_LEAF, seed=seed)
-            for example, target in zip(examples, targets, strict=True)
-        ]
+        self._together = Boosted.grown(np.vstack(examples), np.concatenate(targets), _TOGETHER, seed)
+        self._examples, self._targets = examples, targets
+
+    @cached_property
+    def _apart(self) -> list[Boosted]:
+        """What each source alone teaches."""
+        pairs = zip(self._examples, self._targets, strict=True)
+        return [Boosted.grown(example, target, _EACH, self._seed) for example, target in pairs]
 
     def predicted_ms(self, peak: Peak, own: Timed | None, dims: Array) -> Array:
         """(N, D) -> (N,) ms on a device of these peak rates, by its `own` measurements if there are any."""
-        centre, apart = self._views(peak, dims)
+        centre = self._seen_by_all(peak, dims)
         if own is not None:
-            own_centre, own_apart = self._views(peak, own.dims)
+            own_centre, own_apart = self._seen_by_each(peak, own.dims)
             errors = np.log(own.took_ms) - own_centre
             mixture = BayesianRidge().fit(own_apart, errors)
             rest = process(
@@ -87,29 +98,38 @@ class Transfer:
                 errors - mixture.predict(own_apart),
                 self._seed,
             )
+            apart = self._seen_by_each(peak, dims)[1]
             centre = centre + mixture.predict(apart) + rest.predict(self._place(dims))
         said_ms: Array = np.exp(centre)
         return said_ms
 
-    def regressor(
-        self, peak: Peak, own: Timed | None, *, trees: int = 100, fewest: int | None = None
-    ) -> RatioRegressor:
-        """The same as a regression that can be stored, fitted on what is predicted for the shapes that the others have.
+    def regressor(self, peak: Peak, own: Timed | None) -> RatioRegressor:
+        """The same as a regression that can be stored: the trees of all together, or trees that were grown on what is
+        predicted for the shapes that the others have.
 
         Its interval is as wide as the errors that come of predicting some of the others by the rest in the same way.
         """
         shapes = np.unique(np.vstack([source.dims for source in self._sources]), axis=0)
-        dims = np.random.default_rng(self._seed).permutation(shapes)[:_MOST_SHAPES]
-        said_ms = self.predicted_ms(peak, own, dims)
+        expected, trees = self._usual, self._together
         if own is not None:
-            dims, said_ms = np.vstack([dims, own.dims]), np.concatenate([said_ms, own.took_ms])
-        regressor = RatioRegressor(self._kind.name, peak, trees, fewest, self._seed).fit(dims, said_ms)
-        regressor.judge_by(self._errors(0 if own is None else len(own.dims)))
-        return regressor
+            drawn = np.random.default_rng(self._seed).permutation(shapes)[:_MOST_SHAPES]
+            dims = np.vstack([drawn, own.dims])
+            said_ms = np.concatenate([self.predicted_ms(peak, own, drawn), own.took_ms])
+            targets = np.log(said_ms / expected(self._floor_ms(peak, dims)))
+            trees = Boosted.grown(self._kind.features(dims, peak), targets, _TOGETHER, self._seed)
+        reach = Reach.fitted(self._kind.reach(shapes), self._kind.classes(shapes))
+        errors, judged = self._errors(0 if own is None else len(own.dims))
+        belongs = self._kind.shapes(judged), self._kind.classes(judged)
+        basis = Basis(TRANSFERRED, "other devices, each by the rest", "")
+        return RatioRegressor(self._kind.name, peak, _TOGETHER, self._seed).made_of(
+            expected, trees, reach, errors, *belongs, basis
+        )
 
-    def _errors(self, count: int) -> Array:
-        """log(measured / predicted) of some of the sources, each by the others and so many of its own rows."""
-        found = []
+    @cache  # noqa: B019
+    def _errors(self, count: int) -> tuple[Array, Array]:
+        """log(measured / predicted) (N,) of some of the sources, each by the others and so many of its own rows, and
+        their dimensions (N, D)."""
+        found, dims = [], []
         order = np.random.default_rng(self._seed).permutation(len(self._sources))
         for left_out in order[:_JUDGES] if len(order) > 1 else ():
             target = self._sources[left_out].drawn(count + _JUDGED_ROWS, self._seed)
@@ -117,17 +137,25 @@ class Transfer:
             own = Timed(target.peak, target.dims[:count], target.took_ms[:count]) if count else None
             said_ms = Transfer(self._kind.name, others, self._seed).predicted_ms(target.peak, own, target.dims[count:])
             found.append(np.log(target.took_ms[count:] / said_ms))
+            dims.append(target.dims[count:])
         if not found:
             raise ValueError(f"{self._kind.name} was timed on one other device alone: nothing judges a transfer")
-        return np.concatenate(found)
+        return np.concatenate(found), np.vstack(dims)
 
-    def _views(self, peak: Peak, dims: Array) -> tuple[Array, Array]:
+    def _seen_by_all(self, peak: Peak, dims: Array) -> Array:
+        """(N, D) -> log ms (N,)"""
+        centre: Array = self._together(self._kind.features(dims, peak)) + np.log(
+            self._usual(self._floor_ms(peak, dims))
+        )
+        return centre
+
+    def _seen_by_each(self, peak: Peak, dims: Array) -> tuple[Array, Array]:
         """(N, D) -> log ms as all sources together see it (N,), and how far off each source alone sees it (N, S)."""
         examples, floor_ms = self._kind.features(dims, peak), self._floor_ms(peak, dims)
-        centre = self._together(examples)[0] + np.log(self._usual(floor_ms))
+        centre = self._seen_by_all(peak, dims)
         each = [
-            forest(examples)[0] + np.log(expected(floor_ms))
-            for forest, expected in zip(self._forests, self._each, strict=True)
+            alone(examples) + np.log(expected(floor_ms))
+            for alone, expected in zip(self._apart, self._each, strict=True)
         ]
         return centre, np.column_stack(each) - centre[:, None]
 

@@ -1,5 +1,6 @@
 """The sampler of a whole front: accuracy against latency, at many latencies from one study."""
 
+import dataclasses
 from collections.abc import Sequence
 from random import Random
 from typing import Final
@@ -8,7 +9,7 @@ import numpy as np
 
 from search.feasible import fastest_plan
 from search.ledger import Entry
-from search.limits import LatencyLimit
+from search.limits import LatencyLimit, Limit
 from search.sampler import Proposals, Sampler
 from search.samplers.learned import Chosen, fill, learned_from, propose_by
 from search.space import Space
@@ -53,4 +54,11 @@ def rungs(space: Space) -> list[Space]:
     assert fastest is not None, "some plan was found to be within the limits"
     assert isinstance(limit, LatencyLimit), "the first limit is on latency"
     bounds = np.geomspace(max(limit.amount(fastest), 1e-6 * limit.bound), limit.bound, _RUNGS + 1)[1:]
-    return [space.within([LatencyLimit(limit.profile, float(bound)), *space.limits[1:]]) for bound in bounds]
+    return [space.within([_at_most(one, limit, float(bound)) for one in space.limits]) for bound in bounds]
+
+
+def _at_most(one: Limit, first: LatencyLimit, bound: float) -> Limit:
+    """A limit with that bound if it is on the same table's latency as the first, which may be two sums."""
+    if isinstance(one, LatencyLimit) and one.profile.setting == first.profile.setting and one.bound == first.bound:
+        return dataclasses.replace(one, bound=bound)
+    return one

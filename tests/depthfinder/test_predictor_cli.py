@@ -41,7 +41,7 @@ def test_a_predictor_is_fitted_asked_and_judged(depthfinder: Command, tmp_path: 
     asked = depthfinder("predictor", "predict", "--predictor", "p.json", "--rows", "rows.csv", "--out", "out.csv")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout == "170 rows predicted, 170 of them in range: out.csv\n"
-    assert "10 of 180 rows have no prediction: they are of another device than mi100" in asked.stderr
+    assert "10 of 180 rows have no prediction: 10 are of another device than mi100" in asked.stderr
     with rows.open(newline="") as before, (tmp_path / "out.csv").open(newline="") as after:
         given, answered = list(csv.DictReader(before)), list(csv.DictReader(after))
     assert list(answered[0])[-4:] == ["predicted_ms", "low_ms", "high_ms", "in_range"]
@@ -66,6 +66,32 @@ def test_a_predictor_is_fitted_asked_and_judged(depthfinder: Command, tmp_path: 
         "predictions for mi100"
         in depthfinder("predictor", "evaluate", "--device", "mi100", "--rows", "rows.csv").stdout
     )
+
+
+@pytest.mark.usefixtures("rows")
+def test_rows_of_another_dtype_have_no_prediction_and_that_is_said(depthfinder: Command, tmp_path: Path) -> None:
+    lines = ["device,op,dtype,latency_ms,b,c_in,c_out,size"]
+    for index in range(40):
+        c_in, c_out, dtype = 8 * (1 + index % 7), 8 * (1 + index % 5), ("fp32", "fp16")[index % 2]
+        lines.append(f"MI100,conv,{dtype},{0.01 + 1e-6 * c_in * c_out * (1 + index):.6f},{1 + index},{c_in},{c_out},14")
+    (tmp_path / "more.csv").write_text("\n".join(lines) + "\n")
+    both = ("--rows", "rows.csv", "--rows", "more.csv", "--device", "mi100")
+    fitted = depthfinder("predictor", "fit", *both, "--dtype", "fp16", "--out", "half.json", "--json")
+    assert fitted.returncode == 0, fitted.stderr
+    record = json.loads(fitted.stdout)
+    assert (record["dtype"], {kind: judged["rows"] for kind, judged in record["kinds"].items()}) == (
+        "fp16",
+        {"conv": 20},
+    )
+    asked = depthfinder("predictor", "predict", "--predictor", "half.json", "--rows", "more.csv", "--out", "out.csv")
+    assert asked.returncode == 0, asked.stderr
+    assert "20 of 40 rows have no prediction: 20 are of another dtype than fp16" in asked.stderr
+    nothing = depthfinder("predictor", "predict", "--predictor", "half.json", "--rows", "rows.csv", "--out", "none.csv")
+    assert nothing.returncode == 1
+    told = " ".join(nothing.stderr.split())
+    assert "half.json predicts none of the 180 rows of rows.csv: 10 are of another device than mi100" in told
+    assert "170 are of another dtype than fp16" in told
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_a_device_without_rows_is_predicted_from_others(depthfinder: Command, tmp_path: Path, rows: Path) -> None:
@@ -95,6 +121,18 @@ def test_a_device_without_rows_is_predicted_from_others(depthfinder: Command, tm
         ("fit --rows rows.csv --device ours --out p.json --transfer", 1, "ours is not described; there are: a100"),
         ("predict --predictor none.json --rows rows.csv --out o.csv", 3, "there is no predictor none.json"),
         ("predict --predictor rows.csv --rows rows.csv --out o.csv", 1, "rows.csv is not a whole predictor"),
+        (
+            "fit --rows rows.csv --device mi100 --dtype bf16 --out p.json",
+            1,
+            "no timings of mi100 in bf16; it has those in",
+        ),
+        ("fit --rows rows.csv --device t4 --dtype bf16 --out p.json", 1, "Tesla T4 has no published rate for bf16"),
+        (
+            "fit --rows rows.csv --device mi100 --dtype fp8 --out p.json",
+            2,
+            "'fp8' is not one of 'fp32', 'fp16', 'bf16'",
+        ),
+        ("evaluate --rows rows.csv --predictor p.json --dtype fp16", 2, "--dtype goes with --device"),
         ("evaluate --rows rows.csv", 2, "give --predictor to judge one that is fitted, or --device"),
         ("fit --rows rows.csv --device mi100", 2, "Missing option '--out'"),
     ],

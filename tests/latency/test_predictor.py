@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
-from latency.predictor.forest import Forest
-from latency.predictor.judging import Judgement, cross_validated, five_folds, judged
+from latency.predictor.boosted import Boosted, Growth
+from latency.predictor.described import PredictorError, device_in
+from latency.predictor.judging import Judgement, five_folds, judged
 from latency.predictor.kinds import ELEMENTWISE, KINDS
 from latency.predictor.listen import Operator, operators_of
-from latency.predictor.operators import OperatorPredictor, PredictorError, device_in
+from latency.predictor.operators import OperatorPredictor
 from latency.predictor.regressor import RatioRegressor
 from latency.predictor.rows import OperatorRows, RowsError, read_rows, write_rows
 from latency.roofline import Peak
@@ -27,6 +29,7 @@ from networks import made
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "op-latency" / "train.csv"
 PEAK = Peak(20e9, 1e9)
+FEW = Growth(rounds=60, leaves=12, fewest=3, rate=0.15)
 
 
 def products(count: int, seed: int, largest: int = 12) -> np.ndarray:
@@ -60,7 +63,7 @@ def rows_of(dims: np.ndarray, latencies: np.ndarray, device: str = "AMD Instinct
 @pytest.fixture(scope="module")
 def fitted() -> RatioRegressor:
     dims = products(600, 0)
-    return RatioRegressor("linear", PEAK, trees=40).fit(dims, took_ms(dims))
+    return RatioRegressor("linear", PEAK, FEW).fit(dims, took_ms(dims))
 
 
 def test_shapes_that_were_never_seen_are_predicted_and_bounded(fitted: RatioRegressor) -> None:
@@ -95,7 +98,7 @@ def test_asked_beyond_the_median_the_interval_still_holds() -> None:
     latencies = took_ms(dims, 3)
     work = KINDS["linear"].flops(dims)
     small = work <= np.median(work)
-    regression = RatioRegressor("linear", PEAK, trees=40).fit(dims[small], latencies[small])
+    regression = RatioRegressor("linear", PEAK, FEW).fit(dims[small], latencies[small])
     assert Judgement.of(regression.predict_interval(dims[~small]), latencies[~small]).covered >= 0.8
 
 
@@ -112,81 +115,97 @@ def test_it_keeps_the_conventions_of_scikit_learn(fitted: RatioRegressor) -> Non
 def test_a_shape_is_never_on_both_sides() -> None:
     dims = np.repeat(products(60, 5), 3, axis=0)
     latencies = np.exp(np.random.default_rng(0).standard_normal(len(dims)))  # nothing but the shape's copies tells it
-    predicted = cross_validated(
-        lambda: RatioRegressor("linear", PEAK, trees=10), dims, latencies, KINDS["linear"].shapes(dims)
-    )[1]
+    predicted = RatioRegressor("linear", PEAK, FEW).fit(dims, latencies).folded_[1]
     shapes, numbers = np.unique(dims, axis=0, return_inverse=True)
     for shape in range(len(shapes)):
         assert len(set(predicted[numbers.ravel() == shape].round(12))) == 1
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(2, 30))
-def test_a_forest_is_scikit_learns_to_the_last_bit(seed: int, fewest: int, features: int) -> None:
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 30), st.integers(1, 2))
+def test_boosted_trees_are_scikit_learns(seed: int, fewest: int, features: int, times: int) -> None:
     random = np.random.default_rng(seed)
-    examples = random.standard_normal((90, features)).round(random.integers(1, 4))
+    examples = random.standard_normal((90, features)).round(random.integers(1, 4)).astype(np.float32)
     targets = random.standard_normal(90)
-    forest = Forest.grown(examples, targets, trees=5, fewest=fewest, seed=seed)
-    theirs = ExtraTreesRegressor(5, max_features=1.0, min_samples_leaf=fewest, random_state=seed)
-    theirs.fit(examples.astype(np.float32), targets)
-    asked = np.vstack([examples, random.standard_normal((200, features))])
-    values = np.array([tree.predict(asked.astype(np.float32)) for tree in theirs.estimators_]).astype(np.float32)
-    centre, spread = forest(asked)
-    np.testing.assert_allclose(centre, -np.log(np.exp(-values.astype(float)).mean(axis=0)), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(spread, values.astype(float).std(axis=0), atol=1e-7)
-    read = Forest.from_record(json.loads(json.dumps(forest.to_record())))
-    assert (read(asked)[0] == centre).all()
-    assert (read(asked)[1] == spread).all()
+    boosted = Boosted.grown(examples, targets, Growth(10, 8, fewest, 0.3, times), seed)
+    theirs = [
+        HistGradientBoostingRegressor(
+            max_iter=10, max_leaf_nodes=8, min_samples_leaf=fewest, learning_rate=0.3, l2_regularization=1.0,
+            max_features=0.3, early_stopping=False, random_state=seed + number,
+        ).fit(examples, targets)
+        for number in range(times)
+    ]  # fmt: skip
+    asked = np.vstack([examples, random.standard_normal((200, features)).astype(np.float32)])
+    # A leaf is rounded to the nearest of its steps: half of one for each tree.
+    off = boosted.unit / 2 * 10 * times + 1e-9
+    np.testing.assert_allclose(
+        boosted(asked), np.mean([one.predict(asked) for one in theirs], axis=0), rtol=0, atol=off
+    )
+    read = Boosted.from_record(json.loads(json.dumps(boosted.to_record())))
+    assert (read(asked) == boosted(asked)).all()
 
 
-def packed(split: list[int], numbers: list[float]) -> dict[str, str]:
-    return Forest(np.array(split, dtype=np.uint8), np.array(numbers, dtype=np.float32)).to_record()
+def packed(split: list[int], cut: list[int], counts: list[int], thresholds: list[float], values: int) -> dict[str, Any]:
+    whole = np.array(counts, dtype=np.int64), np.array(thresholds, dtype=np.float32), np.ones(values, dtype=np.int16)
+    return Boosted(np.array(split, dtype=np.uint8), np.array(cut, dtype=np.uint8), *whole, 1.0, 0.0).to_record()
+
+
+STUMP = packed([0, 255, 255], [0], [1], [0.5], 2)
 
 
 @pytest.mark.parametrize(
     ("record", "complaint"),
     [
-        (packed([], []), "not whole"),
-        (packed([0], [1.0]), "not whole"),
-        (packed([0, 255], [1.0, 2.0]), "not whole"),
-        (packed([255, 0], [1.0, 2.0]), "not whole"),
-        (packed([255, 255, 3, 255], [1.0, 2.0, 0.5, 1.0]), "not whole"),
-        (packed([255], [np.nan]), "not whole"),
-        (packed([255], [1.0, 2.0]), "not whole"),
-        ({"split": "AAAA", "number": "AAAA"}, "damaged"),
-        ({"split": packed([255], [1.0])["split"][:8], "number": ""}, "cut short"),
-        ({"split": "?", "number": ""}, "base64|Only"),
+        (packed([], [], [], [], 0), "not whole"),
+        (packed([0], [0], [1], [0.5], 0), "not whole"),
+        (packed([0, 255], [0], [1], [0.5], 1), "not whole"),
+        (packed([255, 0], [0], [1], [0.5], 1), "not whole"),
+        (packed([0, 255, 255], [1], [1], [0.5], 2), "not whole"),
+        (packed([1, 255, 255], [0], [1], [0.5], 2), "not whole"),
+        (packed([0, 255, 255], [0], [1], [np.nan], 2), "not whole"),
+        (packed([0, 255, 255], [0], [2], [0.5], 2), "not whole"),
+        (packed([255], [], [], [], 2), "not whole"),
+        (STUMP | {"base": float("inf")}, "not whole"),
+        (STUMP | {"split": "AAAA"}, "damaged"),
+        (STUMP | {"split": STUMP["split"][:8]}, "cut short"),
+        (STUMP | {"split": "?"}, "base64|Only"),
     ],
 )
-def test_trees_that_are_not_whole_are_refused(record: dict[str, str], complaint: str) -> None:
+def test_trees_that_are_not_whole_are_refused(record: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Forest.from_record(record)
+        Boosted.from_record(record)
 
 
-def test_what_unpacks_to_more_than_a_forest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latency.predictor.forest._MOST_BYTES", 1000)
+def test_a_stump_goes_left_up_to_its_threshold() -> None:
+    stump = Boosted.from_record(STUMP | {"value": packed([255], [], [], [], 2)["value"], "base": 3.0})
+    assert stump(np.array([[0.5], [0.6]])).tolist() == [4.0, 4.0]
+    assert Boosted.constant(7.0)(np.zeros((2, 1))).tolist() == [7.0, 7.0]
+
+
+def test_what_unpacks_to_more_than_trees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latency.predictor.boosted._MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="larger than 1000 bytes"):
-        Forest.from_record(packed([255] * 100_000, [1.0] * 100_000))
+        Boosted.from_record(packed([255] * 100_000, [], [], [], 100_000))
 
 
 def test_trees_that_ask_about_what_an_operator_has_not_are_refused(fitted: RatioRegressor) -> None:
-    record = fitted.to_record() | {"forest": packed([200, 255, 255], [0.5, 1.0, 2.0])}
+    record = fitted.to_record() | {"trees": packed([200, 255, 255], [0], [0] * 200 + [1], [0.5], 2)}
     with pytest.raises(ValueError, match="features that a linear does not have"):
-        RatioRegressor.from_record("linear", PEAK, record)
+        RatioRegressor.from_record("linear", record)
 
 
 def test_a_predictor_read_elsewhere_says_the_same_without_scikit_learns_trees(tmp_path: Path) -> None:
     dims = products(120, 6)
-    predictor = OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", trees=20)
+    predictor = OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", growth=FEW)
     predictor.save(tmp_path / "p.json")
     asked = rows_of(products(300, 7, largest=15), np.ones(300))
     write_rows(tmp_path / "asked.csv", asked, {})
     here = predictor.predict(asked)
     code = (
-        "import sys, pathlib, sklearn.ensemble, sklearn.tree\n"
+        "import sys, pathlib, sklearn.ensemble\n"
         "def refuse(*_, **__): raise AssertionError('scikit-learn was asked')\n"
-        "sklearn.tree._tree.Tree = sklearn.tree.BaseDecisionTree.predict = refuse\n"
-        "sklearn.ensemble.ExtraTreesRegressor.predict = sklearn.ensemble.ExtraTreesRegressor.fit = refuse\n"
+        "boosting = sklearn.ensemble.HistGradientBoostingRegressor\n"
+        "boosting.predict = boosting.fit = refuse\n"
         "from latency.predictor.operators import OperatorPredictor\n"
         "from latency.predictor.rows import read_rows\n"
         "folder = pathlib.Path(sys.argv[1])\n"
@@ -201,7 +220,7 @@ def test_a_predictor_read_elsewhere_says_the_same_without_scikit_learns_trees(tm
 
 def test_what_a_predictor_was_not_fitted_on_it_does_not_predict() -> None:
     dims = products(60, 8)
-    predictor = OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", trees=10)
+    predictor = OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", growth=FEW)
     softmax = {"device": "AMD Instinct MI100", "op": "softmax", "b": "8", "h": "64"}
     other = {"device": "Tesla T4", "op": "linear", "b": "1", "m": "8", "n": "8", "k": "8"}
     nameless = {"op": "linear", "m": "128", "n": "128", "k": "128"}
@@ -217,7 +236,7 @@ def test_a_device_goes_by_its_name_its_title_or_what_the_rows_call_it() -> None:
     ours = rows_of(dims, took_ms(dims), "NVIDIA A100-PCIE-40GB")
     theirs = rows_of(dims, took_ms(dims), "Home-made")
     both = OperatorRows(ours.columns, [*ours.cells, *theirs.cells], "here")
-    a100 = Peak(19.5e9, 1555e6)
+    a100 = Peak(19.5e9, 1555e6, 108)
     assert device_in(both, "a100")[0] == ("NVIDIA A100-PCIE-40GB",)
     assert device_in(both, "a100")[1].flops_per_ms == a100.flops_per_ms
     assert device_in(both, "NVIDIA A100-PCIE-40GB") == device_in(both, "A100") == device_in(both, "a100")
@@ -232,17 +251,20 @@ def test_a_device_goes_by_its_name_its_title_or_what_the_rows_call_it() -> None:
     ("change", "complaint"),
     [
         (lambda text: text[: len(text) // 2], "is not a whole predictor"),
-        (lambda text: text.replace('"version": 1', '"version": 2'), "is of version 2; this program reads version 1"),
-        (lambda text: text.replace('"trees": 10', '"trees": 11'), "was altered after it was made"),
+        (
+            lambda text: text.replace('"version": 2', '"version": 1'),
+            "of version 1; .* reads version 2: fit it again",
+        ),
+        (lambda text: text.replace('"rounds": 60', '"rounds": 61'), "was altered after it was made"),
         (lambda text: "[]", "is not a predictor"),
-        (lambda text: text.replace('"trees": 10', '"trees": NaN'), "NaN is no figure"),
+        (lambda text: text.replace('"rounds": 60', '"rounds": NaN'), "NaN is no figure"),
         (lambda text: "", "is not a whole predictor"),
     ],
 )
 def test_a_damaged_predictor_is_refused(tmp_path: Path, change: object, complaint: str) -> None:
     dims = products(40, 10)
     path = tmp_path / "p.json"
-    OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", trees=10).save(path)
+    OperatorPredictor.fitted(rows_of(dims, took_ms(dims)), "mi100", growth=FEW).save(path)
     path.write_text(change(path.read_text()))  # type: ignore[operator]
     with pytest.raises(PredictorError, match=complaint):
         OperatorPredictor.load(path)

@@ -5,6 +5,7 @@ import math
 from fractions import Fraction
 from random import Random
 
+import numpy as np
 import pytest
 
 from latency.devices.null import MS_PER_PARAMETER, Null
@@ -15,7 +16,9 @@ from pruner.chain import Chain
 from pruner.plan import KEEP, Plan
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import describe, supernet
-from search.limits import CountLimit, LatencyLimit, Limit, SizeLimit
+from search.feasible import every_plan, solved_plan
+from search.limits import CountLimit, LatencyLimit, Limit, SizeLimit, latency_limits_by
+from search.space import Space
 
 MODEL = made("deit", 0)
 CHAIN = describe(MODEL)
@@ -136,3 +139,44 @@ def test_limits_say_what_they_ask() -> None:
     assert LatencyLimit(TABLE, 3.2).text == "at most 3.200 ms on null"
     assert SizeLimit("parameters", 12_345, WHOLE, SIZES).text == "at most 12,345 parameters"
     assert CountLimit(frozenset("abc"), 2, "layer2").text == "at most 2 of 3 blocks cut in layer2"
+
+
+def two_sums(seed: int) -> Profile:
+    """The table with what the host takes beside what kernels do, each drawn by itself."""
+    random = Random(seed)
+    rows = tuple(dataclasses.replace(row, host_ms=random.uniform(0.1, 10) / 3) for row in crooked(seed).rows)
+    pairs = tuple(dataclasses.replace(pair, host_ms=random.uniform(-0.1, 0.1)) for pair in crooked(seed).pairs)
+    return dataclasses.replace(crooked(seed), rows=rows, pairs=pairs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_sums_both_are_within_the_bound(seed: int) -> None:
+    table, random = two_sums(seed), Random(seed)
+    kernels, host = ({(row.signature, row.choice): getattr(row, name) for row in table.rows}
+                     for name in ("in_context_ms", "host_ms"))  # fmt: skip
+    for plan in some_plans(CHAIN, 30):
+        left = [s for s in table.segments if plan.choice_of(s.name) not in table.vanishing or not s.is_block]
+        rows = [(s.signature, plan.choice_of(s.name) if s.is_block else KEEP) for s in left]
+        sums = [math.fsum(costs[row] for row in rows) for costs in (kernels, host)]
+        joined = [abs(pair.in_context_ms) + abs(pair.host_ms or 0) for pair in table.pairs]
+        assert table.latency_ms(plan) == pytest.approx(max(sums), abs=math.fsum(joined) * 4 + 1e-9)
+        for bound in bounds_around(table.latency_ms(plan), random):
+            both = all(exact_ms(one, plan) <= Fraction(bound) for one in table.sums)
+            limits = latency_limits_by(table, bound)
+            assert limits[0].admits(plan) == all(limit.admits(plan) for limit in limits) == both
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_solver_finds_the_best_plan_within_both_sums(seed: int) -> None:
+    table = two_sums(seed)
+    bound = table.latency_ms(CHAIN.random_plan(0.5, Random(seed)))
+    space = Space.of(CHAIN, latency_limits_by(table, bound))
+    assert len({limit.text for limit in space.limits}) == 2
+    random = np.random.default_rng(seed)
+    gains = -random.uniform(0, 1, len(space.cuts))
+    found = solved_plan(space, gains)
+    best = max(float(gains @ space.vector(plan)) for plan in every_plan(space))
+    assert found is not None
+    assert space.admits(found)
+    assert table.latency_ms(found) <= bound
+    assert float(gains @ space.vector(found)) >= best - (0.05 if table.pairs else 1e-9)

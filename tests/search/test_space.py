@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from latency.devices.null import Null
 from latency.profiler import profile
 from networks import made
+from profiles.store import shipped_profiles
 from pruner.chain import Block, Chain
 from pruner.errors import PlanError
-from pruner.plan import KEEP, Plan
+from pruner.models import load_model
+from pruner.plan import KEEP, MERGE, Plan
 from pruner.surgery import describe
-from search.limits import CountLimit, LatencyLimit, SizeLimit
+from search.limits import CountLimit, LatencyLimit, SizeLimit, latency_limits_by
 from search.space import Space
 
 MODEL = made("deit", 0)
@@ -54,6 +56,26 @@ def test_a_path_is_not_the_beginning_of_a_word() -> None:
     blocks = tuple(Block(f"blocks.{index}", "ffn", "ffn", (KEEP, "drop")) for index in range(12))
     chain = Chain("deep", "vit", (3, 1, 1), blocks)
     assert kept_blocks(Space.of(chain, [], keep=["blocks.1"])) == {"blocks.1"}
+
+
+def test_cuts_that_save_nothing_of_what_is_too_much_are_of_no_use() -> None:
+    """The 5x5 convolutions that a ResNet's blocks merge to take longer on an MI100 than the 3x3 ones they stand for."""
+    (table,) = (
+        table
+        for _, table in shipped_profiles()
+        if (table.model, table.setting.device, table.setting.dtype, table.setting.batch_size)
+        == ("resnet34", "mi100", "fp32", 128)
+    )
+    chain = describe(load_model("resnet34"))
+    assert chain.fingerprint == table.fingerprint
+    space = Space.of(chain, latency_limits_by(table, 0.8 * table.uncut_ms))
+    useful = space.of_use()
+    assert sum(MERGE in ways for ways in space.choices.values()) == len(chain.blocks)
+    assert not any(MERGE in ways for ways in useful.choices.values())
+    for block, ways in space.choices.items():
+        assert useful.choices[block] == tuple(way for way in ways if way != MERGE)
+    enough = Space.of(chain, latency_limits_by(table, table.uncut_ms))
+    assert enough.of_use() is enough
 
 
 @pytest.mark.parametrize("unknown", ["blocks.3", "blocks.1.ml", "block", "", "mlp"])

@@ -1,0 +1,123 @@
+"""Convolutions on devices whose makers publish no kernel times, from one that does.
+
+What kernels take is learned from devices on which kernels alone were timed, each relative to its own peak rates: what
+kernel size, stride, groups, small images, tiles and waves cost over the roofline. Another device's own timings, of one
+kind of convolution and with what its framework and launching take, are an overhead and a multiple of that. The multiple
+is the device's, and holds for all kinds; the overhead is the timings' alone, and goes into no prediction.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from latency.predictor.boosted import Boosted, Growth
+from latency.predictor.described import PredictorError
+from latency.predictor.expected import Basis, Expected
+from latency.predictor.kinds import KINDS
+from latency.predictor.reach import Reach
+from latency.predictor.regressor import RatioRegressor
+from latency.predictor.tiles import Array, Classes
+from latency.predictor.transfer import Timed
+from latency.roofline import Peak
+
+_GROWTH: Final = Growth(rounds=250, leaves=47, fewest=8, rate=0.1)
+_MOST_ROWS: Final = 5_000  # of each device that teaches
+_FEWEST: Final = 3
+_CONV: Final = KINDS["conv"]
+
+
+class KernelTimes:
+    """What devices have in common in how long their kernels of convolutions take.
+
+    `teachers` are devices with kernel times of all kinds of convolution, three at the least; `others` devices with
+    timings that hold an overhead, of some. Raises `PredictorError` for fewer teachers, and for no others.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[Timed],
+        others: Sequence[Timed],
+        *,
+        growth: Growth = _GROWTH,
+        seed: int = 0,
+        fp32: "KernelTimes | None" = None,
+    ) -> None:
+        """`others` are timed in fp32. Where the teachers are timed in another dtype, `fp32` is what those of
+        it teach."""
+        if len(teachers) < _FEWEST or not others:
+            raise PredictorError(f"convolutions are taught by {_FEWEST} devices' kernel times and another's timings")
+        self._teachers = teachers
+        self._others = others
+        self._growth = growth
+        self._seed = seed
+        self._trees = self._taught(teachers)
+        self._fp32 = self if fp32 is None else fp32
+
+    def seen(self, timed: Timed) -> Expected:
+        """The overhead of a device's timings, and how many times what is taught its kernels take."""
+        return Expected.fitted(self._kernels_ms(self._fp32._trees, timed.peak, timed.dims), timed.took_ms, 0.0)
+
+    @cached_property
+    def usual(self) -> float:
+        """How many times what is taught the kernels of the others take, in the geometric mean."""
+        return float(np.exp(np.mean([np.log(self.seen(other).times) for other in self._others])))
+
+    def regressor(self, peak: Peak, times: float, own: Timed | None, basis: Basis) -> RatioRegressor:
+        """What the kernels of a device of these rates take, which are so many times what is taught. In range is what
+        classes of its `own` were timed, if any."""
+        found = RatioRegressor("conv", peak, self._growth, self._seed)
+        dims = np.zeros((0, len(_CONV.dims))) if own is None else own.dims
+        reach = Reach.fitted(_CONV.reach(dims), _CONV.classes(dims))
+        errors, shapes, classes = self._errors
+        return found.made_of(Expected(0.0, times), self._trees, reach, errors, shapes, classes, basis)
+
+    @cached_property
+    def _errors(self) -> tuple[Array, Array, Classes]:
+        """log(measured / predicted) (N,) with the shapes and classes it belongs to: of each teacher by the rest, and
+        the others' own, which are of the classes that they have. Of classes that they have not, both together, as
+        drawn side by side: one teacher is more like another than like them."""
+        apart = np.concatenate([self._apart(other) for other in self._others])
+        here = self._others if self._fp32 is self else []
+        known = np.unique(np.concatenate([[""], *(_CONV.classes(other.dims) for other in here)]))
+        strange, dims = [], []
+        for number, judged in enumerate(self._teachers):
+            rest = [teacher for teacher in self._teachers if teacher is not judged]
+            said_ms = self._kernels_ms(self._taught(rest), judged.peak, judged.dims)
+            alike = np.isin(_CONV.classes(judged.dims), _CONV.classes(self._others[0].dims))
+            times = Expected.fitted(said_ms[alike], judged.took_ms[alike], 0.0).times
+            like = np.isin(_CONV.classes(judged.dims), known)
+            drawn = np.random.default_rng(self._seed + number).choice(apart, int((~like).sum()))
+            strange.append(np.log(judged.took_ms / (times * said_ms))[~like] + drawn)
+            dims.append(judged.dims[~like])
+        if here:
+            strange.append(apart)
+            dims += [other.dims[self._large(other)] for other in here]
+        every = np.vstack(dims)
+        return np.concatenate(strange), _CONV.shapes(every), _CONV.classes(every)
+
+    def _apart(self, other: Timed) -> Array:
+        """log(measured / expected) of the larger half of a device's rows: of the smaller it is the overhead that is
+        measured."""
+        large = self._large(other)
+        expected_ms = self.seen(other)(self._kernels_ms(self._fp32._trees, other.peak, other.dims[large]))
+        errors: Array = np.log(other.took_ms[large] / expected_ms)
+        return errors
+
+    @staticmethod
+    def _large(timed: Timed) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        floor_ms = _CONV.roofline_ms(timed.dims, timed.peak)
+        return floor_ms >= np.median(floor_ms)
+
+    def _taught(self, teachers: Sequence[Timed]) -> Boosted:
+        """Trees of log(measured / roofline)."""
+        drawn = [teacher.believable().drawn(_MOST_ROWS, self._seed) for teacher in teachers]
+        examples = np.vstack([_CONV.features(teacher.dims, teacher.peak) for teacher in drawn])
+        ratios = [np.log(teacher.took_ms / _CONV.roofline_ms(teacher.dims, teacher.peak)) for teacher in drawn]
+        return Boosted.grown(examples, np.concatenate(ratios), self._growth, self._seed)
+
+    @staticmethod
+    def _kernels_ms(trees: Boosted, peak: Peak, dims: Array) -> Array:
+        kernels_ms: Array = _CONV.roofline_ms(dims, peak) * np.exp(trees(_CONV.features(dims, peak)))
+        return kernels_ms

@@ -1,0 +1,84 @@
+"""Which device a name means, and what its peak rates are in which dtype."""
+
+import re
+from typing import Final
+
+import numpy as np
+
+from latency.predictor.kinds import KINDS
+from latency.predictor.rows import OperatorRows
+from latency.predictor.tiles import FLOAT_BYTES
+from latency.roofline import Peak
+from profiles.descriptions import Description, description_names, load_description
+
+BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+"""Of a number in each dtype that timings may be of."""
+
+
+class PredictorError(ValueError):
+    """A predictor that cannot be fitted or asked, or a file that is none."""
+
+
+def description_of(device: str) -> Description | None:
+    """By its own name, or by one that it fits: mi100, MI100, AMD Instinct MI100."""
+    described = [load_description(name) for name in description_names()]
+    named = (d for d in described if device in (d.name, d.title))
+    return next(named, None) or next((d for d in described if fits(d, device)), None)
+
+
+def fits(description: Description, name: str) -> bool:
+    """Whether a device of that name, as PyTorch or a vendor's tools give it, is the one described. An architecture is a
+    name of the only device of it that there is."""
+    words = (description.title, description.name, *description.matches)
+    alone = () if description.matches else (description.arch,)
+    return any(re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", name, re.IGNORECASE) for word in (*words, *alone))
+
+
+def peak_described(description: Description, dtype: str = "fp32") -> Peak:
+    """In fp32 of matrix products at full precision. Numbers of half the bytes are twice as many in a millisecond, and
+    work is counted in fp32's bytes.
+
+    Raises `PredictorError` for a dtype that the device has no rate for.
+    """
+    tflops = description.peak_tflops["fp32_matrix" if dtype == "fp32" else dtype]
+    if tflops is None:
+        known = " or ".join(name for name in BYTES if description.peak_tflops.get(name) is not None)
+        raise PredictorError(f"{description.title} has no published rate for {dtype}; take --dtype {known}")
+    bytes_per_ms = description.memory_gb_s * 1e6 * FLOAT_BYTES / BYTES[dtype]
+    return Peak(tflops * 1e9, bytes_per_ms, float(description.compute_units))
+
+
+def peak_seen(rows: OperatorRows) -> Peak:
+    """Of a device that is not described: the best rates that any of its rows reached."""
+    rates = np.array([[0.0, 0.0]])
+    for kind, (numbers, dims) in rows.by_kind.items():
+        work = np.column_stack([KINDS[kind].flops(dims), KINDS[kind].traffic_bytes(dims)])
+        rates = np.vstack([rates, (work / rows.latency_ms[numbers, None]).max(axis=0)])
+    flops_per_ms, bytes_per_ms = rates.max(axis=0)
+    return Peak(float(flops_per_ms), float(bytes_per_ms))
+
+
+def device_in(rows: OperatorRows, device: str, dtype: str = "fp32") -> tuple[tuple[str, ...], Peak]:
+    """The names under which rows are of a device, and its peak rates in a dtype: those described, else the best that it
+    reached.
+
+    A device that the rows name is those rows; one that is described is all rows whose device its description fits; of
+    rows that name no device at all, it is all. Raises `PredictorError` when none are, or none in the dtype.
+    """
+    there = sorted(set(rows.devices))
+    found = description_of(device)
+    if there == [""]:
+        names = [""]
+    elif device in there:
+        names = [device]
+    else:
+        names = [name for name in there if found is not None and fits(found, name)]
+    if not names:
+        known = ", ".join(name or "(no name)" for name in there)
+        raise PredictorError(f"{rows.origin} has no timings of {device}; it has those of {known}")
+    peak = peak_described(found, dtype) if found else None
+    own = rows.of(names, dtype)
+    if not len(own):
+        dtypes = ", ".join(sorted(set(rows.of(names).dtypes)))
+        raise PredictorError(f"{rows.origin} has no timings of {device} in {dtype}; it has those in {dtypes}")
+    return tuple(names), peak or peak_seen(own)
