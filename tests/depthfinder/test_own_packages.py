@@ -62,7 +62,7 @@ def test_a_script_called_as_one_of_ours_is_told_so(tmp_path: Path) -> None:
     assert refused(python(tmp_path, "search.py"), tmp_path / "search.py", "search")
 
 
-@pytest.mark.parametrize("as_package", [False, True], ids=["file", "package"])
+@pytest.mark.parametrize("as_package", [pytest.param(False, marks=pytest.mark.grid), True], ids=["file", "package"])
 def test_the_command_takes_its_own(tmp_path: Path, as_package: bool) -> None:
     for name in OWN_PACKAGES:
         own(tmp_path, name, as_package=as_package)

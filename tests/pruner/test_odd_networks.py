@@ -36,7 +36,7 @@ PLACES = {
     "convnext": ("stages.1.blocks.1", "stages.1.blocks.1.mlp.fc1", "stages.1.blocks.1"),
 }
 
-SHAPES = [pytest.param(shape, marks=[pytest.mark.grid] if shape == "basic" else []) for shape in PLACES]
+SHAPES = [pytest.param(shape, marks=[] if shape in ("deit", "mobilenet") else [pytest.mark.grid]) for shape in PLACES]
 
 
 def network(shape: str) -> nn.Module:

@@ -19,7 +19,7 @@ from pruner.site import Site
 from pruner.steps import Switch
 from pruner.surgery import Cut, OpenNetwork, apply, describe, merge, supernet
 
-SEEDS = range(2)
+SEEDS = [0, pytest.param(1, marks=pytest.mark.grid)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

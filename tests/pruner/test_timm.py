@@ -37,6 +37,7 @@ def test_timm_is_imported_before_or_after_ours(statements: str) -> None:
     assert (done.returncode, done.stdout) == (0, "1000\n"), done.stderr
 
 
+@pytest.mark.grid
 def test_where_torchvisions_operators_do_not_load_ours_works_and_timm_does_after_it(unmatched: Path) -> None:
     alone = python("import timm", unmatched)
     assert "operator torchvision::nms does not exist" in alone.stderr

@@ -83,7 +83,10 @@ def undisturbed():  # type: ignore[no-untyped-def]
     return searched(Recorder(), in_memory())
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 2 * LARGEST, -2 * LARGEST])
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, 2 * LARGEST, *(pytest.param(value, marks=pytest.mark.grid) for value in (math.inf, -2 * LARGEST))],
+)
 def test_what_is_no_score_is_refused_by_the_plans_name_and_costs_nothing_else(opened: Open, value: float) -> None:
     first, second = Recorder(value), Recorder()
     with pytest.raises(ScoreError) as caught:
