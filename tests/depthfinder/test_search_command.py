@@ -33,7 +33,7 @@ def searched(depthfinder: Command, words: str) -> dict[str, object]:
 
 
 def test_two_workers_find_what_one_finds(depthfinder: Command, tmp_path: Path) -> None:
-    words = "--budget-ratio 0.85 --keep blocks.0 --max-pruned 4"
+    words = "--budget-ratio 0.85 --keep blocks.0 --max-pruned 4 --n-trials 14"
     one = searched(depthfinder, words)
     HERE.rename("alone")
     two = searched(depthfinder, f"{words} --workers 2")

@@ -11,7 +11,7 @@ import rounding
 from one_of_many import Together
 from pruner.checkpoint import CheckpointFile
 
-STAGES = ("supernet", "progressive")
+STAGES = (pytest.param("supernet", marks=pytest.mark.grid), "progressive")
 
 
 @pytest.mark.parametrize("stage", STAGES)
