@@ -33,7 +33,7 @@ def space_of(run: Run, limits: Sequence[Limit]) -> Space:
         max_pruned=asked.max_pruned,
         keep_one_per_stage=asked.keep_one_per_stage,
     )
-    return space if asked.named_choices else space.of_use()
+    return space if asked.named_choices else space.without_dominated_cuts()
 
 
 def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:

@@ -72,7 +72,7 @@ class Space:
         """The same under other limits."""
         return dataclasses.replace(self, limits=tuple(limits))
 
-    def of_use(self) -> "Space":
+    def without_dominated_cuts(self) -> "Space":
         """Without the cuts that save nothing of what the uncut network has too much of: where one merged convolution
         takes longer than the two that it stands for, these take less time and lose nothing. The same where the uncut
         network is within every limit."""

@@ -69,13 +69,13 @@ def test_cuts_that_save_nothing_of_what_is_too_much_are_of_no_use() -> None:
     chain = describe(load_model("resnet34"))
     assert chain.fingerprint == table.fingerprint
     space = Space.of(chain, latency_limits_by(table, 0.8 * table.uncut_ms))
-    useful = space.of_use()
+    useful = space.without_dominated_cuts()
     assert sum(MERGE in ways for ways in space.choices.values()) == len(chain.blocks)
     assert not any(MERGE in ways for ways in useful.choices.values())
     for block, ways in space.choices.items():
         assert useful.choices[block] == tuple(way for way in ways if way != MERGE)
     enough = Space.of(chain, latency_limits_by(table, table.uncut_ms))
-    assert enough.of_use() is enough
+    assert enough.without_dominated_cuts() is enough
 
 
 @pytest.mark.parametrize("unknown", ["blocks.3", "blocks.1.ml", "block", "", "mlp"])
