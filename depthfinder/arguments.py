@@ -14,6 +14,7 @@ from depthfinder.training_arguments import TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 from profiles.names import as_file_name
+from pruner.plan import DROP, FITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class RunArguments(TrainingArguments, DataArguments):
     keep_one_per_stage: bool = False
     max_parameters: float | None = None
     max_memory_mb: float | None = None
+    scored_by: str = "supernet"
+    fit_images: int = 1024
     strategy: str = "optuna"
     gate_form: str = "knapsack"
     sampler: str = "auto"
@@ -62,6 +65,17 @@ class RunArguments(TrainingArguments, DataArguments):
     def named_choices(self) -> tuple[str, ...] | None:
         """The only choices that blocks may be cut in; None for all that are offered."""
         return None if self.choices is None else tuple(choice.strip() for choice in self.choices.split(","))
+
+    @property
+    def searches_by_fits(self) -> bool:
+        """Whether plans are scored by layers that are fitted in the blocks' places, so that no supernet is trained."""
+        return self.scored_by == "fits"
+
+    @property
+    def cut_choices(self) -> tuple[str, ...] | None:
+        """The same, where none were named, as the way of scoring has it: without a training what folds keeps too
+        little of a block."""
+        return (*FITS, DROP) if self.named_choices is None and self.searches_by_fits else self.named_choices
 
     @property
     def budgets_ms(self) -> dict[str, float]:

@@ -10,7 +10,13 @@ from typing import Final
 
 from depthfinder.arguments import RunArguments
 from depthfinder.data_arguments import DataArguments
-from depthfinder.training_arguments import GATE_FORM_NAMES, LAMBDA_SCHEDULES, STRATEGIES, SUPERNET_SAMPLINGS
+from depthfinder.training_arguments import (
+    GATE_FORM_NAMES,
+    LAMBDA_SCHEDULES,
+    SCORED_BY,
+    STRATEGIES,
+    SUPERNET_SAMPLINGS,
+)
 from latency.device_names import check_device_name
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError
@@ -30,12 +36,17 @@ def check_run(asked: RunArguments, storage: str | None) -> None:
         check_device_name(device)
     for what, name, known in (
         ("strategy", asked.strategy, STRATEGIES),
+        ("way of scoring plans", asked.scored_by, SCORED_BY),
         ("form of the gate", asked.gate_form, GATE_FORM_NAMES),
         ("lambda schedule", asked.lambda_schedule, LAMBDA_SCHEDULES),
         ("way of drawing plans", asked.supernet_sampling, SUPERNET_SAMPLINGS),
     ):
         if name not in known:
             raise SettingsError(f"no {what} is called {name!r}; there are: {', '.join(known)}")
+    if asked.searches_by_fits and asked.strategy == "gate":
+        raise SettingsError(
+            "--strategy gate learns its gates with a supernet: leave --scored-by fits out, or the strategy"
+        )
     if storage is not None:
         normalised(storage)
     check_train_device(asked.train_device)

@@ -136,10 +136,14 @@ def run_command(asked: RunOptions) -> None:
 def search_command(asked: RunOptions) -> None:
     """The first stages alone: profile, supernet and search; `depthfinder run` with the same options goes on from there.
 
+    With --without-training all of it, in minutes: layers are fitted in the blocks' places on images without labels, and
+    the plan that they find is merged, measured and reported.
+
     Without --model it takes the network and the setting of the newest profile in the output folder.
     """
     from depthfinder.contents import contents_of
-    from depthfinder.run_folder import SEARCH_STAGES
+    from depthfinder.finished import show_result
+    from depthfinder.run_folder import ALL_STAGES, SEARCH_STAGES
     from depthfinder.tables import finalists_table, show
 
     known = with_newest_profile(asked)
@@ -147,12 +151,15 @@ def search_command(asked: RunOptions) -> None:
     folder = _run_folder(asked, arguments)
     if known.model is None:
         tell_of_demo(f"no --model given, and no latency table to go on from in {asked.output}", arguments)
-    finished = _carry_out(asked, arguments, folder, SEARCH_STAGES)
+    finished = _carry_out(asked, arguments, folder, ALL_STAGES if asked.without_training else SEARCH_STAGES)
     if asked.as_json:
-        print(folder["search.json"].read_text(), end="")
+        print(folder["result.json" if asked.without_training else "search.json"].read_text(), end="")
         return
     if finished:
         print(f"this search is finished already: {folder.path}")
+    if asked.without_training:
+        show_result(folder)
+        return
     show(finalists_table(json.loads(folder["search.json"].read_text())))
     _show_table_origin(folder)
     print(f"plan: {folder['plan.json']}")
@@ -238,7 +245,7 @@ def _carry_out(asked: RunOptions, arguments: "RunArguments", folder: "RunFolder"
     from depthfinder.claiming import claim, difference
     from depthfinder.run_folder import stages_of
 
-    stages = stages_of(stages, finetunes=arguments.finetune_epochs > 0)
+    stages = stages_of(stages, finetunes=arguments.finetune_epochs > 0, scored_by=arguments.scored_by)
     if not difference(folder, arguments).again and all(folder.is_done(stage) for stage in stages):
         claim(folder, arguments)
         return True
@@ -297,6 +304,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         if asked.device is not None and device not in budgets:
             raise typer.BadParameter(f"--device {device} has no budget among {', '.join(budgets)}")
         device = device if device in budgets else next(iter(budgets))
+    untrained = {"finetune_epochs": 0, "progressive_epochs": 0} if asked.without_training else {}
     return RunArguments(
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
@@ -315,6 +323,8 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         keep_one_per_stage=asked.keep_one_per_stage,
         max_parameters=asked.max_parameters,
         max_memory_mb=asked.max_memory_mb,
+        scored_by="fits" if asked.without_training else asked.scored_by,
+        fit_images=asked.fit_images,
         strategy=asked.strategy,
         gate_form=asked.gate_form,
         sampler=asked.sampler,
@@ -326,7 +336,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         study_name=asked.study_name,
         max_seconds=asked.max_seconds,
         n_trials=asked.n_trials,
-        **{f.name: getattr(asked, f.name) for f in dataclasses.fields(TrainingArguments)},
+        **{f.name: getattr(asked, f.name) for f in dataclasses.fields(TrainingArguments)} | untrained,
         seed=asked.seed,
         dtype=asked.mode.dtype,
         channels_last=asked.channels_last,

@@ -37,7 +37,11 @@ class Contents:
     @property
     def next_stage(self) -> str | None:
         """The first stage of its command that is not done; None where all are."""
-        wanted = stages_of(_STAGES[self.kind], finetunes=bool(self.arguments.get("finetune_epochs")))
+        wanted = stages_of(
+            _STAGES[self.kind],
+            finetunes=bool(self.arguments.get("finetune_epochs")),
+            scored_by=self.arguments.get("scored_by", "supernet"),
+        )
         return next((stage for stage in wanted if not self.folder.is_done(stage)), None)
 
     def lacking(self, wanted: str, *files: str) -> FolderError:

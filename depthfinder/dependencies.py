@@ -34,9 +34,13 @@ _LIMITS: Final = (
     *("budget_ms", "budget_ratio", "keep", "choices", "max_pruned", "keep_one_per_stage", "max_parameters"),
     "max_memory_mb",
 )
-_SCORING: Final = ("bn_estimation",)
+_FITS: Final = ("fit_images", "choices", "train_batch_size")
+_SCORING: Final = ("bn_estimation", "scored_by")
 _SEARCHING: Final = ("sampler", "n_trials", "gap", "storage", "study_name")
-_PROGRESSIVE: Final = ("progressive_epochs", "lambda_schedule", "closing_share", "kd_model_name", "kd_checkpoint")
+_PROGRESSIVE: Final = (
+    *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "kd_checkpoint"),
+    "block_loss_weight",
+)
 _MASKS: Final = ("method", "granularity", "sparsity", "epochs", "search_share")
 
 # What decides how fast a run goes, when its search is cut off and how much is told of it, but not what it finds.
@@ -51,6 +55,7 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "finetune": (*_NETWORK, *_DATA, *_TRAINING, "finetune_epochs"),
     "finetuned": (),
     "supernet": (*_TRAINING, *_TEACHING, *_SUPERNET),
+    "fits": _FITS,
     "search": (*_LIMITS, *_SCORING, *_SEARCHING),
     "front": (*_LIMITS, *_SCORING, *_SEARCHING),
     "train": (*_TEACHING, *_PROGRESSIVE),
@@ -62,14 +67,17 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "judge": _TABLE,
     "mask report": (),
 }
+# Stands for the stage that made what plans are scored by.
+_SCORED: Final = "scored by"
 _BUILDS_UPON: Final[Mapping[str, tuple[str, ...]]] = {
     "baseline": (),
     "profile": (),
     "finetune": (),
     "finetuned": ("finetune",),
     "supernet": ("finetune",),
-    "search": ("profile", "supernet"),
-    "front": ("profile", "supernet"),
+    "fits": ("profile", "finetune"),
+    "search": ("profile", _SCORED),
+    "front": ("profile", _SCORED),
     "train": ("search",),
     "merge": ("train",),
     "measure": ("merge",),
@@ -89,14 +97,14 @@ def depends(stage: str, asked: RunArguments) -> dict[str, Any]:
     there = dataclasses.asdict(asked) | {_DEVICES: sorted(asked.budgets_ms)}
     found = {name: there[name] for name in _own(stage, asked)}
     for other in _BUILDS_UPON[stage]:
-        found |= depends(other, asked)
+        found |= depends(asked.scored_by if other == _SCORED else other, asked)
     return found
 
 
 def scores_depend_on(asked: RunArguments) -> dict[str, Any]:
     """Argument -> its value, for all that the scores of plans depend on; but for paths, whose contents count."""
     there = dataclasses.asdict(asked)
-    return trainings_depend_on("supernet", asked) | {name: there[name] for name in _SCORING}
+    return trainings_depend_on(asked.scored_by, asked) | {name: there[name] for name in _SCORING}
 
 
 def as_text(values: Mapping[str, Any]) -> dict[str, str]:

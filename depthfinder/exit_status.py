@@ -13,6 +13,7 @@ STATUS: Final[dict[str, int]] = {
     "latency.predictor.described.PredictorError": 1,
     "latency.predictor.rows.RowsError": 1,
     "profiles.errors.ProfileError": 1,
+    "pruner.errors.FitError": 1,
     "pruner.errors.PlanError": 1,
     "pruner.training.loop.TrainingError": 1,
     "pruner.training.world.PeerLostError": 1,

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from depthfinder.console import log
+from depthfinder.fit_stage import searched_space
 from depthfinder.pictures import front_picture
-from depthfinder.plan_space import space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.search_stage import candidate_record, peers_of, time_plans
@@ -30,7 +30,7 @@ def front_stage(run: Run) -> None:
     """The plans that no faster one equals, up to the budget if there is one, else to the baseline."""
     asked = run.arguments
     limits = [limit for one in (run, *run.others) for limit in latency_limits_by(one.profile, _bound_ms(one))]
-    space = space_of(run, limits)
+    space = searched_space(run, limits)
     with storage_faults(storage_url(run)), Helpers(run):
         result = search(
             space,

@@ -13,14 +13,14 @@ from depthfinder.held_out import held_out_accuracy
 from depthfinder.result import NetworkResult, RunResult
 from depthfinder.run import Run
 from depthfinder.table_origin import origin_of
-from depthfinder.training_stages import closed
+from depthfinder.training_stages import begun, closed
 from latency.evidence import Evidence, slowdown
 from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
 from latency.workbench import reference
 from pruner.plan import Plan
-from pruner.surgery import apply, merge
-from pruner.training.progressive import begin, close
+from pruner.surgery import Cut, apply, merge
+from pruner.training.progressive import close
 from search.budget import Verdict
 from search.verdict import gather_evidence, verdict_by_table, verdict_on
 
@@ -32,10 +32,9 @@ def measure_stage(run: Run) -> None:
     """The verdict: accuracy on held-out images, and latency beside the baseline's in the same rounds; by the table
     alone, and so undecided, where the device is not here."""
     keep_all = Plan(model=run.chain.model)
-    untrained = apply(run.model, run.plan).to(run.world.device)
-    begin(untrained, run.plan, run.data, run.train_settings(0))
-    close(untrained, run.data, run.train_settings(0))
-    merged = merge(closed(run))
+    cut = closed(run)
+    untrained = _untrained(run) if run.arguments.progressive_epochs else cut
+    merged = merge(cut)
     evidence = _evidence(run, merged) if run.device_is_here else None
     networks = {
         name: NetworkResult(
@@ -70,6 +69,13 @@ def measure_stage(run: Run) -> None:
         table=origin_of(run.profile),
     )
     result.save(run.folder["result.json"])
+
+
+def _untrained(run: Run) -> Cut:
+    """The plan's network as it is before its training, closed."""
+    cut = begun(run)
+    close(cut, run.data, run.train_settings(0))
+    return cut
 
 
 def _verdict(run: Run, evidence: Evidence | None) -> Verdict:

@@ -236,6 +236,24 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     max_memory_mb: Annotated[
         float | None, _option("The most memory its weights may take, in MB of 10^6 bytes.", callback=_positive)
     ] = None
+    without_training: Annotated[
+        bool,
+        _option(
+            "Train nothing: fit layers in the blocks' places on images without labels, find the plan by them, and "
+            "merge and measure it. The same as --scored-by fits --progressive-epochs 0.",
+            "--without-training",
+        ),
+    ] = False
+    scored_by: Annotated[
+        str,
+        _option(
+            "What plans are scored by: supernet, a weight-sharing network that is trained first, or fits, layers "
+            "fitted to the blocks on images without labels."
+        ),
+    ] = "supernet"
+    fit_images: Annotated[int, _option("Images that layers are fitted on; a fifth of them judges the fits.", min=5)] = (
+        1024
+    )
     strategy: Annotated[
         str,
         _option(

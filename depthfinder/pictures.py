@@ -23,6 +23,9 @@ COLOURS: Final = {
     "separable": "#c9772b",
     "shrink": "#7a8f3c",
     "merge-act": "#a8562f",
+    "fit": "#2a9d8f",
+    "fit-3x3": "#21867a",
+    "fit-separable": "#5fb3a8",
     "narrow": "#4a90a4",
     "thin": "#6b4e9b",
     "drop": "#d9dde1",
@@ -33,7 +36,8 @@ _MAP_ROW: Final = 40
 
 
 def pareto(search: Mapping[str, Any], budget_ms: float, chosen: Mapping[str, str]) -> str:
-    """Supernet accuracy against predicted latency of every plan that was evaluated, with the front and the winner."""
+    """Accuracy, or agreement with the uncut network, against predicted latency of every plan that was evaluated, with
+    the front and the winner."""
     figure, axes = _plans_and_front(search["evaluated"])
     winner = next(plan for plan in search["evaluated"] if plan["choices"] == dict(chosen))
     axes.scatter([winner["latency_ms"]], [_accuracy(winner)], s=70, color=COLOURS["merge"], label="chosen", zorder=3)
@@ -63,14 +67,17 @@ def _plans_and_front(evaluated: Sequence[Mapping[str, Any]]) -> tuple[Figure, An
     front = _front(points)
     colour = COLOURS["keep"]
     axes.step([x for x, _ in front], [y for _, y in front], where="post", color=colour, label="best at its latency")
-    axes.set(xlabel="predicted latency, ms", ylabel="supernet accuracy on calibration images, %")
+    by_labels = any(plan.get("accuracy") is not None for plan in evaluated)
+    what = "supernet accuracy on calibration images, %" if by_labels else "same answers as the uncut network, %"
+    axes.set(xlabel="predicted latency, ms", ylabel=what)
     return figure, axes
 
 
 def _accuracy(plan: Mapping[str, Any]) -> float:
-    """In per cent; the score where no accuracy was counted."""
-    accuracy = plan.get("accuracy")
-    return 100 * float(plan["score"] if accuracy is None else accuracy)
+    """In per cent; without labels the share of answers that are the uncut network's; the score where neither was
+    counted."""
+    counted = (plan.get(name) for name in ("accuracy", "agreement"))
+    return 100 * float(next((share for share in counted if share is not None), plan["score"]))
 
 
 def latency_bars(result: RunResult, profile: Profile) -> str:

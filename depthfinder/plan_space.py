@@ -29,11 +29,19 @@ def space_of(run: Run, limits: Sequence[Limit]) -> Space:
         run.chain,
         [*limits, *_size_limits(run)],
         keep=asked.keep,
-        only=asked.named_choices,
+        only=None if asked.cut_choices is None else offered_of(run, asked.cut_choices),
         max_pruned=asked.max_pruned,
         keep_one_per_stage=asked.keep_one_per_stage,
     )
     return space if asked.named_choices else space.without_dominated_cuts()
+
+
+def offered_of(run: Run, choices: Sequence[str]) -> tuple[str, ...]:
+    """The choices as they were named; where none were, those that blocks have of what the way of scoring takes."""
+    if run.arguments.named_choices is not None:
+        return tuple(choices)
+    offered = {choice for block in run.chain.blocks for choice in block.choices}
+    return tuple(choice for choice in choices if choice in offered)
 
 
 def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:

@@ -83,7 +83,7 @@ def _reviewed(
         figures = dict(finalist.get("measured") or {})
         ratio = figures.pop("ratio", finalist.get("ratio"))
         measured = figures or None
-        names = ("accuracy", "cross_entropy", "agreement", "images", "how")
+        names = ("accuracy", "cross_entropy", "agreement", "distance", "images", "how")
         plans.append(
             ReviewedPlan(
                 number=entry.get("number", index),

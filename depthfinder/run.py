@@ -101,7 +101,7 @@ class Run:
     @property
     def also(self) -> tuple[str, ...]:
         """The choices that were asked for by name: those of them that blocks have on request are offered too."""
-        return self.arguments.named_choices or ()
+        return self.arguments.cut_choices or ()
 
     @property
     def requested(self) -> tuple[str, ...]:

@@ -11,18 +11,25 @@ from profiles.files import write_whole
 from profiles.names import below, one_name
 
 _FINETUNE_STAGES: Final = ("finetune", "finetuned")
-SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "search")
-FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "front")
+SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "fits", "search")
+FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "fits", "front")
 MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge", "mask report")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 EARLIER: Final = "earlier"
-# Training -> the name of its checkpoint.
-_CHECKPOINTS: Final = {"finetune": "finetune", "supernet": "supernet", "masks": "masks", "train": "progressive"}
+# Stage that leaves weights -> the name of its checkpoint.
+_CHECKPOINTS: Final = {
+    "finetune": "finetune",
+    "supernet": "supernet",
+    "fits": "fits",
+    "masks": "masks",
+    "train": "progressive",
+}
 # Stage -> the files that it leaves, those of a search's study apart: it is gone on with.
 _LEAVES: Final[Mapping[str, Sequence[str]]] = {
     "baseline": ("baseline.json",),
     "finetuned": ("finetuned.json",),
     "profile": ("profile.json", "profile.csv", "profile-*.json", "profile-*.csv"),
+    "fits": ("checkpoints/fits.safetensors*",),
     "search": ("search.json", "plan.json"),
     "front": ("front.json", "front.svg"),
     "train": ("progressive.csv", "tensorboard/progressive", "checkpoints/progressive.safetensors*"),
@@ -40,9 +47,10 @@ class FolderError(FileNotFoundError):
     """A folder that does not hold, or no longer whole, what is wanted of it."""
 
 
-def stages_of(stages: Sequence[str], *, finetunes: bool) -> tuple[str, ...]:
-    """Those that a run has which trains the uncut network first, or does not."""
-    return tuple(stage for stage in stages if finetunes or stage not in _FINETUNE_STAGES)
+def stages_of(stages: Sequence[str], *, finetunes: bool, scored_by: str = "supernet") -> tuple[str, ...]:
+    """Those that a run has which trains the uncut network first, or does not, and which scores plans so."""
+    left_out = {"supernet", "fits"} - {scored_by} | (set() if finetunes else set(_FINETUNE_STAGES))
+    return tuple(stage for stage in stages if stage not in left_out)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,19 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from torch import Tensor
+
 from depthfinder.console import log
 from depthfinder.dependencies import as_text, limits_depend_on, scores_depend_on
+from depthfinder.fit_stage import load_fits
 from depthfinder.run import Run, load_trained
 from depthfinder.strategies import weight_sharing_network
 from profiles.profile import Profile
+from pruner.distance import distance_of
 from pruner.evaluator import Evaluator
 from pruner.plan import Plan
 from pruner.score import Score
+from pruner.surgery import OpenNetwork
 from search.ledger import Ledger
 from search.storage import open_storage
 
@@ -22,25 +27,34 @@ _PATIENCE_S: Final = 30.0
 
 
 def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
-    """Scores plans by the trained supernet on the calibration images."""
-    network = weight_sharing_network(run).to(run.world.device)
-    settings = run.train_settings(run.arguments.supernet_epochs)
-    load_trained(network, run, "supernet", settings)
+    """Scores plans on the calibration images: by the trained supernet and their labels, or by layers that were fitted,
+    and how near the outputs are to those of the uncut network."""
     batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
-    statistics = None
-    if run.arguments.bn_estimation:
-        train = run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
-        statistics = [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
-    evaluator = Evaluator(network, batches, statistics=statistics)
+    statistics = _statistics(run) if run.arguments.bn_estimation else None
+    if run.arguments.searches_by_fits:
+        network: OpenNetwork = OpenNetwork(run.model, run.also).to(run.world.device)
+        distance = distance_of(run.model)
+        evaluator = Evaluator(network, batches, statistics=statistics, fits=load_fits(run), distance=distance)
+    else:
+        network = weight_sharing_network(run).to(run.world.device)
+        load_trained(network, run, "supernet", run.train_settings(run.arguments.supernet_epochs))
+        evaluator = Evaluator(network, batches, statistics=statistics)
 
     def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
         scores = evaluator(plans, bar)
         for plan, score in zip(plans, scores, strict=True):
-            if score.cross_entropy is None:
-                log.warning("the supernet gives no numbers with %s: no such answer counts as right", plan.text)
+            if score.cross_entropy is None and score.distance is None:
+                log.warning("there are no numbers with %s: no such answer counts as right", plan.text)
         return scores
 
     return evaluate
+
+
+def _statistics(run: Run) -> list[Tensor]:
+    """Training images that BatchNorm statistics are taken from, of an epoch that the supernet has not seen."""
+    settings = run.train_settings(run.arguments.supernet_epochs)
+    train = run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
+    return [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
 
 
 def storage_url(run: Run) -> str:

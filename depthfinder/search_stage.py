@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from depthfinder.console import log
+from depthfinder.fit_stage import searched_space
 from depthfinder.plan_space import SESSION_SPREAD, latency_limits, space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
@@ -46,7 +47,7 @@ def check_search(run: Run) -> None:
 
 
 def search_stage(run: Run) -> None:
-    """The plan: the best by supernet accuracy whose network, measured, fits every budget."""
+    """The plan: the best by its score whose network, measured, fits every budget."""
     asked = run.arguments
     deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
     with storage_faults(storage_url(run)), Helpers(run):
@@ -55,7 +56,7 @@ def search_stage(run: Run) -> None:
 
         def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
             return search(
-                space_of(run, latency_limits(run, corrections)),
+                searched_space(run, latency_limits(run, corrections)),
                 evaluate=evaluate,
                 ledger=ledger,
                 sampler=sampler,
@@ -76,6 +77,7 @@ def search_stage(run: Run) -> None:
     record = {
         "budget_ms": run.budget.latency_ms,
         "budgets_ms": {judge.device: judge.budget.latency_ms for judge in judges},
+        "scored_by": asked.scored_by,
         "strategy": asked.strategy,
         "sampler": asked.sampler,
         "stopped": found.result.stopped,

@@ -11,6 +11,7 @@ from depthfinder.another_head import table_of_another_head, with_head_of
 from depthfinder.baseline_stage import baseline_stage, finetuned_stage
 from depthfinder.console import log
 from depthfinder.datasets import BAD_IMAGES, tell_of_bad_images, tell_of_reading
+from depthfinder.fit_stage import fit_stage
 from depthfinder.front_stage import front_stage
 from depthfinder.held_out import held_out_images
 from depthfinder.mask_stages import hand_over_stage, judge_stage, mask_stage
@@ -122,6 +123,7 @@ STAGES: Final[dict[str, Stage]] = {
     "finetune": finetune_stage,
     "finetuned": finetuned_stage,
     "supernet": supernet_stage,
+    "fits": fit_stage,
     "search": search_stage,
     "front": front_stage,
     "train": train_stage,

@@ -206,12 +206,14 @@ def _finding(finalist: Mapping[str, Any]) -> str:
 def front_table(record: Mapping[str, Any]) -> Table:
     """The plans that no faster one equals, fastest first."""
     title = f"the front of {len(record['evaluated'])} plans that were evaluated"
-    table = Table("blocks cut", "accuracy", "predicted, ms", "measured, ms", "of the baseline", title=title)
+    by_labels = all(plan["accuracy"] is not None for plan in record["front"])
+    share = "accuracy" if by_labels else "agreement"
+    table = Table("blocks cut", share, "predicted, ms", "measured, ms", "of the baseline", title=title)
     for plan in record["front"]:
         measured = plan["measured"]
         table.add_row(
             str(len(plan["choices"])),
-            f"{plan['accuracy']:.2%}",
+            f"{plan[share]:.2%}",
             f"{plan['latency_ms']:.3f}",
             f"{measured['latency_ms']:.3f}" if measured else "",
             f"{measured['ratio']:.3f}" if measured else "",

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from pruner.plan import MergeInit
 from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
 
 LAMBDA_SCHEDULES: Final = ("linear", "cosine", "blocks", "score", "decay")
 STRATEGIES: Final = ("optuna", "gate", "scores", "dimap")
 GATE_FORM_NAMES: Final = ("knapsack", "shift")
+SCORED_BY: Final = ("supernet", "fits")
 SUPERNET_SAMPLINGS: Final = ("random", "sandwich", "latency")
 
 
@@ -46,12 +48,14 @@ class TrainingArguments:
     train_device: str | None = None
     sync_bn: bool = False
     dist_bn: Literal["reduce", "broadcast", "none"] = "reduce"
+    merge_init: MergeInit = "folded"
     lambda_schedule: str = "linear"
     closing_share: float = 0.3
     kd_model_name: str | None = None
     kd_checkpoint: str | None = None
     kd_temperature: float = 2.0
     distill_loss_weight: float = 1.0
+    block_loss_weight: float = 0.0
     supernet_sampling: str = "random"
     supernet_plans: int = 1
     freeze_backbone: bool = False

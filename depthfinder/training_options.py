@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from pruner.plan import MergeInit
+
 
 def _option(text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel="Training", **more)
@@ -89,7 +91,15 @@ class TrainingOptions(LearningOptions):
     """How the networks of a search are trained."""
 
     supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
-    progressive_epochs: Annotated[int, _option("Epochs of the plan's network.", min=1)] = 8
+    progressive_epochs: Annotated[
+        int, _option("Epochs of the plan's network; 0 leaves it as it was cut, or fitted.", min=0)
+    ] = 8
+    merge_init: Annotated[
+        MergeInit,
+        _option(
+            "What merged blocks start from: their own weights, folded as the gates close, or a layer fitted to them."
+        ),
+    ] = "folded"
     lambda_schedule: Annotated[
         str,
         _option("How gates close: linear, cosine, blocks (from the end), score (least harm first) or decay (by norm)."),
@@ -103,6 +113,10 @@ class TrainingOptions(LearningOptions):
     kd_checkpoint: Annotated[str | None, _option("Its weights; those that timm publishes by default.")] = None
     kd_temperature: Annotated[float, _option("How much answers are softened.", callback=_positive)] = 2.0
     distill_loss_weight: Annotated[float, _option("Weight of those answers beside the labels; 0 is none.", min=0)] = 1.0
+    block_loss_weight: Annotated[
+        float,
+        _option("Weight of what each layer in a block's place learns of that block's output; 0 is none.", min=0),
+    ] = 0.0
     supernet_sampling: Annotated[
         str, _option("The plans a supernet step trains: random, sandwich, or latency (around the budget).")
     ] = "random"

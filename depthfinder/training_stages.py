@@ -9,15 +9,19 @@ from torch import nn
 
 from depthfinder.console import log
 from depthfinder.curves import told
+from depthfinder.fit_stage import fit_images
 from depthfinder.plan_space import check_budget, limits_of, space_of
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
 from depthfinder.strategies import objective_of, weight_sharing_network
 from latency.device import DeviceMissingError
+from pruner.checkpoint import Checkpoint
 from pruner.errors import CheckpointError
+from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model_and_source
 from pruner.plan import MERGE
 from pruner.surgery import Cut, apply
+from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import check_precision, fit
 from pruner.training.norm_decay import NormDecay
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
@@ -25,6 +29,7 @@ from pruner.training.optimizing import make_optimizer, make_scheduler
 from pruner.training.progressive import Closing, Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import SettingsError
+from pruner.training.state import network_state
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
 from search.draws import AroundTheLimits
 
@@ -40,6 +45,8 @@ def check_training(run: Run) -> None:
         raise SettingsError("--supernet-sampling latency draws plans around a budget: give one, or take random")
     if asked.kd_model_name is not None and asked.distill_loss_weight:
         _other_teacher(run, asked.kd_model_name)
+    if asked.kd_model_name is not None and asked.block_loss_weight:
+        raise SettingsError("--block-loss-weight learns from the uncut network: leave it out, or --kd-model-name")
     pairs = 2 * run.world.count
     if (asked.mixup or asked.cutmix) and asked.train_batch_size % pairs:
         raise SettingsError(f"images are mixed in pairs: --train-batch-size has to be a multiple of {pairs}")
@@ -69,10 +76,23 @@ def supernet_stage(run: Run) -> None:
 def train_stage(run: Run) -> None:
     """The progressive training of the plan's network."""
     asked = run.arguments
-    cut = apply(run.model, run.plan).to(run.world.device)
-    begin(cut, run.plan, run.data, run.train_settings(asked.progressive_epochs))
-    objective = Progressive(cut, _teaching(run), _closing(run, cut), smoothing=asked.smoothing)
+    cut = begun(run)
+    if not asked.progressive_epochs:
+        checkpoint = run.checkpoint("progressive", run.train_settings(0))
+        checkpoint.save(Checkpoint(0, network_state(cut)))
+        return
+    objective = Progressive(cut, _teaching(run, cut), _closing(run, cut), smoothing=asked.smoothing)
     train(run, "progressive", objective, asked.progressive_epochs)
+
+
+def begun(run: Run) -> Cut:
+    """The plan's network before its training: BatchNorms where the baseline is, and its layers that are fitted, each to
+    what the uncut network computes, for what the cuts before it leave it."""
+    cut = apply(run.model, run.plan, merge_init=run.arguments.merge_init).to(run.world.device)
+    begin(cut, run.plan, run.data, run.train_settings(run.arguments.progressive_epochs))
+    if cut.layers:
+        fit_in_sequence(cut, [images.to(run.world.device) for images in fit_images(run)], run.watch)
+    return cut
 
 
 def train(run: Run, name: str, objective: Objective, epochs: int) -> None:
@@ -100,9 +120,14 @@ def _draw(run: Run) -> Draw:
     return Sandwich(run.chain, between) if asked.supernet_sampling == "sandwich" else between
 
 
-def _teaching(run: Run) -> Teaching | None:
+def _teaching(run: Run, cut: Cut) -> Teaching | None:
     """What the plan's network learns from beside the labels."""
     asked = run.arguments
+    if asked.block_loss_weight:
+        teacher = light_copy(run.model)
+        return BlockTeaching(
+            cut, teacher, asked.kd_temperature, asked.distill_loss_weight, block_weight=asked.block_loss_weight
+        )
     if not asked.distill_loss_weight:
         return None
     teacher = light_copy(run.model) if asked.kd_model_name is None else _other_teacher(run, asked.kd_model_name)
@@ -135,7 +160,7 @@ def _closing(run: Run, cut: Cut) -> Closing:
 
 def closed(run: Run) -> Cut:
     """The cut network as its training left it, its gates closed; on the CPU, and the same each time it is asked for."""
-    cut = apply(run.model, run.plan)
+    cut = apply(run.model, run.plan, merge_init=run.arguments.merge_init)
     settings = run.train_settings(run.arguments.progressive_epochs)
     load_trained(cut, run, "progressive", settings)
     cut = cut.to(run.world.device)

@@ -193,10 +193,26 @@ class Profile:
         and one of its host."""
         if not self.has_host:
             return (self,)
-        # Imported here: both are made of this very class.
-        from profiles.two_sums import host_of, kernels_of
+        return tuple(sorted((self.kernels, self.host), key=_uncut_ms, reverse=True))
 
-        return tuple(sorted((kernels_of(self), host_of(self)), key=_uncut_ms, reverse=True))
+    @cached_property
+    def kernels(self) -> "Profile":
+        """The table of the kernels alone."""
+        rows = tuple(dataclasses.replace(row, host_ms=None) for row in self.rows)
+        pairs = tuple(dataclasses.replace(pair, host_ms=None) for pair in self.pairs)
+        return dataclasses.replace(self, rows=rows, pairs=pairs)
+
+    @cached_property
+    def host(self) -> "Profile":
+        """The table of what the host takes to issue the kernels: nothing where the table does not say."""
+        low, high = max(0.0, 1 - self.host_error), 1 + self.host_error
+        took = [(row, row.host_ms or 0.0) for row in self.rows]
+        rows = tuple(
+            dataclasses.replace(row, in_context_ms=ms, low_ms=low * ms, high_ms=high * ms, floor_ms=None, host_ms=None)
+            for row, ms in took
+        )
+        pairs = tuple(dataclasses.replace(pair, in_context_ms=pair.host_ms or 0.0, host_ms=None) for pair in self.pairs)
+        return dataclasses.replace(self, rows=rows, pairs=pairs, relative_error=self.host_error)
 
     @property
     def has_host(self) -> bool:

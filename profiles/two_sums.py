@@ -1,28 +1,8 @@
-"""A table whose rows say what kernels take and what the host takes to issue them, as two tables whose rows add up."""
+"""Which of a table's two sums bounds the uncut network: what its kernels take, or what the host takes to issue them."""
 
-import dataclasses
 from dataclasses import dataclass
 
 from profiles.profile import Profile
-
-
-def kernels_of(profile: Profile) -> Profile:
-    """The table of the kernels alone."""
-    rows = tuple(dataclasses.replace(row, host_ms=None) for row in profile.rows)
-    pairs = tuple(dataclasses.replace(pair, host_ms=None) for pair in profile.pairs)
-    return dataclasses.replace(profile, rows=rows, pairs=pairs)
-
-
-def host_of(profile: Profile) -> Profile:
-    """The table of what the host takes to issue the kernels: nothing where the table does not say."""
-    low, high = max(0.0, 1 - profile.host_error), 1 + profile.host_error
-    took = [(row, row.host_ms or 0.0) for row in profile.rows]
-    rows = tuple(
-        dataclasses.replace(row, in_context_ms=ms, low_ms=low * ms, high_ms=high * ms, floor_ms=None, host_ms=None)
-        for row, ms in took
-    )
-    pairs = tuple(dataclasses.replace(pair, in_context_ms=pair.host_ms or 0.0, host_ms=None) for pair in profile.pairs)
-    return dataclasses.replace(profile, rows=rows, pairs=pairs, relative_error=profile.host_error)
 
 
 @dataclass(frozen=True)
@@ -34,7 +14,7 @@ class Bound:
 
     @classmethod
     def of(cls, profile: Profile) -> "Bound":
-        return cls(kernels_of(profile).uncut_ms, host_of(profile).uncut_ms)
+        return cls(profile.kernels.uncut_ms, profile.host.uncut_ms)
 
     @property
     def by(self) -> str:

@@ -13,6 +13,10 @@ class OddModelError(UnknownModelError):
     """A network that computes something else than its classes say, where that could not be kept."""
 
 
+class FitError(ValueError):
+    """No layer can be fitted in a block's place: too few images, or a network that gives no numbers."""
+
+
 class CheckpointError(ValueError):
     """Weights that cannot be read, or do not fit the model."""
 

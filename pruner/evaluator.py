@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruner.data.images import Batch
+from pruner.distance import Distance
+from pruner.fitting.fits import Fits
 from pruner.plan import Plan
 from pruner.prefixes import Path, State, walk, worth_keeping
 from pruner.progress import Progress, silent
-from pruner.score import Score, Tally
+from pruner.score import DistanceTally, Score, Tally
 from pruner.segment_runner import SegmentRunner
 from pruner.surgery import OpenNetwork
 
@@ -56,6 +58,9 @@ class Evaluator:
     Up to `cache_bytes` of activations are kept between calls: those along the best plan so far, then those along the
     second best. What a plan scores depends neither on them nor on the plans beside it.
 
+    With a `distance` labels are not looked at: plans are ranked by how near their outputs are to those of the uncut
+    network. Layers that stand in for blocks are those of `fits`, where there are any.
+
     Between calls the network is as it was. Its weights must not change while the evaluator is in use.
     """
 
@@ -65,6 +70,8 @@ class Evaluator:
         batches: Sequence[Batch],
         *,
         statistics: Sequence[Tensor] | None = None,
+        fits: Fits | None = None,
+        distance: Distance | None = None,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
         """Raises `ValueError` when there are no images to score by, or none to take statistics from."""
@@ -79,9 +86,11 @@ class Evaluator:
         self._batches = batches
         self._statistics = statistics
         self._cache_bytes = cache_bytes
-        self._runner = SegmentRunner(network)
+        self._distance = distance
+        self._runner = SegmentRunner(network, fits)
         self._baseline = self._runner.path(Plan(self._chain.model))
         self._baseline_top1: dict[int, Tensor] = {}
+        self._baseline_outputs: dict[int, Tensor] = {}
         self._best: list[tuple[float, Path]] = []
         self._wanted: frozenset[Path] = frozenset()
         self._kept: list[dict[Path, Tensor]] = [{} for _ in batches]
@@ -135,7 +144,7 @@ class Evaluator:
 
     def _race(self, paths: list[Path], bar: float, progress: Progress) -> dict[Path, Tally]:
         """What was counted for each path, as far as it came."""
-        tallies = {path: Tally(self.images) for path in paths}
+        tallies = {path: (DistanceTally if self._distance else Tally)(self.images) for path in paths}
         racing = paths
         done, total = 0, len(paths) * len(self._batches)
         for index, (images, labels) in enumerate(self._batches):
@@ -149,10 +158,12 @@ class Evaluator:
             start = images.to(self._device)
             for path, logits in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
                 if path == self._baseline:
+                    # The first of all paths, for its choices are the first of every block.
                     self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
+                    self._baseline_outputs[index] = logits
                 if path in places:
                     top1[places[path]] = _top1(logits, _NO_CLASS)
-                    nats[places[path]] = functional.cross_entropy(logits, labels, reduction="sum")
+                    nats[places[path]] = self._nats(logits, labels, index)
                     done += 1
                     progress(done, total, f"{len(racing)} plans in the race")
             hits = (top1 == labels).sum(dim=1).tolist()
@@ -166,6 +177,12 @@ class Evaluator:
             if not racing:
                 break
         return tallies
+
+    def _nats(self, logits: Tensor, labels: Tensor, index: int) -> Tensor:
+        """What the images of a batch cost, in sum: the cross-entropy, or the distance from the baseline's outputs."""
+        if self._distance is None:
+            return functional.cross_entropy(logits, labels, reduction="sum")
+        return self._distance(logits, self._baseline_outputs[index]).sum()
 
     def _estimate(self, paths: list[Path], statistics: Sequence[Tensor]) -> None:
         """The BatchNorm statistics behind every prefix of `paths`."""

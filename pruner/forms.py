@@ -28,11 +28,14 @@ class Residual:
     shortcut: tuple[Step, ...] | None = ()
     end: Activation | None = None
 
+    def before_end(self, x: Tensor) -> Tensor:
+        """The block, step by step, up to the activation that ends it, if one does."""
+        y = run_in_turn(self.branch, x, 1.0)
+        return y if self.shortcut is None else y + run_in_turn(self.shortcut, x, 1.0)
+
     def run(self, x: Tensor) -> Tensor:
         """The block, step by step."""
-        y = run_in_turn(self.branch, x, 1.0)
-        if self.shortcut is not None:
-            y = y + run_in_turn(self.shortcut, x, 1.0)
+        y = self.before_end(x)
         return y if self.end is None else self.end.run(y, 1.0)
 
     @property

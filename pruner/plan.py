@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from pruner.errors import PlanError
 
@@ -16,6 +16,15 @@ DROP: Final = "drop"
 MERGE_ACT: Final = "merge-act"
 NARROW: Final = "narrow"
 THIN: Final = "thin"
+FIT: Final = "fit"
+FIT_3X3: Final = "fit-3x3"
+FIT_SEPARABLE: Final = "fit-separable"
+
+FITS: Final = (FIT, FIT_3X3, FIT_SEPARABLE)
+"""The choices whose layers have weights of their own, fitted to what the block computes."""
+
+MergeInit = Literal["folded", "fitted"]
+"""What the training of merged blocks starts from: their own weights, or a layer that is fitted to them."""
 
 PLAN_ENTRY: Final = "depthfinder.plan"
 """Under this name an exported file carries the plan that it was made by."""

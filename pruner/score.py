@@ -16,6 +16,9 @@ class Score:
     """Nats per image; None too where the network gave no number for some image."""
     agreement: float | None = None
     """The share of images on which the top-1 is the baseline's."""
+    distance: float | None = None
+    """How far the outputs are from the baseline's, in the mean over the images, where no labels were asked; see
+    `pruner/distance.py`."""
     images: int | None = None
     """How many images were seen; fewer than all: the plan was dropped from the race."""
 
@@ -64,5 +67,28 @@ class Tally:
             accuracy=self.hits / self.images,
             cross_entropy=self.nats / self.images if math.isfinite(self.nats) else None,
             agreement=self.agreed / self.images,
+            images=self.images,
+        )
+
+
+@dataclass
+class DistanceTally(Tally):
+    """The same where no labels are asked: `nats` are distances from the baseline's outputs, `hits` do not count.
+
+    A plan's value is exp(-mean distance) n / (n + 1), over n images: below 1 even for a plan that changes nothing. Over
+    all N it can be no more than exp(-s / N) N / (N + 1), s what was added so far, since no distance is negative; nor is
+    the value over the n images, for s / n >= s / N and n / (n + 1) <= N / (N + 1).
+    """
+
+    @property
+    def bound(self) -> float:
+        return math.exp(-self.nats / self.total) * self.total / (self.total + 1)
+
+    def score(self) -> Score:
+        value = math.exp(-self.nats / self.images) * self.images / (self.images + 1)
+        return Score(
+            value=min(value, self.bound),
+            agreement=self.agreed / self.images,
+            distance=self.nats / self.images if math.isfinite(self.nats) else None,
             images=self.images,
         )

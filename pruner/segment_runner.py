@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pruner.calibration import BatchNorms, estimating_batch_norm
+from pruner.fitting.fits import Fits, Key
+from pruner.fitting.spans import LONGEST, followers_of, span_of
 from pruner.lighter import lighter
 from pruner.modules import only_training
 from pruner.plan import DROP, KEEP, Plan
@@ -20,10 +22,15 @@ class SegmentRunner:
 
     A choice that folds into a lighter layer is run as that layer, which is made when it is first met; where BatchNorm
     statistics were estimated behind a prefix, the segment is run with these, as it is trained.
+
+    A block that is fitted runs as the layer of `fits` for as many blocks as the plan has it stand in for; where there
+    are none, as the layer that the network itself has.
     """
 
-    def __init__(self, network: OpenNetwork) -> None:
+    def __init__(self, network: OpenNetwork, fits: Fits | None = None) -> None:
         self._network = network
+        self._fits = fits or {}
+        self._followers = followers_of(network) if fits else {}
         with only_training(network, []):  # a head that does something else in training is taken as it is in evaluation
             self._segments = list(network.segments().items())
         self._statistics = [_statistics(segment) for _, segment in self._segments]
@@ -36,13 +43,13 @@ class SegmentRunner:
     def path(self, plan: Plan) -> Path:
         """What becomes of every segment; what is no block is kept."""
         meant = self._network.chain.meant(plan)
-        return tuple(meant.choice_of(name) for name, _ in self._segments)
+        return tuple(self._step(meant, name) for name, _ in self._segments)
 
     def order(self, path: Path) -> tuple[int, ...]:
         """What paths are sorted by: the places of their choices among those that the blocks offer."""
         return tuple(
-            (segment.block.choices + segment.block.on_request).index(choice) if isinstance(segment, Site) else 0
-            for (_, segment), choice in zip(self._segments, path, strict=True)
+            _rank(segment, step) if isinstance(segment, Site) else 0
+            for (_, segment), step in zip(self._segments, path, strict=True)
         )
 
     def blocks_run(self, path: Path) -> int:
@@ -73,17 +80,17 @@ class SegmentRunner:
         """What the last segment of a prefix makes of what comes to it."""
         depth = len(prefix) - 1
         name, segment = self._segments[depth]
-        choice = prefix[-1]
-        module: nn.Module | None = None
-        if prefix in self._estimates:
+        step = prefix[-1]
+        module = self._fitted(name, segment, step)
+        if module is None and prefix in self._estimates:
             statistics = self._statistics[depth]
             values = self._estimates[prefix].split([statistic.numel() for statistic in statistics])
             for statistic, value in zip(statistics, values, strict=True):
                 statistic.copy_(value)
-        elif isinstance(segment, Site):
-            module = self._merged(name, segment, choice, x.shape[1:])
+        elif module is None and isinstance(segment, Site):
+            module = self._merged(name, segment, step, x.shape[1:])
         if module is None:
-            module = _selected(segment, choice)
+            module = _selected(segment, step)
         y: Tensor = module(x)
         self._count(prefix, y)
         return y
@@ -103,9 +110,10 @@ class SegmentRunner:
     def estimate(self, prefix: Path, batches: list[Tensor]) -> list[Tensor]:
         """The same for batches of training images, which the segment's BatchNorms take their statistics from."""
         depth = len(prefix) - 1
-        _, segment = self._segments[depth]
-        with estimating_batch_norm(_selected(segment, prefix[-1])):
-            outputs: list[Tensor] = [segment(x) for x in batches]
+        name, segment = self._segments[depth]
+        module = self._fitted(name, segment, prefix[-1]) or _selected(segment, prefix[-1])
+        with estimating_batch_norm(module):
+            outputs: list[Tensor] = [module(x) for x in batches]
         self._estimates[prefix] = next(self._rows[depth])
         if self._statistics[depth]:
             torch.cat(self._statistics[depth], out=self._estimates[prefix])
@@ -118,11 +126,29 @@ class SegmentRunner:
         prefixes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
         self._estimates = {p: row.clone() for p, row in self._estimates.items() if p in prefixes}
 
+    def _step(self, plan: Plan, name: str) -> str:
+        """What stands in a path for a segment: the choice, of fits with the number of blocks: `fit/2`."""
+        choice = plan.choice_of(name)
+        span = span_of(plan, name, self._followers) if name in self._followers else 0
+        return f"{choice}/{span}" if span else choice
+
     def _merged(self, name: str, site: Site, choice: str, shape: torch.Size) -> nn.Module | None:
         if (name, choice) not in self._lighter:
             with torch.inference_mode(False):
                 self._lighter[name, choice] = lighter(site, choice, shape)
         return self._lighter[name, choice]
+
+    def _fitted(self, name: str, segment: nn.Module, step: str) -> nn.Module | None:
+        """The layer that was fitted in a block's place; None for any other step."""
+        choice, _, span = step.partition("/")
+        if not span:
+            return None
+        assert isinstance(segment, Site)
+        if (name, step) not in self._lighter:
+            weights = self._fits[Key(name, choice, int(span))].weights
+            with torch.inference_mode(False):
+                self._lighter[name, step] = segment.with_layer(choice, weights)
+        return self._lighter[name, step]
 
     def _count(self, prefix: Path, y: Tensor) -> None:
         depth = len(prefix) - 1
@@ -131,7 +157,14 @@ class SegmentRunner:
             self.block_evaluations += len(y)
 
 
-def _selected(segment: nn.Module, choice: str) -> nn.Module:
+def _rank(site: Site, step: str) -> int:
+    """A number for every step, that of kept blocks the first; those of one choice stand together."""
+    choice, _, span = step.partition("/")
+    return LONGEST * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
+
+
+def _selected(segment: nn.Module, step: str) -> nn.Module:
+    choice = step.partition("/")[0]
     if isinstance(segment, Site):
         segment.select(choice, 1.0 if choice == KEEP else 0.0)
     return segment

@@ -38,9 +38,9 @@ def check_opened(
     sites: Mapping[str, Site],
     segments: Mapping[str, nn.Module],
     size: tuple[int, int, int],
-) -> tuple[dict[str, torch.Size], Outline]:
-    """The shape of what comes to every site, without the batch, and what `network` calls, from running both networks
-    on one image.
+) -> tuple[dict[str, tuple[torch.Size, torch.Size]], Outline]:
+    """The shapes of what comes to every site and of what leaves it, without the batch, and what `network` calls, from
+    running both networks on one image.
 
     The opened `network` has to give what the model gives: bit for bit on a processor, to rounding where runs differ by
     themselves. So have its segments in a row; a block that its steps do not run like is left to be kept.
@@ -62,7 +62,7 @@ def check_opened(
             if not flow.is_by_its_steps(site):
                 site.only_keep(f"its {type(site.kept).__name__} computes something else than its layers in turn")
         _check_segments(model, segments, images, flow, expected)
-    return {name: x.shape[1:] for name, x in flow.inputs.items()}, outline
+    return {name: (x.shape[1:], flow.outputs[name].shape[1:]) for name, x in flow.inputs.items()}, outline
 
 
 def _example(model: nn.Module, size: tuple[int, int, int]) -> Tensor:

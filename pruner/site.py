@@ -1,5 +1,7 @@
 """A place where an opened network may be cut: every choice's path over one set of weights."""
 
+import copy
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -11,7 +13,8 @@ from pruner.chain import Block
 from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.modules import folded_copy
 from pruner.oddities import first_oddity, oddity
-from pruner.plan import DROP, KEEP, MERGE
+from pruner.plan import DROP, FITS, KEEP, MERGE
+from pruner.stand_ins import Fitted, layer_like, new_layer, offered, own_depthwise
 from pruner.steps import Opaque, Scale, Step, Switch
 
 _OF_NO_ACCOUNT: Final = 1e-6
@@ -22,7 +25,9 @@ class Site(nn.Module):
     """Stands where a block stood, and computes what `choice` makes of it.
 
     The gate `lam` runs from 1, where every choice computes exactly what the block did, to 0, where `merged` is exact.
-    `kept` is the block itself; `norms` are the modules that a choice needs and the block does not have.
+    `kept` is the block itself; `norms` are the modules that a choice needs and the block does not have. `stand_ins` are
+    the layers of choices that are fitted, by choice: each is made when it is first selected, for they may be larger
+    than the network.
     """
 
     def __init__(
@@ -37,12 +42,82 @@ class Site(nn.Module):
         self.block = block
         self.kept = kept
         self.norms = nn.ModuleList(norms)
+        self.stand_ins = nn.ModuleDict()
         self.choice = KEEP
         self.lam = 1.0
         self._shares: Mapping[str, Tensor] | None = None
         # No module registers these: they hold the modules of `kept`, which would then stand in the network twice.
         self._anatomy = anatomy
         self._forms = dict(forms)
+        self._shape: torch.Size | None = None
+
+    def hands_on(self, given: torch.Size, taken: torch.Size) -> None:
+        """Learns the shapes of what comes to the block and of what it gives, without the batch. One that gives what it
+        takes may have a layer fitted in its place, which is on request; but not one about which something is odd, for
+        whoever changed it meant it to be there."""
+        if given == taken and first_oddity(self.kept) is None and any(True for _ in self.kept.parameters()):
+            self._shape = given
+            fits = offered(given, own_depthwise=own_depthwise(self._anatomy) is not None)
+            self.block = dataclasses.replace(self.block, on_request=self.block.on_request + fits)
+
+    @property
+    def may_be_fitted(self) -> bool:
+        """Whether a layer can be fitted in the block's place."""
+        return self._shape is not None
+
+    @property
+    def ends_with(self) -> str:
+        """The activation that ends the block; nothing where none does."""
+        return "" if self._anatomy.end is None else self._anatomy.end.text
+
+    @property
+    def channels(self) -> int:
+        """Of what comes to a block that may be fitted, and leaves it."""
+        assert self._shape is not None, "only blocks that give what they take may be fitted"
+        return self._shape[1] if len(self._shape) == 2 else self._shape[0]
+
+    def layer(self, choice: str) -> nn.Module:
+        """The layer of a choice that is fitted."""
+        self._form(choice)
+        return self.stand_ins[choice]
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the chosen path is a layer with weights of its own."""
+        return self.choice in self.stand_ins
+
+    def run_as_layer(self, choice: str) -> None:
+        """Has a choice that folds run as the one layer that it merges to, with weights of its own, which hands on its
+        input until it is fitted; leaves one that merges to more, or to a larger layer than can be fitted."""
+        if not self.may_be_fitted or choice in self.stand_ins or not isinstance(self._forms.get(choice), Folded):
+            return
+        # On tensors without values: folding a large kernel takes seconds.
+        merged = copy.deepcopy(self).to("meta").merged(choice)
+        assert merged is not None, "what folds leaves a layer"
+        assert self._shape is not None
+        like = next(self.kept.parameters())
+        layer = layer_like(merged, self._anatomy, self._shape, like)
+        if layer is not None:
+            self._stand_in(choice, layer)
+
+    @torch.no_grad()
+    def with_layer(self, choice: str, weights: Mapping[str, Tensor]) -> nn.Module:
+        """What the block is merged to as a choice that is fitted, with these weights, rounded once."""
+        self._form(choice)
+        form = self._forms[choice]
+        assert isinstance(form, Fitted), f"{choice} has no layer of its own"
+        layer = copy.deepcopy(form.layer)
+        layer.load_state_dict({**layer.state_dict(), **weights})
+        return dataclasses.replace(form, layer=layer).merged().eval()
+
+    def before_end(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the block computes up to the activation that ends it, and with it: the same where none does."""
+        end = self._anatomy.end
+        if end is None:
+            whole: Tensor = self.kept(x)
+            return whole, whole
+        y = self._anatomy.before_end(x)
+        return y, end.run(y, 1.0)
 
     def offer(self, also: Collection[str]) -> None:
         """Makes what is on request, and is named, a choice like any other."""
@@ -63,6 +138,8 @@ class Site(nn.Module):
     def select(self, choice: str, lam: float) -> None:
         """Chooses the path that `forward` takes, and how far towards it the gate stands."""
         self.choice, self.lam, self._shares = choice, lam, None
+        if choice != KEEP:
+            self._form(choice)
 
     def mix(self, shares: Mapping[str, Tensor]) -> None:
         """Until a choice is selected, `forward` gives the mean of what the choices compute at `lam` 0 in the shares
@@ -76,12 +153,24 @@ class Site(nn.Module):
         if self.choice == KEEP or (self.lam == 1 and not any(norm.training for norm in self.norms)):
             y: Tensor = self.kept(x)
             return y
-        return self._forms[self.choice].run(x, self.lam)
+        return self._form(self.choice).run(x, self.lam)
 
     def _at_zero(self, choice: str, x: Tensor) -> Tensor:
         """What the choice comes to."""
-        y: Tensor = self.kept(x) if choice == KEEP else self._forms[choice].run(x, 0.0)
+        y: Tensor = self.kept(x) if choice == KEEP else self._form(choice).run(x, 0.0)
         return y
+
+    def _form(self, choice: str) -> Form:
+        """What a choice makes of the block. The layer of one that is fitted is made when it is first asked for."""
+        if choice in FITS and choice not in self._forms:
+            assert self._shape is not None, "only blocks that give what they take have such choices"
+            like = next(self.kept.parameters())
+            self._stand_in(choice, new_layer(choice, self._anatomy, self._shape, like))
+        return self._forms[choice]
+
+    def _stand_in(self, choice: str, layer: nn.Module) -> None:
+        self.stand_ins[choice] = layer.train(self.training)
+        self._forms[choice] = Fitted(self._anatomy, self.kept, layer)
 
     def ending(self) -> nn.Parameter:
         """What the branch ends with: the matrix, or the factors of a norm or a layer scale, that its output is a
@@ -98,17 +187,17 @@ class Site(nn.Module):
     def separate_statistics(self) -> None:
         """Gives every way of cutting BatchNorm statistics of its own, over the same weights."""
         for choice in self.block.choices[1:]:
-            self._forms[choice] = self._forms[choice].with_own_statistics(self.norms)
+            self._forms[choice] = self._form(choice).with_own_statistics(self.norms)
 
     def switches(self) -> list[Switch]:
         """The BatchNorms that the chosen form switches to, with what they stand in for."""
-        return [] if self.choice == KEEP else self._forms[self.choice].switches()
+        return [] if self.choice == KEEP else self._form(self.choice).switches()
 
     def merged(self, choice: str) -> nn.Module | None:
         """What a choice computes at `lam` 0 in evaluation, as modules of torch and timm with weights of their own;
         None when nothing is left of the block. A kept block has its BatchNorms folded."""
         if choice != KEEP:
-            return self._forms[choice].merged()
+            return self._form(choice).merged()
         steps = [self._anatomy.branch, self._anatomy.shortcut or ()]
         return folded_copy(self.kept, [pair for some in steps for pair in batch_norm_pairs(some)])
 

@@ -15,7 +15,7 @@ from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.oddities import check_around, copied
 from pruner.outline import Outline, digest
-from pruner.plan import DROP, KEEP, Plan
+from pruner.plan import DROP, KEEP, MergeInit, Plan
 from pruner.self_check import check_opened
 from pruner.site import Site
 
@@ -59,10 +59,10 @@ class OpenNetwork(nn.Module):
                 module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
         check_around(model, self.sites)
-        for site in self.sites.values():
-            site.offer(also)
         size = input_size_of(model, input_size)
         outline = self._check(model, size)
+        for site in self.sites.values():
+            site.offer(also)
         configuration: Any = getattr(model, "pretrained_cfg", None) or {}
         opened: Any = self.network
         opened.pretrained_cfg = {**configuration, _OPENED_AT: size[1:]}
@@ -81,6 +81,11 @@ class OpenNetwork(nn.Module):
         for name, site in self.sites.items():
             choice = meant.choice_of(name)
             site.select(choice, 1.0 if choice == KEEP else lam)
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """Block -> the layer with weights of its own that stands in for it as it is selected now."""
+        return {name: site.layer(site.choice) for name, site in self.sites.items() if site.is_layer}
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
@@ -112,11 +117,12 @@ class OpenNetwork(nn.Module):
     def _check(self, model: nn.Module, size: ImageSize) -> Outline:
         """Proves that this is `model`, and puts the shape of its input into every block's signature."""
         shapes, outline = check_opened(model, self.network, self.sites, self.segments(), size)
-        for name, shape in shapes.items():
+        for name, (given, taken) in shapes.items():
             site = self.sites[name]
-            sides = "x".join(str(side) for side in shape)
+            sides = "x".join(str(side) for side in given)
             signature = f"{site.block.kind} {sides}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
+            site.hands_on(given, taken)
         return outline
 
 
@@ -139,11 +145,26 @@ class Supernet(OpenNetwork):
 
 
 class Cut(OpenNetwork):
-    """The network of one plan, unmerged and trainable: the baseline itself at lambda 1, mergeable at lambda 0."""
+    """The network of one plan, unmerged and trainable: the baseline itself at lambda 1, mergeable at lambda 0.
 
-    def __init__(self, model: nn.Module, plan: Plan, input_size: Sequence[int] | None = None) -> None:
+    Blocks that the plan has fitted run as layers with weights of their own. With `merge_init` "fitted" so do those that
+    it folds, where they fold into one layer: a start for its training that is nearer to the block than the folded
+    weights are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        input_size: Sequence[int] | None = None,
+        merge_init: MergeInit = "folded",
+    ) -> None:
         super().__init__(model, input_size=input_size)
         self.plan = plan
+        if merge_init == "fitted":
+            for name, choice in plan.choices.items():
+                if name in self.sites:
+                    self.sites[name].run_as_layer(choice)
         self.set_lambda(1.0)
 
     def set_lambda(self, lam: float) -> None:
@@ -212,9 +233,12 @@ def supernet(model: nn.Module, also: Collection[str] = (), *, input_size: Sequen
     return Supernet(model, also, input_size)
 
 
-def apply(model: nn.Module, plan: Plan, *, input_size: Sequence[int] | None = None) -> Cut:
-    """`model` cut by `plan`, at lambda 1. Raises `PlanError` when the plan does not fit."""
-    return Cut(model, plan, input_size)
+def apply(
+    model: nn.Module, plan: Plan, *, input_size: Sequence[int] | None = None, merge_init: MergeInit = "folded"
+) -> Cut:
+    """`model` cut by `plan`, at lambda 1; see `Cut` for what merged blocks start from. Raises `PlanError` when the plan
+    does not fit."""
+    return Cut(model, plan, input_size, merge_init)
 
 
 def merge(cut: Cut) -> nn.Module:

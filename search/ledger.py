@@ -43,7 +43,7 @@ _BEAT: Final = "beat"
 _ORIGIN: Final = "origin"
 _PART: Final = "part"
 _IDENTITY: Final = "depthfinder"
-_FIGURES: Final = ("accuracy", "cross_entropy", "agreement", "images")
+_FIGURES: Final = ("accuracy", "cross_entropy", "agreement", "distance", "images")
 _OPEN: Final = (TrialState.WAITING, TrialState.RUNNING)
 
 

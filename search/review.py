@@ -237,6 +237,7 @@ def _attributes(one: ReviewedPlan) -> dict[str, Any]:
         "accuracy": details.accuracy,
         "cross_entropy": details.cross_entropy,
         "agreement": details.agreement,
+        "distance": details.distance,
         "images": details.images,
         "proposed_by": details.how,
         "evaluated_as": one.number,

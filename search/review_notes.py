@@ -12,6 +12,9 @@ _WORDS: Final = {
     "separable": "made separable",
     "shrink": "shrunk",
     "merge-act": "merged with activation",
+    "fit": "stood in for by a fitted layer",
+    "fit-3x3": "stood in for by a fitted 3x3",
+    "fit-separable": "stood in for by a fitted separable layer",
     "narrow": "narrowed",
     "thin": "thinning the tokens behind",
     "drop": "dropped",
@@ -64,6 +67,8 @@ def figures(reviewed: ReviewedPlan) -> list[tuple[str, str]]:
         rows.append(("cross-entropy", f"{details.cross_entropy:.4f}"))
     if details.agreement is not None:
         rows.append(("agreement with the baseline", f"{details.agreement:.2%}"))
+    if details.distance is not None:
+        rows.append(("distance from the baseline's outputs", f"{details.distance:.4f}"))
     if details.images is not None:
         rows.append(("images", str(details.images)))
     if details.how is not None:

@@ -21,6 +21,7 @@ class Details:
     accuracy: float | None = None
     cross_entropy: float | None = None
     agreement: float | None = None
+    distance: float | None = None
     images: int | None = None
     how: str | None = None
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -83,6 +83,11 @@ class Space:
             block: tuple(c for c in ways if c == KEEP or any(limit.saved(block, c) > 0 for limit in exceeded))
             for block, ways in self.choices.items()
         }
+        return dataclasses.replace(self, choices=choices)
+
+    def without(self, cuts: Collection[Cut]) -> "Space":
+        """Without these ways of cutting single blocks."""
+        choices = {block: tuple(c for c in ways if (block, c) not in cuts) for block, ways in self.choices.items()}
         return dataclasses.replace(self, choices=choices)
 
     @cached_property

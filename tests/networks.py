@@ -50,6 +50,24 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# With several blocks in a row of every kind, so that there are spans.
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "deit": SHAPES["deit"],
+    "basic": ("resnet18", {"img_size": (21, 26), "layers": (3, 1, 1, 3), "channels": (8, 8, 8, 12), "num_classes": 5}),
+    "bottleneck": ("resnet26", {"img_size": 24, "layers": (1, 3, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}),
+    "attending": ("seresnet18", {"img_size": 24, "layers": (3, 1, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}),
+    "inverted residual": ("mobilenetv2_035", {"img_size": 24, "num_classes": 5}),
+    "convnext": ("convnextv2_atto", {"img_size": 33, "depths": (3, 1, 1, 1), "dims": (8, 8, 8, 8), "num_classes": 5}),
+}
+
+
+def in_a_row(name: str) -> nn.Module:
+    """The network of `ROWS` of that name, as `made` makes others."""
+    entry, kwargs = ROWS[name]
+    torch.manual_seed(0)
+    return disturbed(load_model(entry, **kwargs), 0)
+
+
 def made(shape: str, seed: int) -> nn.Module:
     """The network of that shape with norms, scales and biases that are not at their initial values."""
     entry, kwargs = SHAPES[shape]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.data.images import ImageData
+from pruner.fitting.spans import stood_in_for
 from pruner.plan import Plan
 from pruner.surgery import Cut, OpenNetwork
 from pruner.training.moment import Moment
@@ -37,9 +38,10 @@ class Progressive(Objective):
         self.teaching = teaching
         self.schedule: Closing = schedule or Schedule(tuple(cut.plan.choices))
         self.smoothing = smoothing
+        self._stood_in_for = stood_in_for(cut)
 
     def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
-        self.network.set_lambdas(self.schedule.lams(moment.share))
+        self.network.set_lambdas(self._lams(moment))
         logits = self.network(images)
         loss = task_loss(logits, targets, self.smoothing)
         return loss if self.teaching is None else loss + self.teaching(images, logits)
@@ -48,13 +50,18 @@ class Progressive(Objective):
         return f"lambda {self.lam(moment):.2f}"
 
     def lam(self, moment: Moment) -> float:
-        lams = self.schedule.lams(moment.share)
+        lams = self._lams(moment)
         return sum(lams.values()) / max(1, len(lams))
+
+    def _lams(self, moment: Moment) -> dict[str, float]:
+        """Block -> lambda. A layer that was fitted is a better start than the block beside it: its gate is closed from
+        the first step on, and so are those of the blocks that it stands in for besides."""
+        return self.schedule.lams(moment.share) | dict.fromkeys(self._stood_in_for, 0.0)
 
     def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
         """The gates where the moment has them."""
         assert isinstance(network, Cut)
-        network.set_lambdas(self.schedule.lams(moment.share))
+        network.set_lambdas(self._lams(moment))
 
 
 def begin(network: OpenNetwork, plan: Plan, data: ImageData, settings: TrainSettings) -> None:

@@ -20,8 +20,8 @@ NO_SCORE_DEPENDS_ON = {
     *MAY_CHANGE,
     *("device", "threads", "batch_size", "dtype", "channels_last", "compiled", "max_seconds"),
     *("budget_ms", "budget_ratio", "keep", "max_pruned", "keep_one_per_stage", "max_parameters", "max_memory_mb"),
-    *("sampler", "n_trials", "gap", "storage", "study_name"),
-    *("progressive_epochs", "lambda_schedule", "closing_share", "kd_model_name"),
+    *("sampler", "n_trials", "gap", "storage", "study_name", "fit_images"),
+    *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "block_loss_weight"),
     *("method", "granularity", "sparsity", "epochs", "search_share"),
 }
 # Their contents are in a study's identity: weights, images with their classes, and tables where training goes by them.
@@ -72,6 +72,13 @@ def test_a_supernet_that_is_trained_around_a_budget_depends_on_it() -> None:
         asked = dataclasses.replace(ASKED, **more)  # type: ignore[arg-type]
         assert {"budget_ratio", "max_parameters", "device", "keep"} <= set(scores_depend_on(asked))
         assert depends("supernet", asked) != depends("supernet", dataclasses.replace(asked, budget_ratio=0.6))
+
+
+def test_scores_by_fits_depend_on_the_images_and_the_table_and_on_no_supernet() -> None:
+    asked = dataclasses.replace(ASKED, scored_by="fits")
+    found = set(scores_depend_on(asked))
+    assert {"scored_by", "fit_images", "device", "choices"} <= found
+    assert not {"supernet_epochs", "distill_loss_weight"} & found
 
 
 def folder_at(path: Path, *done: str) -> RunFolder:

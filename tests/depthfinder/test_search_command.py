@@ -69,7 +69,7 @@ def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Co
     done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here --budget-ratio 0.7 --choices merge,thick"))
     assert done.returncode != 0
     assert "no block of deit_tiny_patch16_224 offers 'thick'" in done.stderr
-    assert "on request: merge-act, narrow, thin" in " ".join(done.stderr.split())
+    assert "on request: fit, merge-act, narrow, thin" in " ".join(done.stderr.split())
     record = searched(depthfinder, "--budget-ratio 0.8 --choices narrow,thin,drop --n-trials 8")
     tried = [plan["choices"] for plan in record["evaluated"]]  # type: ignore[attr-defined]
     assert {choice for choices in tried for choice in choices.values()} == {"narrow", "thin", "drop"}
@@ -117,6 +117,56 @@ def test_a_study_of_scores_that_another_training_gave_is_refused(depthfinder: Co
     assert done.returncode == 2
     assert "lr: 0.0005 there, 0.001 here" in done.stderr
     assert "mixup: 0.0 there, 0.2 here" in done.stderr
+
+
+WITHOUT_TRAINING = "--without-training --budget-ratio 0.85 --n-trials 12 --fit-images 60"
+
+
+def test_a_search_without_training_hands_over_a_network(depthfinder: Command) -> None:
+    found = searched(depthfinder, WITHOUT_TRAINING)
+    assert found["scored_by"] == "fits"
+    plan = Plan.from_json((HERE / "plan.json").read_text())
+    assert set(plan.choices.values()) <= {"fit", "drop"}
+    for candidate in found["evaluated"]:  # type: ignore[attr-defined]
+        assert candidate["accuracy"] is candidate["cross_entropy"] is None
+        assert candidate["distance"] >= 0
+        assert 0 <= candidate["agreement"] <= 1
+    result = json.loads((HERE / "result.json").read_text())
+    assert result["accuracy_without_training"] == result["pruned"]["accuracy"]
+    assert (HERE / "report.html").exists()
+    assert not (HERE / "checkpoints" / "supernet.safetensors").exists()
+    network = df.load_merged(HERE)
+    assert sum(parameter.numel() for parameter in network.parameters()) == result["pruned"]["parameters"]
+
+    again = depthfinder(*shlex.split(f"search {NETWORK} --experiment here {WITHOUT_TRAINING}"))
+    assert "this search is finished already" in again.stdout
+    words = WITHOUT_TRAINING.replace("--without-training", "--scored-by fits --progressive-epochs 1")
+    trained = depthfinder(*shlex.split(f"run {NETWORK} --experiment here {words}"))
+    assert trained.returncode == 0, trained.stderr
+    assert "progressive_epochs: 0 then, 1 now: done again: merge, measure, report, train" in trained.stderr
+    assert "search: done before" in trained.stderr
+    assert json.loads((HERE / "result.json").read_text())["accuracy_without_training"] == result["pruned"]["accuracy"]
+
+
+def test_a_front_without_training_is_told_by_agreement(depthfinder: Command) -> None:
+    done = depthfinder(*shlex.split(f"pareto {NETWORK} --experiment here --without-training --fit-images 60"))
+    assert done.returncode == 0, done.stderr
+    assert "agreement" in done.stdout
+    assert "same answers as the uncut network" in (HERE / "front.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scored-by thumb", "no way of scoring plans is called 'thumb'; there are: supernet, fits"),
+        ("--scored-by fits --strategy gate", "--strategy gate learns its gates with a supernet"),
+    ],
+)
+def test_ways_of_scoring_that_there_are_not_are_refused(depthfinder: Command, words: str, said: str) -> None:
+    done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here --budget-ratio 0.85 {words}"))
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not HERE.exists()
 
 
 def test_the_front_rises_from_the_fastest_plan(depthfinder: Command) -> None:

@@ -23,7 +23,7 @@ from networks import disturbed, images_for, made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import OddModelError, PlanError, UnknownModelError
 from pruner.models import load_model
-from pruner.plan import Plan
+from pruner.plan import FITS, Plan
 from pruner.surgery import apply, describe, merge
 
 # A network of each family, a block of it with an identity as its shortcut, a layer that is folded in there, and the
@@ -137,17 +137,22 @@ def test_an_odd_block_is_kept_and_the_others_are_cut(shape: str, oddness: str) -
     chain = describe(model)
     (block,) = [block for block in chain.blocks if block.name == name]
     assert block.choices == ("keep",)
-    assert block.on_request == ()
+    # A layer can be fitted to whatever a block of an unknown class computes, not to what somebody put on a block.
+    assert block.on_request == (fits_of(shape) if oddness == "a class below" else ())
     said = {
         "a hook": "has a forward hook",
         "a pre-hook": "has a forward pre-hook",
         "a class below": "a Mine is no block",
     }
     assert said.get(oddness, "has another forward than its class") in dict(block.refused)["merge"]
-    with pytest.raises(PlanError, match=f"block {name} offers keep, not 'drop': "):
+    with pytest.raises(PlanError, match=f"block {name} offers keep.*, not 'drop': "):
         apply(model, chain.plan({name: "drop"}))
     for choice in ("merge", "drop"):
         check_every_way(model, all_cut(model, choice))
+
+
+def fits_of(shape: str) -> tuple[str, ...]:
+    return FITS[:1] if shape == "deit" else FITS
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -159,7 +164,7 @@ def test_a_site_with_an_odd_layer_is_dropped_but_not_merged(shape: str, oddness:
     chain = describe(model)
     (block,) = [block for block in chain.blocks if block.name == site]
     assert {"keep", "drop"} <= set(block.choices) <= {"keep", "drop", "shrink"}
-    assert block.on_request == ()
+    assert set(block.on_request) <= set(fits_of(shape))
     assert dict(block.refused)["merge"].startswith("its ")
     for choice in ("merge", "drop"):
         check_every_way(model, all_cut(model, choice))

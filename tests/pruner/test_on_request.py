@@ -17,11 +17,11 @@ def test_what_is_named_stands_among_the_choices_before_drop() -> None:
     usual, asked = describe(model), describe(model, ["thin", "narrow", "merge-act", "merge"])
     for one, other in zip(usual.blocks, asked.blocks, strict=True):
         if one.kind == "vit.attn":
-            assert (one.choices, one.on_request) == (("keep", "drop"), ("narrow", "thin"))
-            assert (other.choices, other.on_request) == (("keep", "narrow", "thin", "drop"), ())
+            assert (one.choices, one.on_request) == (("keep", "drop"), ("narrow", "thin", "fit"))
+            assert (other.choices, other.on_request) == (("keep", "narrow", "thin", "drop"), ("fit",))
         else:
-            assert (one.choices, one.on_request) == (("keep", "merge", "drop"), ("merge-act",))
-            assert (other.choices, other.on_request) == (("keep", "merge", "merge-act", "drop"), ())
+            assert (one.choices, one.on_request) == (("keep", "merge", "drop"), ("merge-act", "fit"))
+            assert (other.choices, other.on_request) == (("keep", "merge", "merge-act", "drop"), ("fit",))
         assert (one.name, one.signature, one.refused) == (other.name, other.signature, other.refused)
     only = describe(model, ["narrow"])
     assert only.blocks[0].choices == ("keep", "narrow", "drop")

@@ -106,9 +106,9 @@ def test_samplers_propose_plans_that_fit_and_some_that_thin(name: str) -> None:
 
 
 def test_an_unknown_choice_is_refused_with_those_that_are_offered_and_those_on_request() -> None:
-    with pytest.raises(PlanError, match="offers 'thick'; there are: drop, keep, merge; on request: merge-act, narrow"):
+    with pytest.raises(PlanError, match="'thick'; there are: drop, keep, merge; on request: fit, merge-act, narrow"):
         Space.of(describe(MODEL), [], only=["merge", "thick"])
-    with pytest.raises(PlanError, match="there are: drop, keep, merge, narrow, thin; on request: merge-act"):
+    with pytest.raises(PlanError, match="there are: drop, keep, merge, narrow, thin; on request: fit, merge-act"):
         Space.of(CHAIN, [], only=["thick"])
 
 

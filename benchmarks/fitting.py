@@ -1,0 +1,354 @@
+"""Layers that are fitted in the places of blocks: how good a start they are, without training and before one.
+
+    python benchmarks/fitting.py --output progressive-out --only untrained
+
+Four small networks, one of each family, trained to tell the larger of two digits (`small_networks.py`; the baselines
+are those of `progressive.py`, and are trained here where its folder has none), and the demo's DeiT. `untrained` draws
+plans that cut a third, half and two thirds of the blocks that a layer can stand in for, and compares what is left
+without any training when these are dropped, folded (UPDP's merge, BatchNorms calibrated), or have a layer of the same
+cost fitted in their place: at once, from the uncut network, or in sequence, each for the inputs that the cuts before it
+leave it. `trained` takes the plans of `small_networks.py` through the training of `progressive.py`, from the folded
+start and from the fitted one, and with each layer learning its block's output. `large` types
+`depthfinder search --without-training` for two networks at 224 pixels with random weights, on 512 images, and says what
+it takes. Typed again, it goes on from where it was. Tables go to `benchmarks/results/`.
+"""
+
+import argparse
+import copy
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import torch
+from PIL import Image
+from progressive import EPOCHS, FEW, LEARNING_RATE, baseline
+from small_networks import NETWORKS
+from torch import Tensor, nn
+from torch.nn import functional
+
+from profiles.files import write_whole
+from pruner.checkpoint import CheckpointFile
+from pruner.data.digits import DigitScenes
+from pruner.data.images import ImageData
+from pruner.fitting.at_once import fit_at_once
+from pruner.fitting.fits import Key
+from pruner.fitting.in_sequence import fit_in_sequence
+from pruner.fitting.spans import followers_of, span_of
+from pruner.models import load_model
+from pruner.plan import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK, MergeInit, Plan
+from pruner.progress import silent
+from pruner.surgery import Cut, OpenNetwork, apply, describe
+from pruner.training.accuracy import accuracy
+from pruner.training.blockwise import BlockTeaching
+from pruner.training.loop import fit
+from pruner.training.moment import Moment
+from pruner.training.objective import Objective, Supervised, Teaching, light_copy
+from pruner.training.progressive import Progressive, begin, close
+from pruner.training.schedules import Schedule, from_the_end
+from pruner.training.settings import Optimizing, TrainSettings
+
+RESULTS: Final = Path(__file__).parent / "results"
+IMAGES: Final = 1_024
+SHARES: Final = {"a third": 1 / 3, "half": 1 / 2, "two thirds": 2 / 3}
+PLANS: Final = 2
+DEMO: Final = "demo"
+LARGE: Final = ("deit_tiny_patch16_224", "resnet50")
+LARGE_TRIALS: Final = 32
+# The fit, and the folding that costs the same.
+FITTED: Final = {"vit": FIT, DEMO: FIT, "convnext": FIT_SEPARABLE, "mobilenet": FIT_3X3, "resnet": FIT_3X3}
+FOLDED: Final = {"vit": MERGE, DEMO: MERGE, "convnext": SEPARABLE, "mobilenet": MERGE, "resnet": SHRINK}
+WAYS: Final = ("dropped", "folded", "fitted at once", "fitted in sequence")
+
+
+# How the plans of small_networks.py are trained.
+STARTS: Final = {
+    "continued": "(c) the uncut network, trained on",
+    "folded": "folded, gates closing within 0.3",
+    "folded, block by block": "the same, each layer learning its block's output",
+    "fitted": "fitted in sequence",
+    "fitted, gates": "the same, gates closing within 0.3",
+    "fitted, block by block": "fitted in sequence, each layer learning its block's output",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """The plans of one network, one share of its blocks and one seed."""
+
+    network: str
+    what: str
+    seed: int
+
+    @property
+    def file(self) -> str:
+        return f"fitting-{self.network}-{self.what.replace(', ', '-').replace(' ', '-')}-{self.seed}.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("progressive-out"))
+    parser.add_argument("--networks", nargs="+", default=[*FITTED, *LARGE])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in arguments.only:
+        part = PARTS[name]
+        networks = [network for network in arguments.networks if network in part.networks]
+        seeds = arguments.seeds[:1] if name == "large" else arguments.seeds
+        jobs = [Job(network, what, seed) for network in networks for what in part.whats for seed in seeds]
+        began = time.monotonic()
+        for line in in_processes(part.work, jobs, arguments.output, 1 if name == "large" else arguments.processes):
+            print(f"{line}, {time.monotonic() - began:.0f} s", flush=True)
+        records = [json.loads((arguments.output / job.file).read_text()) for job in jobs]
+        lines = part.table(records, networks)
+        print(*lines, sep="\n")
+        (RESULTS / f"fitting_{name}.md").write_text("\n".join(lines) + "\n")
+        (RESULTS / f"fitting_{name}.json").write_text(json.dumps(records, indent=1) + "\n")
+
+
+def in_processes(work: Callable[[Job, Path], str], jobs: Sequence[Job], output: Path, count: int) -> Iterator[str]:
+    """What `work` says of each job, done by so many processes of one thread each."""
+    torch.set_num_threads(1)
+    with ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(work, jobs, [output] * len(jobs))
+
+
+def network_of(name: str, output: Path) -> nn.Module:
+    return load_model("deit_digits", pretrained=True).eval() if name == DEMO else baseline(name, output)
+
+
+def data_of(name: str) -> ImageData:
+    return DigitScenes() if name == DEMO else FEW
+
+
+def images_of(data: ImageData, count: int = IMAGES, size: int = 64) -> list[Tensor]:
+    """Training images without their labels."""
+    batches = data.train_batches(epoch=0, batch_size=size, seed=0)
+    return [images for _, (images, _) in zip(range(count // size), batches, strict=False)]
+
+
+def untrained(job: Job, output: Path) -> str:
+    """The accuracies of a job's plans in every way."""
+    file = output / job.file
+    if not file.exists():
+        model, data = network_of(job.network, output), data_of(job.network)
+        network = OpenNetwork(model, FITS).eval()
+        random = Random(f"{job.what} {job.seed}")
+        names = [name for name, site in network.sites.items() if site.may_be_fitted]
+        chosen = [sorted(random.sample(names, round(SHARES[job.what] * len(names)))) for _ in range(PLANS)]
+        found = [{way: in_way(way, job.network, model, network, one, data) for way in WAYS} for one in chosen]
+        record = asdict(job) | {
+            "blocks": chosen,
+            "accuracies": found,
+            "uncut": accuracy(model, data.test_batches(batch_size=250)),
+        }
+        write_whole(file, json.dumps(record) + "\n")
+    record = json.loads(file.read_text())
+    return f"{job.network}, {job.what}, seed {job.seed}: {record['accuracies']}"
+
+
+def in_way(
+    way: str, name: str, model: nn.Module, network: OpenNetwork, blocks: Sequence[str], data: ImageData
+) -> float:
+    """Accuracy on the test images."""
+    fit = FITTED[name] in FITS and way.startswith("fitted")
+    folds = {block: FOLDED[name] if FOLDED[name] in network.sites[block].block.choices else DROP for block in blocks}
+    choices = {"dropped": dict.fromkeys(blocks, DROP), "folded": folds}.get(way, dict.fromkeys(blocks, FITTED[name]))
+    plan = network.chain.plan(choices)
+    cut = apply(model, plan).eval()
+    settings = TrainSettings(0, seed=0)
+    if way == "folded":
+        begin(cut, plan, data, settings)
+        close(cut, data, settings)
+    cut.set_lambda(0.0)
+    if fit:
+        (at_once if way == "fitted at once" else fit_in_sequence)(cut, images_of(data))
+    return accuracy(cut, data.test_batches(batch_size=250))
+
+
+def at_once(cut: Cut, images: Sequence[Tensor]) -> None:
+    """The layers of the plan's blocks, fitted to the uncut network and put into `cut`."""
+    followers = followers_of(cut)
+    fits = fit_at_once(cut, {b: [c] for b, c in cut.plan.choices.items() if c in FITS}, images, IMAGES)
+    for block, choice in cut.plan.choices.items():
+        if choice in FITS:
+            fits[Key(block, choice, span_of(cut.plan, block, followers))].put_into(cut.sites[block].layer(choice))
+
+
+def untrained_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
+    heads = ("network", "blocks cut", "uncut", *WAYS, "better of the fits ahead of both others")
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    wins = total = 0
+    for network in networks:
+        for share in SHARES:
+            of = [record for record in records if (record["network"], record["what"]) == (network, share)]
+            plans = [plan for record in of for plan in record["accuracies"]]
+            cells = [spread([100 * plan[way] for plan in plans]) for way in WAYS]
+            won = [max(plan[WAYS[2]], plan[WAYS[3]]) > max(plan[WAYS[0]], plan[WAYS[1]]) for plan in plans]
+            wins, total = wins + sum(won), total + len(won)
+            blocks = len(of[0]["blocks"][0])
+            row = [network, f"{blocks} ({share})", f"{100 * of[0]['uncut']:.2f}", *cells, f"{sum(won)} of {len(won)}"]
+            lines.append(f"| {' | '.join(row)} |")
+    return [*lines, "", f"Fits ahead of dropping and of folding in {wins} of {total} plans."]
+
+
+def trained(job: Job, output: Path) -> str:
+    """Test accuracy after the training of `progressive.py`, and before it."""
+    file = output / job.file
+    if not file.exists():
+        began = time.process_time()
+        whole = baseline(job.network, output)
+        before, after = trained_from(job, whole)
+        record = asdict(job) | {"before": before, "after": after, "core_seconds": time.process_time() - began}
+        write_whole(file, json.dumps(record) + "\n")
+    record = json.loads(file.read_text())
+    return f"{job.network}, {job.what}, seed {job.seed}: {record['before']:.2%} {record['after']:.2%}"
+
+
+def trained_from(job: Job, whole: nn.Module) -> tuple[float, float]:
+    settings = TrainSettings(EPOCHS, seed=job.seed, optimizing=Optimizing(lr=LEARNING_RATE))
+    chain = describe(whole)
+    plan = Plan(chain.model) if job.what == "continued" else NETWORKS[job.network].plan(chain)
+    start: MergeInit = "fitted" if job.what.startswith("fitted") else "folded"
+    cut = apply(whole, plan, merge_init=start)
+    if job.what != "continued":
+        begin(cut, plan, FEW, settings)
+    if start == "fitted":
+        fit_in_sequence(cut, images_of(FEW))
+    before = closed_accuracy(cut, settings)
+    teacher = light_copy(whole)
+    teaching = BlockTeaching(cut, teacher) if job.what.endswith("block by block") else Teaching(teacher)
+    objective: Objective
+    if job.what == "continued":
+        objective = Supervised(cut)
+    else:
+        gates = GatesOfAll if job.what.endswith("gates") else Progressive
+        objective = gates(cut, teaching, Schedule(from_the_end(chain, plan), "linear", 0.3))
+    with tempfile.TemporaryDirectory() as folder:
+        fit(objective, FEW, settings, CheckpointFile(Path(folder) / "state.safetensors", "study"), silent)
+    return before, closed_accuracy(cut, settings)
+
+
+class GatesOfAll(Progressive):
+    """Closes the gates of fitted layers slowly, too."""
+
+    def _lams(self, moment: Moment) -> dict[str, float]:
+        return self.schedule.lams(moment.share)
+
+
+def closed_accuracy(cut: Cut, settings: TrainSettings) -> float:
+    """On the test scenes, of a copy that is closed."""
+    closed = copy.deepcopy(cut)
+    close(closed, FEW, settings)
+    return accuracy(closed, FEW.test_batches(batch_size=250))
+
+
+def trained_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
+    def cell(network: str, what: str, when: str) -> str:
+        found = [100 * one[when] for one in records if (one["network"], one["what"]) == (network, what)]
+        return spread(found, digits=2)
+
+    lines = [f"| accuracy, % | {' | '.join(networks)} |", "|" + " --- |" * (len(networks) + 1)]
+    for what, text in STARTS.items():
+        lines.append(f"| {text} | {' | '.join(cell(network, what, 'after') for network in networks)} |")
+    for what, text in (("folded", "folded, before the training"), ("fitted", "fitted, before the training")):
+        lines.append(f"| {text} | {' | '.join(cell(network, what, 'before') for network in networks)} |")
+    return lines
+
+
+def large(job: Job, output: Path) -> str:
+    """What the whole command takes: minutes by stage, and the most memory that it held."""
+    file = output / job.file
+    if not file.exists():
+        folder = scenes_as_files(output / "scenes-224")
+        words = (
+            f"search --without-training --model {job.network} --img-size 224 --data-dir {folder} --budget-ratio 0.7 "
+        )
+        words += f"--fit-images 512 --n-trials {LARGE_TRIALS} --seed {job.seed} "
+        words += f"--output {output} --experiment large-{job.network}"
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "depthfinder", *words.split()], check=True, stdout=sys.stderr)
+        minutes = (time.monotonic() - began) / 60
+        found = output / f"large-{job.network}"
+        record = asdict(job) | {
+            "minutes": minutes,
+            "peak_gb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6,
+            "stages_s": {name: one["seconds"] for name, one in json.loads((found / "state.json").read_text()).items()},
+            "evaluated": len(json.loads((found / "search.json").read_text())["evaluated"]),
+            "ratio": json.loads((found / "result.json").read_text())["measured_ratio"]["value"],
+        }
+        write_whole(file, json.dumps(record) + "\n")
+    record = json.loads(file.read_text())
+    return f"{job.network}: {record['minutes']:.1f} minutes, {record['peak_gb']:.1f} GB at the most"
+
+
+def scenes_as_files(folder: Path) -> Path:
+    """Digit scenes as PNG files of 224 pixels, a folder for each class: 640 to train on, 64 held out."""
+    if not folder.exists():
+        data = DigitScenes()
+        for split, batches, count in (
+            ("train", data.train_batches(epoch=0, batch_size=64, seed=0), 640),
+            ("val", data.test_batches(batch_size=64), 64),
+        ):
+            parts = [next(batches) for _ in range(count // 64)]
+            images, labels = (torch.cat(some) for some in zip(*parts, strict=True))
+            large = functional.interpolate(images, size=(224, 224), mode="bilinear")
+            pixels = (255 * (0.5 * large + 0.5)).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+            for number, (one, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
+                place = folder / split / str(label) / f"{number}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(one).save(place)
+    return folder
+
+
+def large_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
+    stages = ("profile", "fits", "search", "train", "measure")
+    heads = ("network", "minutes", "GB at the most", "plans evaluated", *(f"{stage}, s" for stage in stages), "ratio")
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for one in sorted(records, key=lambda one: networks.index(one["network"])):
+        seconds = [f"{one['stages_s'][stage]:.0f}" for stage in stages]
+        cells = [one["network"], f"{one['minutes']:.1f}", f"{one['peak_gb']:.1f}", str(one["evaluated"]), *seconds]
+        lines.append(f"| {' | '.join([*cells, format(one['ratio'], '.3f')])} |")
+    return lines
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table: of which networks, of what, and how."""
+
+    networks: tuple[str, ...]
+    whats: tuple[str, ...]
+    work: Callable[[Job, Path], str]
+    table: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], list[str]]
+
+
+PARTS: Final = {
+    "untrained": Part(tuple(FITTED), tuple(SHARES), untrained, untrained_table),
+    "trained": Part(tuple(NETWORKS), tuple(STARTS), trained, trained_table),
+    "large": Part(LARGE, ("large",), large, large_table),
+}
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Fits for many blocks from one pass of the uncut network over images without labels."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from pruner.errors import FitError
+from pruner.fitting.fits import Fit, Fits, Key
+from pruner.fitting.layers import Way, way_of
+from pruner.fitting.rows import places_of, rows_wanted, values
+from pruner.fitting.spans import followers_of
+from pruner.fitting.sums import Sums
+from pruner.fitting.uncut_run import run_uncut
+from pruner.modules import only_training
+from pruner.progress import Progress, silent
+from pruner.site import Site
+from pruner.surgery import OpenNetwork
+
+_APART: Final = 5
+"""Every so many-th image takes no part in the fits, and chooses their ridge."""
+
+
+@torch.no_grad()
+def fit_at_once(
+    network: OpenNetwork,
+    choices: Mapping[str, Sequence[str]],
+    batches: Iterable[Tensor],
+    images: int,
+    progress: Progress = silent,
+) -> Fits:
+    """The layers of `choices`, block -> those of its choices that are fitted, each for the block alone and for every
+    span that begins there; from `batches` of training images (B, C, H, W), `images` of them in all.
+
+    Each is fitted to what the uncut network computes there, for the inputs that the uncut network has there: they are
+    the same whichever of them stand together.
+
+    Raises `FitError` where the network gives no numbers, and where there are too few images.
+    """
+    works = works_of(network, choices, images)
+    done = 0
+    with only_training(network, []):
+        for batch in batches:
+            run = run_uncut(network, batch, seed=done)
+            for work in works:
+                targets = [run.before_end[name] for name in work.blocks]
+                work.add(run.inputs[work.block], targets, run.counts[work.block], done)
+            done += len(batch)
+            progress(min(done, images), images, "images")
+    found: dict[Key, Fit] = {}
+    for number, work in enumerate(works, start=1):
+        found |= work.fits()
+        progress(number, len(works), f"solving {work.block}")
+    return found
+
+
+def works_of(network: OpenNetwork, choices: Mapping[str, Sequence[str]], images: int) -> "list[Work]":
+    """The sums that the layers of `choices` are fitted by, before any image was seen."""
+    followers = followers_of(network)
+    return [
+        Work.of(network.sites[block], choice, followers[block], images)
+        for block, ways in choices.items()
+        for choice in ways
+    ]
+
+
+@dataclass
+class Work:
+    """The sums of one layer, and of the same layer for all the spans that begin where it stands."""
+
+    block: str
+    choice: str
+    blocks: tuple[str, ...]
+    way: Way
+    wanted: int
+    seen: Sums
+    apart: Sums
+
+    @classmethod
+    def of(cls, site: Site, choice: str, behind: tuple[str, ...], images: int) -> "Work":
+        way = way_of(site.layer(choice))
+        blocks = (site.block.name, *behind)
+        targets = site.channels * len(blocks)
+        sums = [Sums.empty(way.features, targets, next(site.parameters()).device) for _ in range(2)]
+        return cls(site.block.name, choice, blocks, way, -(-rows_wanted(way.features) // images), *sums)
+
+    def add(self, x: Tensor, before_end: Sequence[Tensor], counts: Tensor, start: int) -> None:
+        """A batch: what came to the block, what it and each of those behind it computed, and what each place counts
+        for. `start` is the number of the batch's first image."""
+        places = places_of(x, self.wanted, torch.Generator().manual_seed(start))
+        counts = counts.flatten(1)[:, places]
+        apart = (torch.arange(start, start + len(x)) % _APART == _APART - 1).to(x.device)
+        for which, sums in ((~apart, self.seen), (apart, self.apart)):
+            if which.any():
+                given = x[which]
+                base = values(given, places)
+                targets = [values(y[which], places) - base for y in before_end]
+                sums.add(self.way.rows(given, places), torch.cat(targets, dim=1), counts[which].flatten())
+
+    def fits(self) -> dict[Key, Fit]:
+        """One for every span."""
+        if not (self.seen.is_finite and self.apart.is_finite):
+            raise FitError(
+                f"{self.block} gives numbers that are not finite on these images: nothing can be fitted there"
+            )
+        if not self.apart.rows:
+            raise FitError(
+                f"{_APART} images are the fewest that a layer can be fitted by: one in {_APART} judges the fit"
+            )
+        channels = len(self.seen.square) // len(self.blocks)
+        groups = [slice(place * channels, (place + 1) * channels) for place in range(len(self.blocks))]
+        solved = self.way.solved(self.seen, self.apart, groups)
+        return {Key(self.block, self.choice, span): fit for span, fit in enumerate(solved, start=1)}

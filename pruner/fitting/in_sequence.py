@@ -1,0 +1,98 @@
+"""Fits for the blocks of one plan, each for the inputs that the blocks before it leave it, cut as they are."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pruner.fitting.at_once import Work
+from pruner.fitting.fits import Fit, Fits, Key
+from pruner.fitting.spans import followers_of, span_of
+from pruner.fitting.uncut_run import run_uncut
+from pruner.modules import only_training
+from pruner.progress import Progress, silent
+from pruner.site import Site
+from pruner.surgery import Cut
+
+
+@torch.no_grad()
+def fit_in_sequence(cut: Cut, batches: Sequence[Tensor], progress: Progress = silent) -> Fits:
+    """The layers that stand in for blocks of the plan, put into `cut` one after another; from `batches` of training
+    images (B, C, H, W), whose activations are held in memory twice: as the uncut network has them, and as the cut one.
+
+    What a layer is fitted to is what the uncut network computes there, so that it makes good what the cuts before it
+    did. Raises `FitError` as `fit_at_once` does.
+    """
+    followers = followers_of(cut)
+    segments = list(cut.segments().items())
+    images = sum(map(len, batches))
+    cut.set_lambda(0.0)
+    layers = cut.layers
+    counts = _counts(cut, batches)
+    whole = flowing = list(batches)
+    found: dict[Key, Fit] = {}
+    with only_training(cut, []):
+        place = 0
+        while place < len(segments):
+            name, segment = segments[place]
+            span = span_of(cut.plan, name, followers) or int(name in layers)
+            if not (isinstance(segment, Site) and span):
+                whole, flowing = _onwards(segment, whole, flowing)
+                place += 1
+            else:
+                key = Key(name, cut.plan.choice_of(name), span)
+                blocks = [site for _, site in segments[place : place + span] if isinstance(site, Site)]
+                targets, whole = _uncut(blocks, whole)
+                found[key] = _fit(segment, key, flowing, targets, counts[name], images)
+                flowing = [segment(x) for x in flowing]
+                place += span
+            progress(place, len(segments), name)
+    return found
+
+
+def _onwards(segment: nn.Module, whole: list[Tensor], flowing: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Both streams behind a segment. They are one up to the first cut."""
+    if not isinstance(segment, Site):
+        after = [segment(x) for x in flowing]
+        return (after, after) if whole is flowing else ([segment(x) for x in whole], after)
+    return [segment.before_end(x)[1] for x in whole], [segment(x) for x in flowing]
+
+
+def _uncut(blocks: Sequence[Site], whole: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """What the uncut network computes behind these blocks, without the activation that ends the last and with it."""
+    targets = whole
+    for site in blocks:
+        both = [site.before_end(x) for x in whole]
+        targets, whole = [before for before, _ in both], [after for _, after in both]
+    return targets, whole
+
+
+def _counts(cut: Cut, batches: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """What each place counts for in the uncut network, batch by batch, of every block that is fitted."""
+    found: dict[str, list[Tensor]] = {name: [] for name in cut.layers}
+    with only_training(cut, []):
+        start = 0
+        for images in batches if found else []:
+            run = run_uncut(cut, images, seed=start)
+            start += len(images)
+            for name, kept in found.items():
+                kept.append(run.counts[name])
+    return found
+
+
+def _fit(
+    site: Site,
+    key: Key,
+    flowing: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    counts: Sequence[Tensor],
+    images: int,
+) -> Fit:
+    work = Work.of(site, key.choice, (), images)
+    start = 0
+    for x, y, count in zip(flowing, targets, counts, strict=True):
+        work.add(x, [y], count, start)
+        start += len(x)
+    (fit,) = work.fits().values()
+    fit.put_into(site.layer(key.choice))
+    return fit

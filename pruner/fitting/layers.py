@@ -1,0 +1,137 @@
+"""What the layer of each fitted choice is fitted by, and how its weights follow from the sums."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from pruner.fitting.fits import Fit
+from pruner.fitting.least_squares import RIDGES, Solution, fitted
+from pruner.fitting.rows import patches, values
+from pruner.fitting.sums import Sums
+
+_ROUNDS: Final = 8
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a layer that stands in for a block is fitted.
+
+    `rows` makes features of the block's input, `features` of them. `solved` gives the fit for each group of
+    targets. The targets are what the block adds to its input.
+    """
+
+    features: int
+    rows: Callable[[Tensor, Tensor], Tensor]
+    solved: Callable[[Sums, Sums, Sequence[slice]], list[Fit]]
+
+
+def way_of(layer: Any) -> Way:
+    """How the layer is fitted, by what it is: a linear, a convolution, or x + pointwise(depthwise(x))."""
+    if isinstance(layer, nn.Linear):
+        return Way(layer.in_features, values, _linear)
+    if isinstance(layer, nn.Conv2d):
+        side, channels = layer.kernel_size[0], layer.in_channels
+        rows = values if side == 1 else lambda x, places: patches(x, places, side)
+        return Way(
+            channels * side**2,
+            rows,
+            lambda seen, apart, groups: [_convolution(one, side) for one in fitted(seen, apart, groups)],
+        )
+    depthwise, pointwise = layer.branch
+    channels = pointwise.in_channels
+    if depthwise.bias is None:
+        side = depthwise.kernel_size[0]
+        return Way(
+            channels * side**2,
+            lambda x, places: patches(x, places, side),
+            lambda seen, apart, groups: [_separable(seen, apart, group, side) for group in groups],
+        )
+    return Way(channels, lambda x, places: values(depthwise(x), places), _behind_its_depthwise)
+
+
+def _linear(seen: Sums, apart: Sums, groups: Sequence[slice]) -> list[Fit]:
+    found = fitted(seen, apart, groups)
+    return [
+        Fit({"weight": one.weight + torch.eye(len(one.bias)).to(one.weight), "bias": one.bias}, one.ridge, one.error)
+        for one in found
+    ]
+
+
+def _convolution(solution: Solution, side: int) -> Fit:
+    """The skip is the tap in the middle."""
+    channels = len(solution.bias)
+    kernel = solution.weight.reshape(channels, channels, side, side).clone()
+    kernel[:, :, side // 2, side // 2] += torch.eye(channels).to(kernel)
+    return Fit({"weight": kernel, "bias": solution.bias}, solution.ridge, solution.error)
+
+
+def _behind_its_depthwise(seen: Sums, apart: Sums, groups: Sequence[slice]) -> list[Fit]:
+    """The pointwise part alone: the depthwise one is the block's own."""
+    return [
+        Fit({"branch.1.weight": one.weight[:, :, None, None], "branch.1.bias": one.bias}, one.ridge, one.error)
+        for one in fitted(seen, apart, groups)
+    ]
+
+
+def _separable(seen: Sums, apart: Sums, group: slice, side: int) -> Fit:
+    """Both parts, in turn: each is a least-squares fit once the other is fixed, by the sums of the dense one.
+
+    They begin with the nearest product to the dense kernel, channel by channel (its first singular vectors). Of all
+    rounds that is taken which is best on the rows set apart.
+    """
+    sums, taps = seen.of_targets(group), side**2
+    (dense,) = fitted(seen, apart, [group])
+    channels = sums.features // taps
+    kernels = dense.weight.reshape(-1, channels, taps).transpose(0, 1)  # (C, O, taps)
+    depthwise = torch.linalg.svd(kernels, full_matrices=False).Vh[:, 0]
+    best: Fit | None = None
+    for _ in range(_ROUNDS):
+        narrow = [_behind(one.of_targets(group), depthwise) for one in (seen, apart)]
+        (pointwise,) = fitted(narrow[0], narrow[1], [slice(None)])
+        if best is None or pointwise.error < best.error:
+            best = Fit(
+                {
+                    "branch.0.weight": depthwise.reshape(channels, 1, side, side).clone(),
+                    "branch.1.weight": pointwise.weight[:, :, None, None],
+                    "branch.1.bias": pointwise.bias,
+                },
+                pointwise.ridge,
+                pointwise.error,
+            )
+        depthwise = _depthwise(sums, pointwise, taps)
+    assert best is not None
+    return best
+
+
+def _behind(sums: Sums, depthwise: Tensor) -> Sums:
+    """The sums of what a depthwise kernel (C, taps) makes of the patches."""
+    channels, taps = depthwise.shape
+    patches_only = sums.inner[:-1, :-1].reshape(channels, taps, channels, taps)
+    inner = torch.einsum("ct,ctds,ds->cd", depthwise, patches_only, depthwise)
+    edge = (sums.inner[-1, :-1].reshape(channels, taps) * depthwise).sum(1)
+    cross = (sums.cross[:-1].reshape(channels, taps, -1) * depthwise[:, :, None]).sum(1)
+    return Sums(
+        torch.cat([torch.cat([inner, edge[:, None]], 1), torch.cat([edge, sums.inner[-1, -1:]])[None]]),
+        torch.cat([cross, sums.cross[-1:]]),
+        sums.square,
+        sums.rows,
+    )
+
+
+def _depthwise(sums: Sums, pointwise: Solution, taps: int) -> Tensor:
+    """The depthwise kernel (C, taps) that is best before a pointwise layer: the minimum over D of
+    sum |P (D patches) + b - y|^2, whose normal matrix is (P'P) by the patches' sums, channel pair by channel pair."""
+    weight = pointwise.weight
+    channels = weight.shape[1]
+    inner = (weight.T @ weight).repeat_interleave(taps, 0).repeat_interleave(taps, 1) * sums.inner[:-1, :-1]
+    centred = sums.cross[:-1] - torch.outer(sums.inner[:-1, -1], pointwise.bias)
+    target = (centred.reshape(channels, taps, -1) * weight.T[:, None, :]).sum(2).flatten()
+    ridge = max(pointwise.ridge, RIDGES[0]) * inner.diagonal().mean()
+    inner.diagonal().add_(ridge)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    if failed:
+        raise ArithmeticError("the sums of a separable fit are not those of any rows")
+    return torch.cholesky_solve(target[:, None], factor)[:, 0].reshape(channels, taps)
