@@ -7,7 +7,7 @@ are those of `progressive.py`, and are trained here where its folder has none), 
 plans that cut a third, half and two thirds of the blocks that a layer can stand in for, and compares what is left
 without any training when these are dropped, folded (UPDP's merge, BatchNorms calibrated), or have a layer of the same
 cost fitted in their place: at once, from the uncut network, or in sequence, each for the inputs that the cuts before it
-leave it. `trained` takes the plans of `small_networks.py` through the training of `progressive.py`, from the folded
+leave it; `ffns` does so with half of the demo's FFNs. `trained` takes the plans of `small_networks.py` through the training of `progressive.py`, from the folded
 start and from the fitted one, and with each layer learning its block's output. `large` types
 `depthfinder search --without-training` for two networks at 224 pixels with random weights, on 512 images, and says what
 it takes. Typed again, it goes on from where it was. Tables go to `benchmarks/results/`.
@@ -61,6 +61,7 @@ from pruner.training.settings import Optimizing, TrainSettings
 RESULTS: Final = Path(__file__).parent / "results"
 IMAGES: Final = 1_024
 SHARES: Final = {"a third": 1 / 3, "half": 1 / 2, "two thirds": 2 / 3}
+FFNS: Final = "half of the FFNs"
 PLANS: Final = 2
 DEMO: Final = "demo"
 LARGE: Final = ("deit_tiny_patch16_224", "resnet50")
@@ -151,7 +152,10 @@ def untrained(job: Job, output: Path) -> str:
         network = OpenNetwork(model, FITS).eval()
         random = Random(f"{job.what} {job.seed}")
         names = [name for name, site in network.sites.items() if site.may_be_fitted]
-        chosen = [sorted(random.sample(names, round(SHARES[job.what] * len(names)))) for _ in range(PLANS)]
+        if job.what == FFNS:
+            names = [name for name in names if name.endswith(".mlp")]
+        count = round(SHARES.get(job.what, 1 / 2) * len(names))
+        chosen = [sorted(random.sample(names, count)) for _ in range(PLANS)]
         found = [{way: in_way(way, job.network, model, network, one, data) for way in WAYS} for one in chosen]
         record = asdict(job) | {
             "blocks": chosen,
@@ -196,7 +200,7 @@ def untrained_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     wins = total = 0
     for network in networks:
-        for share in SHARES:
+        for share in dict.fromkeys(record["what"] for record in records):
             of = [record for record in records if (record["network"], record["what"]) == (network, share)]
             plans = [plan for record in of for plan in record["accuracies"]]
             cells = [spread([100 * plan[way] for plan in plans]) for way in WAYS]
@@ -340,6 +344,7 @@ class Part:
 
 PARTS: Final = {
     "untrained": Part(tuple(FITTED), tuple(SHARES), untrained, untrained_table),
+    "ffns": Part((DEMO,), (FFNS,), untrained, untrained_table),
     "trained": Part(tuple(NETWORKS), tuple(STARTS), trained, trained_table),
     "large": Part(LARGE, ("large",), large, large_table),
 }

@@ -11,12 +11,13 @@ from depthfinder.own_packages import take_own_packages
 
 if TYPE_CHECKING:
     from depthfinder.api import export, load_merged, measure, profile, search
+    from depthfinder.without_training import Fitted
     from profiles.measurement import Measurement
     from profiles.profile import Profile
     from profiles.store import load_profile
     from pruner.chain import Block, Chain
     from pruner.models import load_model
-    from pruner.plan import Plan
+    from pruner.plan import FITS, Plan
     from pruner.surgery import apply, describe, merge, supernet
     from search.candidate import Candidate, SearchResult
 
@@ -28,6 +29,8 @@ _HOMES = {
     "Block": "pruner.chain",
     "Candidate": "search.candidate",
     "Chain": "pruner.chain",
+    "FITS": "pruner.plan",
+    "Fitted": "depthfinder.without_training",
     "Measurement": "profiles.measurement",
     "Plan": "pruner.plan",
     "Profile": "profiles.profile",
@@ -46,9 +49,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "FITS",
     "Block",
     "Candidate",
     "Chain",
+    "Fitted",
     "Measurement",
     "Plan",
     "Profile",

@@ -1,5 +1,7 @@
 """The public door, used as a notebook would use it."""
 
+import doctest
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,30 @@ def test_from_a_name_to_a_measured_onnx_file(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "merged.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"images": images.numpy()})
     np.testing.assert_allclose(logits, merged(images).detach().numpy(), atol=1e-4)
+
+
+def test_a_plan_is_found_without_labels_and_without_training() -> None:
+    entry, kwargs = SHAPES["deit"]
+    torch.manual_seed(0)
+    model = df.load_model(entry, **kwargs)
+    chain, table = df.describe(model, df.FITS), df.profile(model, device="null", max_seconds=0.1, also=df.FITS)
+    images = torch.randn(60, *chain.input_size, generator=torch.Generator().manual_seed(0))
+    fitted = df.Fitted(model, images)
+    limit_ms = 0.6 * table.baseline_ms
+    found = df.search(chain, table, budget_ms=limit_ms, evaluate=fitted, choices=["fit", "drop"], n_trials=12)
+    cut = fitted.cut(found.best.plan)
+    assert df.measure(df.merge(cut), device="null").latency_ms <= limit_ms
+    dropped = df.apply(model, df.Plan(chain.model, dict.fromkeys(found.best.plan.choices, "drop"))).eval()
+    dropped.set_lambda(0.0)
+    with torch.no_grad():
+        off = [float((network(images) - model(images)).square().mean()) for network in (cut, dropped)]
+    assert off[0] < off[1]
+
+
+def test_its_example_runs() -> None:
+    tried = doctest.testmod(importlib.import_module("depthfinder.without_training"))
+    assert tried.attempted > 0
+    assert tried.failed == 0
 
 
 def test_a_real_runtime_gives_a_figure_with_its_spread() -> None:

@@ -1,0 +1,62 @@
+"""Finding a plan from Python without labels and without training: layers fitted in the blocks' places."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pruner.distance import distance_of
+from pruner.evaluator import Evaluator
+from pruner.fitting.at_once import fit_at_once
+from pruner.fitting.fits import Fits
+from pruner.fitting.in_sequence import fit_in_sequence
+from pruner.plan import FITS, Plan
+from pruner.score import Score
+from pruner.surgery import Cut, OpenNetwork, apply
+
+_AT_ONCE: Final = 32
+_JUDGING: Final = 4
+
+
+class Fitted:
+    """Scores plans of `model` by layers fitted to it: give it to `df.search` as `evaluate`.
+
+    The chain and the table are to offer the fits: `df.describe(model, df.FITS)`, `df.profile(model, also=df.FITS)`.
+    A score is exp(-d), d the mean distance of a plan's outputs from the uncut network's on the last quarter of the
+    images, which no layer is fitted on.
+
+    Example:
+        >>> import depthfinder as df, torch
+        >>> model = df.load_model("deit_digits", pretrained=True)
+        >>> images = torch.randn(40, 3, 32, 32)
+        >>> fitted = df.Fitted(model, images)
+        >>> plan = df.Plan("deit_digits", {"blocks.3.attn": "fit", "blocks.3.mlp": "drop"})
+        >>> 0 < fitted([plan])[0].value < 1
+        True
+        >>> merged = df.merge(fitted.cut(plan))
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, *, input_size: Sequence[int] | None = None) -> None:
+        """`images` (N, C, H, W) come as the network is given them, without labels; `input_size` is as for `describe`.
+
+        Raises `FitError` where there are too few images, or the network gives no numbers on them.
+        """
+        self._model, self._input_size = model, input_size
+        apart = max(1, len(images) // _JUDGING)
+        self._images = list(images[:-apart].split(_AT_ONCE))
+        network = OpenNetwork(model, FITS, input_size).eval()
+        choices = {block.name: [c for c in block.choices if c in FITS] for block in network.chain.blocks}
+        offered = {block: ways for block, ways in choices.items() if ways}
+        self.fits: Fits = fit_at_once(network, offered, self._images, len(images) - apart)
+        judging = [(some, torch.zeros(len(some), dtype=torch.int64)) for some in images[-apart:].split(_AT_ONCE)]
+        self._evaluate = Evaluator(network, judging, fits=self.fits, distance=distance_of(model))
+
+    def __call__(self, plans: Sequence[Plan]) -> list[Score]:
+        return self._evaluate(plans)
+
+    def cut(self, plan: Plan) -> Cut:
+        """The plan's network at lambda 0, its layers fitted in sequence: to be merged, or trained from there."""
+        cut = apply(self._model, plan, input_size=self._input_size).eval()
+        fit_in_sequence(cut, self._images)
+        return cut
