@@ -7,10 +7,10 @@ are those of `progressive.py`, and are trained here where its folder has none), 
 plans that cut a third, half and two thirds of the blocks that a layer can stand in for, and compares what is left
 without any training when these are dropped, folded (UPDP's merge, BatchNorms calibrated), or have a layer of the same
 cost fitted in their place: at once, from the uncut network, or in sequence, each for the inputs that the cuts before it
-leave it; `ffns` does so with half of the demo's FFNs. `trained` takes the plans of `small_networks.py` through the training of `progressive.py`, from the folded
-start and from the fitted one, and with each layer learning its block's output. `large` types
-`depthfinder search --without-training` for two networks at 224 pixels with random weights, on 512 images, and says what
-it takes. Typed again, it goes on from where it was. Tables go to `benchmarks/results/`.
+leave it; `ffns` does so with half of the demo's FFNs. `trained` takes the plans of `small_networks.py` through the
+training of `progressive.py`, from the folded start and from the fitted one, and with each layer learning its block's
+output. `large` types `depthfinder search --without-training` for two networks at 224 pixels with random weights, on 512
+images, and says what it takes. Typed again, it goes on from where it was. Tables go to `benchmarks/results/`.
 """
 
 import argparse
