@@ -53,7 +53,10 @@ def _judge(run: Run, network: nn.Module, what: str, file: str) -> None:
     log.info("weights: %s", weights)
     on_device = copy.deepcopy(network).to(run.world.device)
     answers = answers_on(on_device, run.data.test_batches(batch_size=BATCH), run.watch)
-    log.info("%s: %.2f %% of %s held-out images are right", what, 100 * answers.accuracy, f"{answers.images:,}")
+    if run.arguments.has_labels:
+        log.info("%s: %.2f %% of %s held-out images are right", what, 100 * answers.accuracy, f"{answers.images:,}")
+    else:
+        log.info("%s: its answers to %s held-out images are what others are held against", what, f"{answers.images:,}")
     warnings = tuple(_doubts(run, answers, is_trained))
     for warning in warnings:
         log.warning("warning: %s", warning)
@@ -69,6 +72,10 @@ def _weights(run: Run) -> str:
 
 def _doubts(run: Run, answers: Answers, is_trained: bool) -> Iterator[str]:
     loaded, asked = run.weights_from, run.arguments
+    if getattr(run.untuned, "num_classes", None) == 0:
+        yield "the network has no classifier: its largest feature counts as its answer, which may tell little"
+    if not asked.has_labels:
+        return
     images, classes = run.images, run.data.num_classes
     more_is_meant = asked.class_map is not None and answers.outputs > classes
     if answers.outputs != classes and not more_is_meant:

@@ -35,3 +35,8 @@ class DataArguments:
     crop_pct: float | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether something says what the images show; else what the uncut network answers counts as right."""
+        return self.dataset != "unlabelled"

@@ -44,7 +44,10 @@ class DataOptions:
 
     dataset: Annotated[
         str | None,
-        _option("digits (built in), folder, or torch/NAME, hfds/NAME, hfids/NAME, wds/, tfds/NAME as timm names them."),
+        _option(
+            "digits (built in), folder, unlabelled (a folder of images), or torch/NAME, hfds/NAME, hfids/NAME, wds/, "
+            "tfds/NAME as timm names them."
+        ),
     ] = None
     data_dir: Annotated[
         str | None,

@@ -67,6 +67,7 @@ def measure_stage(run: Run) -> None:
         num_evaluations=len(json.loads(run.folder["search.json"].read_text())["evaluated"]),
         seconds=run.folder.seconds(),
         table=origin_of(run.profile),
+        labelled=run.arguments.has_labels,
     )
     result.save(run.folder["result.json"])
 

@@ -45,7 +45,8 @@ class NetworkResult:
 @dataclass(frozen=True)
 class RunResult:
     """Baseline and pruned network side by side, timed in the same rounds; or by the table alone, where the device was
-    not here: then nothing is measured, and the verdict is undecided. `table` says where the table is from.
+    not here: then nothing is measured, and the verdict is undecided. `table` says where the table is from. Where images
+    are not `labelled`, right is what the uncut network answers.
 
     `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
     but nothing learned: what the training was needed for. `measured_ratio` is by the wall clock, `processor_ratio` by
@@ -69,6 +70,7 @@ class RunResult:
     num_evaluations: int
     seconds: Mapping[str, float]
     table: str = ""
+    labelled: bool = True
 
     def save(self, path: Path) -> None:
         record = dataclasses.asdict(self)
@@ -99,7 +101,7 @@ class RunResult:
         choices = [one for one in _WORDS if one in _ALWAYS_COUNTED or self.pruned.blocks.get(one)]
         counted = " / ".join(_WORDS[choice] for choice in choices)
         return [
-            self._row("accuracy, held-out images", lambda n: f"{n.accuracy:.2%}"),
+            self._row(self.accuracy_text, lambda n: f"{n.accuracy:.2%}"),
             self._row("measured latency", lambda n: f"{n.latency.latency_ms:.3f} ms" if n.latency else "not measured"),
             *self._readings,
             self._row("predicted latency", lambda n: f"{n.predicted_ms:.3f} ms"),
@@ -110,6 +112,11 @@ class RunResult:
             ("budget", "", f"{self.budget_text}: {_ANSWERS[self.verdict.answer]}"),
             ("because", "", self.verdict.reason),
         ]
+
+    @property
+    def accuracy_text(self) -> str:
+        """What accuracies are of."""
+        return "accuracy, held-out images" if self.labelled else "answers as the uncut network's, held-out images"
 
     @property
     def _readings(self) -> list[tuple[str, str, str]]:

@@ -11,10 +11,12 @@ from pruner.data.hugging_face import open_hugging_face, open_hugging_face_stream
 from pruner.data.settings import DataSettings
 from pruner.data.tensorflow_sets import open_tensorflow
 from pruner.data.torchvision_sets import open_torchvision
+from pruner.data.unlabelled import open_unlabelled
 from pruner.data.webdataset_shards import open_shards
 from pruner.errors import DataError
 
 FOLDER: Final = "folder"
+UNLABELLED: Final = "unlabelled"
 _KINDS: Final[Mapping[str, Callable[[DataSettings], Catalogue]]] = {
     "torch": open_torchvision,
     "hfds": open_hugging_face,
@@ -22,7 +24,7 @@ _KINDS: Final[Mapping[str, Callable[[DataSettings], Catalogue]]] = {
     "wds": open_shards,
     "tfds": open_tensorflow,
 }
-KINDS: Final = (FOLDER, *(f"{kind}/NAME" for kind in _KINDS))
+KINDS: Final = (FOLDER, UNLABELLED, *(f"{kind}/NAME" for kind in _KINDS))
 
 
 def open_catalogue(settings: DataSettings) -> Catalogue:
@@ -30,10 +32,12 @@ def open_catalogue(settings: DataSettings) -> Catalogue:
     settings = _with_class_map_found(settings)
     if settings.dataset in ("", FOLDER):
         return open_folder(settings)
+    if settings.dataset == UNLABELLED:
+        return open_unlabelled(settings)
     kind, slash, _ = settings.dataset.partition("/")
     found = _KINDS.get(kind.lower()) if slash else None
     if found is None:
-        near = difflib.get_close_matches(kind, [FOLDER, *_KINDS], n=1)
+        near = difflib.get_close_matches(kind, [FOLDER, UNLABELLED, *_KINDS], n=1)
         nearest = f"nearest: {near[0]}; " if near else ""
         raise DataError(f"no data set is called {settings.dataset!r}; {nearest}there are: digits, {', '.join(KINDS)}")
     return found(settings)

@@ -75,12 +75,17 @@ def open_torchvision_folder(settings: DataSettings) -> MappedCatalogue:
     return _opened(settings, TORCHVISION)
 
 
-def _opened(settings: DataSettings, reading: Reading) -> MappedCatalogue:
+def folder_of(settings: DataSettings) -> Path:
+    """Raises `DataError` where none was named, or it is not here."""
     if settings.root is None:
         raise DataError(f"{settings.dataset} has no folder to read from: name it with --data-dir")
-    folder = settings.root
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}{_nearest(folder)}")
+    if not settings.root.is_dir():
+        raise DataError(f"there is no folder {settings.root}{_nearest(settings.root)}")
+    return settings.root
+
+
+def _opened(settings: DataSettings, reading: Reading) -> MappedCatalogue:
+    folder = folder_of(settings)
     root = _split(folder, settings.train_split, _TRAIN_NAMES) or folder
     test_root = _split(folder, settings.val_split, _TEST_NAMES)
     if test_root is not None and _overlap(root, test_root):
@@ -114,7 +119,7 @@ def _with_class_folders(tree: ImageTree, reading: Reading, way_out: str) -> Imag
     if beside and not tree.in_folders:
         raise DataError(
             f"{root} holds {len(beside)} images and no class folders, so nothing says what they show: put each into a "
-            f"folder of its class, as in {root}/CLASS/{beside[0]}{way_out}"
+            f"folder of its class, as in {root}/CLASS/{beside[0]}{way_out}; or go without labels: --dataset unlabelled"
         )
     for folders in tree.in_folders:
         splits = [name for name in folders[:-1] if name.lower() in (*_TRAIN_NAMES, *_TEST_NAMES)]

@@ -4,8 +4,10 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Command
+from PIL import Image
 
 import depthfinder as df
 from depthfinder.review import review_of
@@ -146,6 +148,26 @@ def test_a_search_without_training_hands_over_a_network(depthfinder: Command) ->
     assert "progressive_epochs: 0 then, 1 now: done again: merge, measure, report, train" in trained.stderr
     assert "search: done before" in trained.stderr
     assert json.loads((HERE / "result.json").read_text())["accuracy_without_training"] == result["pruned"]["accuracy"]
+
+
+def test_images_without_labels_are_enough(depthfinder: Command, tmp_path: Path) -> None:
+    """In a folder of folders that mean nothing; right is what the uncut network answers."""
+    random = np.random.default_rng(0)
+    for number in range(80):
+        place = tmp_path / "photos" / ("some" if number % 3 else "") / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(place)
+    words = NETWORK.replace("--dataset digits", f"--dataset unlabelled --data-dir {tmp_path / 'photos'}")
+    done = depthfinder(*shlex.split(f"search {words} --experiment here {WITHOUT_TRAINING}"))
+    assert done.returncode == 0, done.stderr
+    assert "they have no labels: what the uncut network answers counts as right" in done.stderr
+    assert "its answers to 16 held-out images are what others are held against" in done.stderr
+    result = json.loads((HERE / "result.json").read_text())
+    assert result["baseline"]["accuracy"] == 1
+    assert result["labelled"] is False
+    assert "answers as the uncut network's" in done.stdout
+    alone = depthfinder(*shlex.split(f"search {NETWORK.replace('digits', 'folder')} --data-dir {tmp_path / 'photos'}"))
+    assert alone.returncode != 0
 
 
 def test_a_front_without_training_is_told_by_agreement(depthfinder: Command) -> None:

@@ -244,7 +244,7 @@ def test_nothing_is_fetched_unasked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("hfdss/x", "nearest: hfds; there are: digits, folder, torch/NAME, hfds/NAME"),
+        ("hfdss/x", "nearest: hfds; there are: digits, folder, unlabelled, torch/NAME, hfds/NAME"),
         ("imagenet", "there are: digits, folder"),
         ("torch/nosuch", "Unknown torchvision dataset nosuch"),
     ],
