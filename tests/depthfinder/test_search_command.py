@@ -142,10 +142,12 @@ def test_a_search_without_training_hands_over_a_network(depthfinder: Command) ->
 
     again = depthfinder(*shlex.split(f"search {NETWORK} --experiment here {WITHOUT_TRAINING}"))
     assert "this search is finished already" in again.stdout
-    words = WITHOUT_TRAINING.replace("--without-training", "--scored-by fits --progressive-epochs 1")
+    more = "--scored-by fits --progressive-epochs 1 --block-loss-weight 0.5 --merge-init fitted"
+    words = WITHOUT_TRAINING.replace("--without-training", more)
     trained = depthfinder(*shlex.split(f"run {NETWORK} --experiment here {words}"))
     assert trained.returncode == 0, trained.stderr
-    assert "progressive_epochs: 0 then, 1 now: done again: merge, measure, report, train" in trained.stderr
+    assert "progressive_epochs: 0 then, 1 now; " in trained.stderr
+    assert ": done again: merge, measure, report, train" in trained.stderr
     assert "search: done before" in trained.stderr
     assert json.loads((HERE / "result.json").read_text())["accuracy_without_training"] == result["pruned"]["accuracy"]
 
