@@ -17,9 +17,10 @@ from depthfinder.strategies import objective_of, weight_sharing_network
 from latency.device import DeviceMissingError
 from pruner.checkpoint import Checkpoint
 from pruner.errors import CheckpointError
+from pruner.fitting.at_once import fit_own_layers
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model_and_source
-from pruner.plan import MERGE
+from pruner.plan import FITS, MERGE
 from pruner.surgery import Cut, apply
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import check_precision, fit
@@ -67,6 +68,9 @@ def supernet_stage(run: Run) -> None:
     network = weight_sharing_network(run).to(run.world.device)
     everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
     begin(network, everywhere, run.data, settings)
+    if not frozenset(FITS).isdisjoint(choice for block in network.chain.blocks for choice in block.choices):
+        images = fit_images(run)
+        fit_own_layers(network, (some.to(run.world.device) for some in images), sum(map(len, images)), run.watch)
     if asked.freeze_backbone:
         freeze_backbone(network)
         log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))

@@ -15,6 +15,7 @@ from pruner.fitting.spans import followers_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
 from pruner.modules import only_training
+from pruner.plan import FITS
 from pruner.progress import Progress, silent
 from pruner.site import Site
 from pruner.surgery import OpenNetwork
@@ -54,6 +55,16 @@ def fit_at_once(
         found |= work.fits()
         progress(number, len(works), f"solving {work.block}")
     return found
+
+
+def fit_own_layers(network: OpenNetwork, batches: Iterable[Tensor], images: int, progress: Progress = silent) -> None:
+    """Fits every layer that the blocks of `network` offer, each for its block alone, and puts it there: a training that
+    all plans share begins so. Raises `FitError` as `fit_at_once` does."""
+    choices = {block.name: tuple(c for c in block.choices if c in FITS) for block in network.chain.blocks}
+    if any(choices.values()):
+        for key, fit in fit_at_once(network, choices, batches, images, progress).items():
+            if key.span == 1:
+                fit.put_into(network.sites[key.block].layer(key.choice))
 
 
 def works_of(network: OpenNetwork, choices: Mapping[str, Sequence[str]], images: int) -> "list[Work]":

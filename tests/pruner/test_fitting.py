@@ -12,7 +12,7 @@ from networks import ROWS, images_for, in_a_row, made, relative_error
 from pruner.checkpoint import CheckpointFile
 from pruner.errors import FitError
 from pruner.evaluator import Evaluator
-from pruner.fitting.at_once import fit_at_once
+from pruner.fitting.at_once import fit_at_once, fit_own_layers
 from pruner.fitting.cost import expected_cost
 from pruner.fitting.fits import Fits, Key, as_checkpoint, from_checkpoint
 from pruner.fitting.in_sequence import fit_in_sequence
@@ -23,7 +23,7 @@ from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
 from pruner.plan import DROP, FITS, Plan
 from pruner.stand_ins import MOST_FEATURES, convolution, linear, new_layer, offered
-from pruner.surgery import OpenNetwork, apply, describe
+from pruner.surgery import OpenNetwork, apply, describe, supernet
 
 LIKE = torch.zeros((), dtype=torch.float64)
 
@@ -184,6 +184,16 @@ def test_plans_are_scored_by_the_layers_of_their_spans(opened: tuple[OpenNetwork
         with torch.no_grad():
             expected = functional.cross_entropy(cut(images), labels)
         assert score.cross_entropy == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_supernet_begins_with_the_layers_of_single_blocks(opened: tuple[OpenNetwork, Tensor]) -> None:
+    network, images = opened
+    fits, shared = all_fits(network, images), supernet(made_like(network), FITS).eval()
+    fit_own_layers(shared, images.split(7), len(images))
+    for key, fit in fits.items():
+        if key.span == 1:
+            for name, weight in shared.sites[key.block].layer(key.choice).state_dict().items():
+                assert name not in fit.weights or torch.equal(weight, fit.weights[name].float())
 
 
 def test_a_file_has_all_of_them(opened: tuple[OpenNetwork, Tensor], tmp_path_factory: pytest.TempPathFactory) -> None:
