@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from profiles.store import load_profile
     from pruner.chain import Block, Chain
     from pruner.models import load_model
-    from pruner.plan import FITS, Plan
+    from pruner.plan import Plan
     from pruner.surgery import apply, describe, merge, supernet
     from search.candidate import Candidate, SearchResult
 
@@ -29,7 +29,6 @@ _HOMES = {
     "Block": "pruner.chain",
     "Candidate": "search.candidate",
     "Chain": "pruner.chain",
-    "FITS": "pruner.plan",
     "Fitted": "depthfinder.without_training",
     "Measurement": "profiles.measurement",
     "Plan": "pruner.plan",
@@ -49,7 +48,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "FITS",
     "Block",
     "Candidate",
     "Chain",

@@ -17,6 +17,7 @@ from pruner.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space
 
+_EPOCH: Final = 1 << 20  # that no training comes to
 _PIXELS_AT_ONCE: Final = 1 << 18
 _FEWEST_AT_ONCE: Final = 4
 
@@ -49,11 +50,11 @@ def fitted_choices(space: Space) -> Mapping[str, tuple[str, ...]]:
 
 
 def fit_images(run: Run) -> list[Tensor]:
-    """The training images that layers are fitted on, in batches; of an epoch that no training has. The larger they are
-    the fewer are run at once, for gradients are taken through the whole network."""
-    asked, found, left = run.arguments, [], run.arguments.fit_images
-    settings = run.train_settings(max(asked.progressive_epochs, asked.supernet_epochs))
-    for images, _ in run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed):
+    """The training images that layers are fitted on, in batches; the same whichever trainings a run has. The larger
+    they are the fewer are run at once, for gradients are taken through the whole network."""
+    settings, left = run.train_settings(0), run.arguments.fit_images
+    found: list[Tensor] = []
+    for images, _ in run.data.train_batches(epoch=_EPOCH, batch_size=settings.batch_size, seed=settings.seed):
         found.append(images[:left])
         left -= len(found[-1])
         if left <= 0:

@@ -83,7 +83,8 @@ def train_stage(run: Run) -> None:
     cut = begun(run)
     if not asked.progressive_epochs:
         checkpoint = run.checkpoint("progressive", run.train_settings(0))
-        checkpoint.save(Checkpoint(0, network_state(cut)))
+        if run.world.leads:
+            checkpoint.save(Checkpoint(0, network_state(cut)))
         return
     objective = Progressive(cut, _teaching(run, cut), _closing(run, cut), smoothing=asked.smoothing)
     train(run, "progressive", objective, asked.progressive_epochs)

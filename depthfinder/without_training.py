@@ -1,7 +1,7 @@
 """Finding a plan from Python without labels and without training: layers fitted in the blocks' places."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ _JUDGING: Final = 4
 class Fitted:
     """Scores plans of `model` by layers fitted to it: give it to `df.search` as `evaluate`.
 
-    The chain and the table are to offer the fits: `df.describe(model, df.FITS)`, `df.profile(model, also=df.FITS)`.
+    The chain and the table are to offer the fits: `df.describe(model, df.Fitted.choices)` and
+    `df.profile(model, also=df.Fitted.choices)`.
     A score is exp(-d), d the mean distance of a plan's outputs from the uncut network's on the last quarter of the
     images, which no layer is fitted on.
 
@@ -36,6 +37,9 @@ class Fitted:
         True
         >>> merged = df.merge(fitted.cut(plan))
     """
+
+    choices: ClassVar = FITS
+    """The choices whose layers are fitted."""
 
     def __init__(self, model: nn.Module, images: Tensor, *, input_size: Sequence[int] | None = None) -> None:
         """`images` (N, C, H, W) come as the network is given them, without labels; `input_size` is as for `describe`.

@@ -56,7 +56,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "basic": ("resnet18", {"img_size": (21, 26), "layers": (3, 1, 1, 3), "channels": (8, 8, 8, 12), "num_classes": 5}),
     "bottleneck": ("resnet26", {"img_size": 24, "layers": (1, 3, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}),
     "attending": ("seresnet18", {"img_size": 24, "layers": (3, 1, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}),
-    "inverted residual": ("mobilenetv2_035", {"img_size": 24, "num_classes": 5}),
+    "inverted residual": ("mobilenetv2_035", {"img_size": 24, "depth_multiplier": 0.7, "num_classes": 5}),
     "convnext": ("convnextv2_atto", {"img_size": 33, "depths": (3, 1, 1, 1), "dims": (8, 8, 8, 8), "num_classes": 5}),
 }
 

@@ -56,7 +56,10 @@ def test_a_plan_is_found_without_labels_and_without_training() -> None:
     entry, kwargs = SHAPES["deit"]
     torch.manual_seed(0)
     model = df.load_model(entry, **kwargs)
-    chain, table = df.describe(model, df.FITS), df.profile(model, device="null", max_seconds=0.1, also=df.FITS)
+    chain, table = (
+        df.describe(model, df.Fitted.choices),
+        df.profile(model, device="null", max_seconds=0.1, also=df.Fitted.choices),
+    )
     images = torch.randn(60, *chain.input_size, generator=torch.Generator().manual_seed(0))
     fitted = df.Fitted(model, images)
     limit_ms = 0.6 * table.baseline_ms
