@@ -48,6 +48,7 @@ def environment(child: str) -> list[str]:
     return Path(f"/proc/{child}/environ").read_text().split("\0")
 
 
+@pytest.mark.grid  # what tests/pruner/test_many_processes.py holds, as it is typed
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes of torchrun under /proc")
 def test_torchrun_takes_a_run_up_again_when_one_of_its_processes_dies(tmp_path: Path) -> None:
     folder = tmp_path / "depthfinder-out" / "here"

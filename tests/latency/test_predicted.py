@@ -148,6 +148,7 @@ def test_a_device_is_predicted_from_others_and_better_with_a_few_measurements_of
     assert errors[2] < 0.1
 
 
+@pytest.mark.grid
 def test_a_transfer_can_be_stored_as_a_regression_with_the_errors_of_transfers() -> None:
     sources = [made_up(Peak(1e10 * n, 1e9 * n), 0.01 * n, 0.5 + 0.1 * n, n) for n in (1, 2, 3)]
     target = made_up(Peak(3e10, 2e9), 0.02, 0.6, 9)

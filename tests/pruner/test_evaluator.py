@@ -188,7 +188,9 @@ def test_statistics_are_taken_anew_for_each_plan(shape: str) -> None:
     assert expected[plans[0]].score.accuracy == accuracy(anew, batches)
 
 
-@pytest.mark.parametrize("shape", ["deit", pytest.param("basic", marks=pytest.mark.grid), "convnext"])
+@pytest.mark.parametrize(
+    "shape", ["deit", *(pytest.param(shape, marks=pytest.mark.grid) for shape in ("basic", "convnext"))]
+)
 @pytest.mark.parametrize("with_statistics", [False, True])
 def test_a_race_drops_nothing_that_would_have_reached_the_bar(shape: str, with_statistics: bool) -> None:
     network = network_of(shape)
@@ -260,7 +262,9 @@ def test_accuracy_comes_first_and_cross_entropy_among_equals() -> None:
     assert value(7, 3.0) > value(7, 3.1) > value(7, 900.0) >= value(7, math.nan) >= value(6, 0.0)
 
 
-@pytest.mark.parametrize("shape", ["deit", pytest.param("basic", marks=pytest.mark.grid), "inverted residual"])
+@pytest.mark.parametrize(
+    "shape", ["deit", *(pytest.param(shape, marks=pytest.mark.grid) for shape in ("basic", "inverted residual"))]
+)
 @pytest.mark.parametrize("with_statistics", [False, True])
 def test_no_bit_depends_on_what_is_kept_or_asked_together(shape: str, with_statistics: bool) -> None:
     network = network_of(shape)

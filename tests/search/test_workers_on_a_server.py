@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from latency.devices.null import Null
 from latency.profiler import profile
 from networks import made
@@ -67,6 +69,7 @@ def work(url: str, log: Path, peers: int, dies_at: int | None) -> SearchResult:
     )
 
 
+@pytest.mark.grid  # two workers that find what one finds are in tests/depthfinder/test_search_command.py
 def test_eight_workers_of_which_two_die_find_what_one_finds(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.new_database()
     context = multiprocessing.get_context("forkserver")
