@@ -160,7 +160,8 @@ class Evaluator:
                 if path == self._baseline:
                     # The first of all paths, for its choices are the first of every block.
                     self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
-                    self._baseline_outputs[index] = logits
+                    if self._distance is not None:
+                        self._baseline_outputs[index] = logits
                 if path in places:
                     top1[places[path]] = _top1(logits, _NO_CLASS)
                     nats[places[path]] = self._nats(logits, labels, index)

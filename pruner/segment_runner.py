@@ -160,7 +160,7 @@ class SegmentRunner:
 def _rank(site: Site, step: str) -> int:
     """A number for every step, that of kept blocks the first; those of one choice stand together."""
     choice, _, span = step.partition("/")
-    return LONGEST * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
+    return (LONGEST + 1) * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
 
 
 def _selected(segment: nn.Module, step: str) -> nn.Module:

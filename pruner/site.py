@@ -51,13 +51,13 @@ class Site(nn.Module):
         self._forms = dict(forms)
         self._shape: torch.Size | None = None
 
-    def hands_on(self, given: torch.Size, taken: torch.Size) -> None:
-        """Learns the shapes of what comes to the block and of what it gives, without the batch. One that gives what it
-        takes may have a layer fitted in its place, which is on request; but not one about which something is odd, for
-        whoever changed it meant it to be there."""
-        if given == taken and first_oddity(self.kept) is None and any(True for _ in self.kept.parameters()):
-            self._shape = given
-            fits = offered(given, own_depthwise=own_depthwise(self._anatomy) is not None)
+    def note_shapes(self, inputs: torch.Size, outputs: torch.Size) -> None:
+        """Notes the shapes of the block's inputs and outputs, without the batch. A block of equal shape in and out may
+        have a layer fitted in its place, which is on request; but not one about which something is odd, for whoever
+        changed it meant it to be there."""
+        if inputs == outputs and first_oddity(self.kept) is None and any(True for _ in self.kept.parameters()):
+            self._shape = inputs
+            fits = offered(inputs, own_depthwise=own_depthwise(self._anatomy) is not None)
             self.block = dataclasses.replace(self.block, on_request=self.block.on_request + fits)
 
     @property

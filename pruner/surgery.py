@@ -117,12 +117,12 @@ class OpenNetwork(nn.Module):
     def _check(self, model: nn.Module, size: ImageSize) -> Outline:
         """Proves that this is `model`, and puts the shape of its input into every block's signature."""
         shapes, outline = check_opened(model, self.network, self.sites, self.segments(), size)
-        for name, (given, taken) in shapes.items():
+        for name, (inputs, outputs) in shapes.items():
             site = self.sites[name]
-            sides = "x".join(str(side) for side in given)
+            sides = "x".join(str(side) for side in inputs)
             signature = f"{site.block.kind} {sides}: {site.block.signature}"
             site.block = dataclasses.replace(site.block, signature=signature)
-            site.hands_on(given, taken)
+            site.note_shapes(inputs, outputs)
         return outline
 
 

@@ -22,6 +22,7 @@ from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
 from pruner.plan import DROP, FITS, Plan
+from pruner.segment_runner import SegmentRunner
 from pruner.stand_ins import MOST_FEATURES, convolution, linear, new_layer, offered
 from pruner.surgery import OpenNetwork, apply, describe, supernet
 
@@ -198,6 +199,23 @@ def test_plans_are_scored_by_the_layers_of_their_spans(opened: Opened) -> None:
         with torch.no_grad():
             expected = functional.cross_entropy(cut(images), labels)
         assert score.cross_entropy == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_no_two_steps_of_a_block_have_one_rank(opened: Opened) -> None:
+    """Of equal ranks, plans that begin alike would not stand together."""
+    network, _, fits = opened
+    runner, followers = SegmentRunner(network, fits), followers_of(network)
+    name = max(followers, key=lambda block: len(followers[block]))
+    behind = followers[name]
+    plans = [network.chain.plan({})] + [
+        network.chain.plan({name: choice} | dict.fromkeys(behind[:count], DROP))
+        for choice in (*everything(network)[name], DROP)
+        for count in range(len(behind) + 1)
+    ]
+    place = list(network.segments()).index(name)
+    steps = {runner.path(plan)[place]: runner.order(runner.path(plan))[place] for plan in plans}
+    assert len(steps) == 2 + len(everything(network)[name]) * (1 + len(behind))
+    assert len(set(steps.values())) == len(steps)
 
 
 def test_a_supernet_begins_with_the_layers_of_single_blocks(opened: Opened) -> None:
