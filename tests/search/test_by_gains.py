@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from tables import chain_and_table
 
 from latency.devices.null import Null
 from latency.profiler import profile
@@ -19,9 +20,7 @@ from search.samplers import ByGains, BySingleScores
 from search.search import Stop, search
 from search.space import Cut, Space
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 PLANS = [
     CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))

@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import BaseStorage
+from tables import chain_and_table
 
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import describe
 from search.candidate import SearchResult
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
@@ -25,9 +22,7 @@ from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 INDEX = {block.name: index for index, block in enumerate(CHAIN.blocks)}
 NEVER = 10**9

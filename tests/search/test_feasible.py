@@ -7,21 +7,19 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import chain_and_table
 
-from latency.devices.null import Null
-from latency.profiler import profile
 from networks import made
 from pruner.plan import Plan
 from pruner.sizes import parameters_by_choice
-from pruner.surgery import describe, supernet
+from pruner.surgery import supernet
 from search.budget import Budget, BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, fastest_plan, feasible_plan, random_wish, solved_plan
 from search.limits import LatencyLimit, Limit, SizeLimit
 from search.space import Array, Space
 
 MODEL = made("deit", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("deit")
 SIZES = parameters_by_choice(supernet(MODEL))
 PARAMETERS = float(sum(parameter.numel() for parameter in MODEL.parameters()))
 PLANS = [

@@ -5,21 +5,16 @@ from collections.abc import Mapping
 from random import Random
 
 import pytest
+from tables import chain_and_table
 
-from latency.devices.null import Null
-from latency.profiler import profile
 from latency.rounds import Reading
 from latency.timing import Timings
-from networks import made
 from pruner.plan import Plan
-from pruner.surgery import describe
 from search.budget import Budget
 from search.candidate import Candidate
 from search.finalists import Finalist, Judge, correction_of, measure_finalists, winner_of
 
-MODEL = made("deit", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("deit")
 NAMES = [block.name for block in CHAIN.blocks]
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 

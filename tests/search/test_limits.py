@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from tables import chain_and_table
 
 from latency.devices.null import MS_PER_PARAMETER, Null
 from latency.profiler import profile
@@ -21,8 +22,7 @@ from search.limits import CountLimit, LatencyLimit, Limit, SizeLimit, latency_li
 from search.space import Space
 
 MODEL = made("deit", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("deit")
 SIZES = parameters_by_choice(supernet(MODEL))
 WHOLE = float(sum(parameter.numel() for parameter in MODEL.parameters()))
 

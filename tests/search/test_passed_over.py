@@ -1,19 +1,15 @@
 """Of every plan that beats the winner it is told why it was not taken."""
 
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
+from tables import chain_and_table
+
 from pruner.plan import Plan
-from pruner.surgery import describe
 from search.budget import Answer, Budget
 from search.candidate import Candidate, SearchResult
 from search.finalists import Finalist, Judge, OnDevice
 from search.passed_over import passed_over
 from search.promise import Kept
 
-MODEL = made("deit", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("deit")
 JUDGES = [Judge(Budget.relative(0.7, TABLE), TABLE, None)]
 NAMES = [block.name for block in CHAIN.blocks]
 

@@ -5,15 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import pytest
+from tables import chain_and_table
 
-from latency.devices.null import Null
-from latency.profiler import profile
 from latency.rounds import Reading
 from latency.timing import Timings
-from networks import made
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import describe
 from search.budget import Budget, BudgetUnreachableError
 from search.candidate import Candidate, SearchResult
 from search.finalists import Judge
@@ -24,9 +21,7 @@ from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 BUDGET_MS = 0.6 * BASELINE_MS
 PLANS = [

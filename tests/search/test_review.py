@@ -15,11 +15,9 @@ from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from tables import chain_and_table
 
 from depthfinder.review import reviewed_plans
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
 from pruner.plan import Plan
 from reviews import EARLIER, INFEASIBLE, NUM_PLANS, TRAP, UNFIT, WINNER, choices, found, measured
 from search.review import Direction, ReviewCopy, build_review
@@ -28,7 +26,7 @@ from search.reviewed import Details, ReviewedPlan, ReviewError
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("optuna_dashboard"), reason="no optuna-dashboard here")
 
-TABLE = profile(made("digits", 0), Null(), max_seconds=0.1)
+TABLE = chain_and_table("digits")[1]
 CHOICES = dict.fromkeys(TABLE.blocks, ("keep", "merge", "drop"))
 
 

@@ -4,15 +4,12 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
+from tables import chain_and_table
 
 import search.samplers as samplers
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import describe
 from search.ledger import Entry, Proposal
 from search.limits import LatencyLimit, SizeLimit
 from search.sampler import SAMPLERS, Proposals, Sampler, UnknownSamplerError, known_sampler, sampler
@@ -20,9 +17,7 @@ from search.samplers.by_order import TooManyPlansError
 from search.samplers.front import Front
 from search.space import Space
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 SPACE = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)], keep=["blocks.0.attn"])
 NAMES = tuple(sorted(SAMPLERS))

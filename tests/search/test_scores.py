@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
+from tables import chain_and_table
 
 import depthfinder as df
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
 from postgres import Postgres
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import describe
 from search.candidate import NothingFoundError
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
@@ -28,9 +25,7 @@ from search.search import Evaluate, Stop, search
 from search.space import Space
 from search.storage import open_storage
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BUDGET_MS = 0.7 * TABLE.latency_ms(Plan(CHAIN.model))
 SPACE = Space.of(CHAIN, [LatencyLimit(TABLE, BUDGET_MS)])
 TRIALS = 16

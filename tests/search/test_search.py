@@ -12,14 +12,11 @@ from random import Random
 
 import pytest
 from optuna.storages import BaseStorage
+from tables import chain_and_table
 
-from latency.devices.null import Null
-from latency.profiler import profile
-from networks import made
 from profiles.profile import Profile
 from pruner.plan import Plan
 from pruner.score import Score
-from pruner.surgery import describe
 from search.budget import BudgetUnreachableError
 from search.candidate import SearchResult
 from search.ledger import Ledger, in_memory
@@ -29,9 +26,7 @@ from search.search import Evaluate, Stop, search
 from search.space import Space
 from search.storage import open_storage
 
-MODEL = made("digits", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("digits")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 PLANS = [
     CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import chain_and_table
 
 from latency.devices.null import Null
 from latency.profiler import profile
@@ -20,9 +21,7 @@ from pruner.surgery import describe
 from search.limits import CountLimit, LatencyLimit, SizeLimit, latency_limits_by
 from search.space import Space
 
-MODEL = made("deit", 0)
-CHAIN = describe(MODEL)
-TABLE = profile(MODEL, Null(), max_seconds=0.1)
+CHAIN, TABLE = chain_and_table("deit")
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 
 
