@@ -4,23 +4,30 @@ A Gaussian process over plans whose functions are quadratic: score = constant + 
 gain with a normal prior (Bayesian linear regression; Rasmussen and Williams 2006, chapter 2; the quadratic model for
 combinatorial search is BOCS, Baptista and Poloczek, ICML 2018). The cuts' gains are what the field calls single-block
 scores, and the pairs' gains are the interactions.
+
+There are as many gains as pairs of cuts, but what is learned of them lies in the span of the plans that were seen: all
+is computed from how alike plans are (`alike.py`), and no list of pairs is ever made.
 """
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
 
+from search.alike import Alike, Weights
 from search.space import Array, Bits, Space
 
 # Prior variances, next to a single cut's: chosen for each set of observations by their marginal likelihood.
 _PAIR_VARIANCES: Final = (0.01, 0.03, 0.1, 0.3)
 _NOISES: Final = (1e-6, 1e-4, 1e-2, 1e-1)
-_OFFSET_VARIANCE: Final = 10.0
-_KIND_VARIANCE: Final = 4.0
 _JITTER: Final = 1e-9
-# How large the features of plans that are predicted together may be; and how many plans their number is a multiple of,
+# By how many of the plans these are chosen, spread evenly over the history: with all of them each choice would take as
+# long as the fit itself.
+_CHOSEN_BY: Final = 256
+# How large what is held of plans that are predicted together may be; and how many plans their number is a multiple of,
 # so that each stands where it stood had all been taken together, and is rounded alike.
 _BLOCK_BYTES: Final = 1 << 26
 _ALIGNED: Final = 64
@@ -34,23 +41,44 @@ class Gains:
     single: Array
     pairs: Array
 
+    @cached_property
+    def both_ways(self) -> Array:
+        """(cuts + 1, cuts + 1) what two cuts gain together, whichever is named first; the last stands for no cut."""
+        both: Array = np.pad(self.pairs + self.pairs.T, (0, 1))
+        return both
+
     def scores(self, vectors: Array) -> Array:
         """(plans,) for vectors (plans, cuts)."""
-        both: Array = np.einsum("pi,ij,pj->p", vectors, self.pairs, vectors)
+        both: Array = ((vectors @ self.pairs) * vectors).sum(axis=1)
         return self.constant + vectors @ self.single + both
 
 
 @dataclass(frozen=True)
+class _Choice:
+    """A scale and prior variances; under these the scores of the plans that it was chosen by have this likelihood."""
+
+    is_log_odds: bool
+    weights: Weights
+    noise: float
+    likelihood: float
+
+
+@dataclass(frozen=True)
 class _Fit:
-    """The posterior for one choice of scale and of prior variances, and the log likelihood of the scores under it."""
+    """The posterior: the covariance of the plans that were seen, next to its mean diagonal `size`, as its Cholesky
+    factor; `weights` are what it makes of the scores, and `variance` is the overall one."""
 
     values: "_Standardized"
-    prior: Array
-    noise: float
+    size: float
     cholesky: Array
     weights: Array
     variance: float
-    likelihood: float
+
+    @property
+    def likelihood(self) -> float:
+        """The logarithm of that of the scores."""
+        determinant = float(np.log(np.diag(self.cholesky)).sum())
+        return self.values.log_density - 0.5 * len(self.weights) * float(np.log(self.variance)) - determinant
 
 
 class Surrogate:
@@ -61,38 +89,32 @@ class Surrogate:
     """
 
     def __init__(self, space: Space, vectors: Array, scores: Array) -> None:
-        self._features = _Features(space)
-        self._rows = self._features.of(vectors)
-        scales = [_Standardized.of(scores, False)]
-        if ((scores > 0) & (scores < 1)).all():
-            scales.append(_Standardized.of(scores, True))
-        fits = (
-            self._fit(values, self._features.prior(pair_variance, near), noise)
-            for values in scales
-            for pair_variance, near, noise in itertools.product(_PAIR_VARIANCES, (True, False), _NOISES)
-        )
-        self._best = max(fits, key=lambda fit: fit.likelihood)
+        self._alike, self._vectors = Alike(space), vectors
+        some = np.unique(np.linspace(0, len(scores) - 1, _CHOSEN_BY).round().astype(int))
+        can_be_odds = bool(((scores > 0) & (scores < 1)).all())
+        self._choice = self._chosen(vectors[some], scores[some], (False, True) if can_be_odds else (False,))
+        covariance = self._alike.shared(vectors, vectors).covariance(self._choice.weights)
+        self._fit = _fitted(_Standardized.of(scores, self._choice.is_log_odds), covariance, self._choice.noise)
 
     def mean(self) -> Gains:
         """The most likely gains."""
-        return self._gains(self._best.prior * (self._rows.T @ self._best.weights))
+        return self._gains(*self._alike.gains(self._choice.weights, self._vectors, self._fit.weights / self._fit.size))
 
     def draw(self, random: np.random.Generator) -> Gains:
         """Gains drawn from the posterior (Matheron's rule: a draw from the prior, corrected by what it gets wrong)."""
-        best = self._best
-        spread = np.sqrt(best.variance)
-        prior = random.normal(size=len(best.prior)) * np.sqrt(best.prior) * spread
-        seen = self._rows @ prior + random.normal(size=len(self._rows)) * np.sqrt(best.noise) * spread
-        wrong = best.values.values - seen
-        return self._gains(prior + best.prior * (self._rows.T @ _solved(best.cholesky, wrong)))
+        fit, weights = self._fit, self._choice.weights
+        spread = np.sqrt(fit.variance / fit.size)
+        prior = Gains(*(spread * part for part in self._alike.drawn(weights, random)))
+        noise = np.sqrt(self._choice.noise * fit.variance) * random.normal(size=len(self._vectors))
+        wrong = fit.values.values - prior.scores(self._vectors) - noise
+        right = self._alike.gains(weights, self._vectors, _solved(fit.cholesky, wrong) / fit.size)
+        return self._gains(prior.constant + right[0], prior.single + right[1], prior.pairs + right[2])
 
     def predicted(self, gains: Gains, vectors: Bits) -> tuple[Array, Array]:
         """What gains say of vectors (plans, cuts), and the standard deviation of it, both (plans,) and on the scale of
-        the gains.
-
-        The features of many plans are large: they are made for so many plans at a time as take `_BLOCK_BYTES`.
-        """
-        count = max(1, _BLOCK_BYTES // (8 * self._features.size * _ALIGNED)) * _ALIGNED
+        the gains; for so many plans at a time as take `_BLOCK_BYTES`."""
+        one = 8 * len(self._vectors) * self._alike.sites
+        count = max(1, _BLOCK_BYTES // (one * _ALIGNED)) * _ALIGNED
         means, deviations = [], []
         for start in range(0, len(vectors), count):
             block = vectors[start : start + count].astype(np.float64)
@@ -102,31 +124,50 @@ class Surrogate:
 
     def deviation(self, vectors: Array) -> Array:
         """(plans,) the standard deviation of what is predicted for vectors (plans, cuts), on the scale of the gains."""
-        best = self._best
-        rows = self._features.of(vectors)
-        known = np.linalg.solve(best.cholesky, self._rows @ (rows * best.prior).T)
-        left = (rows * rows) @ best.prior - (known * known).sum(axis=0)
-        deviation: Array = best.values.spread * np.sqrt(best.variance * np.maximum(left, 0.0))
+        fit, weights = self._fit, self._choice.weights
+        shared = self._alike.shared(self._vectors, vectors).covariance(weights)
+        known = solve_triangular(fit.cholesky, shared / fit.size, lower=True, check_finite=False)
+        left = self._alike.variances(weights, vectors) / fit.size - (known * known).sum(axis=0)
+        deviation: Array = fit.values.spread * np.sqrt(fit.variance * np.maximum(left, 0.0))
         return deviation
 
     def score_at(self, gained: float) -> float:
         """The score that this is on the scale of the gains."""
-        return 1 / (1 + float(np.exp(-gained))) if self._best.values.is_log_odds else gained
+        return 1 / (1 + float(np.exp(-gained))) if self._fit.values.is_log_odds else gained
 
-    def _fit(self, values: "_Standardized", prior: Array, noise: float) -> _Fit:
-        covariance = (self._rows * prior) @ self._rows.T
-        size = float(np.trace(covariance)) / len(covariance)
-        cholesky = np.linalg.cholesky(covariance / size + (noise + _JITTER) * np.eye(len(covariance)))
-        weights = _solved(cholesky, values.values)
-        # The overall variance that is most likely has a closed form.
-        variance = max(float(values.values @ weights) / len(weights), _JITTER)
-        likelihood = values.log_density - 0.5 * len(weights) * np.log(variance) - float(np.log(np.diag(cholesky)).sum())
-        return _Fit(values, prior / size, noise, cholesky, weights, variance, likelihood)
+    def _chosen(self, vectors: Array, scores: Array, scales: Sequence[bool]) -> _Choice:
+        """The scale and the prior variances under which these scores are likeliest."""
+        shared = self._alike.shared(vectors, vectors)
+        covariances = {
+            weights: shared.covariance(weights)
+            for weights in (Weights(pair, near) for pair in _PAIR_VARIANCES for near in (True, False))
+        }
+        choices = (
+            _Choice(
+                is_log_odds,
+                weights,
+                noise,
+                _fitted(_Standardized.of(scores, is_log_odds), covariance, noise).likelihood,
+            )
+            for is_log_odds in scales
+            for weights, covariance in covariances.items()
+            for noise in _NOISES
+        )
+        return max(choices, key=lambda choice: choice.likelihood)
 
-    def _gains(self, coefficients: Array) -> Gains:
-        constant, single, pairs = self._features.gains(coefficients)
-        values = self._best.values
+    def _gains(self, constant: float, single: Array, pairs: Array) -> Gains:
+        values = self._fit.values
         return Gains(values.centre + values.spread * constant, values.spread * single, values.spread * pairs)
+
+
+def _fitted(values: "_Standardized", covariance: Array, noise: float) -> _Fit:
+    size = float(np.trace(covariance)) / len(covariance)
+    nearly: Array = covariance / size + (noise + _JITTER) * np.eye(len(covariance))
+    cholesky: Array = np.linalg.cholesky(nearly).astype(np.float64, copy=False)
+    weights = _solved(cholesky, values.values)
+    # The overall variance that is most likely has a closed form.
+    variance = max(float(values.values @ weights) / len(weights), _JITTER)
+    return _Fit(values, size, cholesky, weights, variance)
 
 
 @dataclass(frozen=True)
@@ -149,42 +190,5 @@ class _Standardized:
 
 
 def _solved(cholesky: Array, right: Array) -> Array:
-    solved: Array = np.linalg.solve(cholesky.T, np.linalg.solve(cholesky, right))
+    solved: Array = cho_solve((cholesky, True), right, check_finite=False)
     return solved
-
-
-class _Features:
-    """A plan as the products whose gains are learned: one, how many cuts of each kind, each cut, each pair of cuts."""
-
-    def __init__(self, space: Space) -> None:
-        self.count = len(space.cuts)
-        kinds = sorted(set(space.kinds))
-        self.members = np.array([[float(kind == own) for own in space.kinds] for kind in kinds])
-        firsts, seconds = np.triu_indices(self.count, 1)
-        apart = np.abs(space.places[firsts] - space.places[seconds])
-        self.firsts, self.seconds = firsts[apart > 0], seconds[apart > 0]  # one block cannot be cut in two ways
-        self.distances = apart[apart > 0].astype(float)
-
-    @property
-    def size(self) -> int:
-        """How many features there are."""
-        return 1 + len(self.members) + self.count + len(self.firsts)
-
-    def of(self, vectors: Array) -> Array:
-        """(plans, features)"""
-        pairs = vectors[:, self.firsts] * vectors[:, self.seconds]
-        return np.hstack([np.ones((len(vectors), 1)), vectors @ self.members.T, vectors, pairs])
-
-    def prior(self, pair_variance: float, near: bool) -> Array:
-        """(features,) variances. If `near`, the variance of a pair falls with the distance between its blocks."""
-        shape = 1 / self.distances if near else np.full(len(self.distances), 3.0 / self.count)
-        kinds = np.full(len(self.members), _KIND_VARIANCE)
-        return np.concatenate([[_OFFSET_VARIANCE], kinds, np.ones(self.count), pair_variance * shape])
-
-    def gains(self, coefficients: Array) -> tuple[float, Array, Array]:
-        """(constant, single (cuts,), pairs (cuts, cuts))"""
-        kinds = 1 + len(self.members)
-        single = coefficients[kinds : kinds + self.count] + coefficients[1:kinds] @ self.members
-        pairs = np.zeros((self.count, self.count))
-        pairs[self.firsts, self.seconds] = coefficients[kinds + self.count :]
-        return float(coefficients[0]), single, pairs

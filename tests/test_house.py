@@ -37,7 +37,7 @@ FENCES = {
         "search/storage.py",
     },
     "optuna_dashboard": {"search/review.py", "search/review_server.py"},
-    "scipy": {"latency/fit.py", "search/solver.py"},
+    "scipy": {"latency/fit.py", "search/solver.py", "search/surrogate.py"},
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
     "sqlalchemy": {"search/storage.py"},
     "tensorboard": {"depthfinder/tensorboard_curves.py"},

@@ -24,6 +24,8 @@ from search.space import Array, Bits, Space
 from search.surrogate import Gains, Surrogate
 
 _INCUMBENTS: Final = 3
+# Neighbours of a plan whose worth is found out: all that there are of some twenty blocks of two cuts.
+_AROUND: Final = 1024
 _RANDOM_STARTS: Final = 4
 _ATTEMPTS: Final = 100
 _SMALL: Final = 4096
@@ -130,7 +132,7 @@ def propose_by(
         plan = _climbed_from_anywhere(space, surrogate.draw(generator), incumbents, random)
         if space.admits(plan):
             chosen.add(plan, "draw")
-    around = [Neighbourhood(space, centre).all() for centre in centres]
+    around = [Neighbourhood(space, centre).most_promising(mean, _AROUND) for centre in centres]
     # The centres too, so that there is always one to speak of.
     pool = np.unique(np.vstack([*around, *(centre[None].astype(np.int8) for centre in centres)]), axis=0)
     expected, deviation = surrogate.predicted(mean, pool)

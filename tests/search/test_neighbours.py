@@ -70,22 +70,33 @@ def test_without_limits_the_neighbours_are_counted_by_a_formula() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_best_neighbour_is_the_best_of_all(seed: int) -> None:
+def test_what_moves_gain_is_what_the_plans_after_them_do(seed: int) -> None:
     random = np.random.default_rng(seed)
     space = space_of(random)
     gains = gains_of(space, random)
-    compared = 0
-    for vector in vectors_of(space):
+    for vector in vectors_of(space)[::3]:
         around = Neighbourhood(space, vector)
-        if not len(around.all()):
-            continue
-        gain, best = around.best(gains)
-        rise = gains.scores(around.all()) - gains.scores(vector[None])
-        assert gain == pytest.approx(float(rise.max()), abs=1e-9)
-        assert gain == pytest.approx(float(gains.scores(best[None])[0] - gains.scores(vector[None])[0]), abs=1e-9)
-        assert tuple(best) in rows(around.all())
-        compared += 1
-    assert compared
+        alone, together = around.alone(gains), around.together(gains)
+        here = gains.scores(vector[None])
+        (ones,) = np.nonzero(around.one_fits)
+        np.testing.assert_allclose(gains.scores(around.after(ones)) - here, alone[ones], atol=1e-9)
+        firsts, seconds = np.nonzero(around.two_fit)
+        both = alone[firsts] + alone[seconds] + together[firsts, seconds]
+        np.testing.assert_allclose(gains.scores(around.after(firsts, seconds)) - here, both, atol=1e-9)
+
+
+@pytest.mark.parametrize("most", [1, 5, 20, 1000])
+def test_the_most_promising_are_the_best_of_all(most: int) -> None:
+    random = np.random.default_rng(0)
+    space = space_of(random)
+    gains = gains_of(space, random)
+    for vector in vectors_of(space)[::5]:
+        around = Neighbourhood(space, vector)
+        found, every = around.most_promising(gains, most), around.all()
+        assert len(found) == min(most, len(every))
+        assert set(rows(found)) <= set(rows(every))
+        best = np.sort(gains.scores(every))[::-1][: len(found)]
+        np.testing.assert_allclose(np.sort(gains.scores(found))[::-1], best, atol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)
