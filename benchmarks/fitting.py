@@ -54,6 +54,7 @@ from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
+from pruner.training.pairs import learn_as_pairs
 from pruner.training.progressive import Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end
 from pruner.training.settings import Optimizing, TrainSettings
@@ -80,6 +81,7 @@ STARTS: Final = {
     "fitted": "fitted in sequence",
     "fitted, gates": "the same, gates closing within 0.3",
     "fitted, block by block": "fitted in sequence, each layer learning its block's output",
+    "fitted, pairs": "fitted in sequence, convolutions learning as pairs",
 }
 
 
@@ -235,6 +237,8 @@ def trained_from(job: Job, whole: nn.Module) -> tuple[float, float]:
         begin(cut, plan, FEW, settings)
     if start == "fitted":
         fit_in_sequence(cut, images_of(FEW))
+    if job.what == "fitted, pairs":
+        learn_as_pairs(cut)
     before = closed_accuracy(cut, settings)
     teacher = light_copy(whole)
     teaching = BlockTeaching(cut, teacher) if job.what.endswith("block by block") else Teaching(teacher)

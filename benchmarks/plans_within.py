@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-import depthfinder as df
 from depthfinder.search_stage import SESSION_SPREAD
 from latency.device import Device
 from latency.timing import Timings, time_interleaved
@@ -55,17 +54,18 @@ def best_plan(
     costs: Profile,
     evaluate: Evaluator,
     *,
+    space_of: Callable[[LatencyLimit], Space],
     share: float,
     trials: int,
     seconds: float,
     tell: Callable[[str], None],
 ) -> Finalist:
-    """The winner within `share` of the baseline's latency, with what its network took; finalists are measured for
-    `seconds` at a time.
+    """The winner within `share` of the baseline's latency among the plans of `space_of`, with what its network took;
+    finalists are measured for `seconds` at a time.
 
     Raises `BudgetUnreachableError` when no plan fits.
     """
-    budget, chain = Budget.relative(share, costs), df.describe(whole)
+    budget = Budget.relative(share, costs)
     ledger = Ledger(in_memory(), "study", {}, patience_s=0)
 
     def timed(plans: Mapping[str, Plan]) -> Timings:
@@ -76,7 +76,7 @@ def best_plan(
     def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
         limit = LatencyLimit(costs, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
         return search(
-            Space.of(chain, [limit]),
+            space_of(limit),
             evaluate=lambda plans, bar: evaluate(plans, bar),
             ledger=ledger,
             sampler=known_sampler("thrifty"),

@@ -53,6 +53,7 @@ from pruner.training.objective import Supervised, Teaching, light_copy
 from pruner.training.progressive import Progressive, begin, close
 from pruner.training.settings import Optimizing, TrainSettings
 from search.budget import BudgetUnreachableError
+from search.space import Space
 
 DEVICE: Final = "ort-cpu"
 SUPERNET_SEED: Final = 21
@@ -278,9 +279,19 @@ def searched(family: str, budget: float, asked: Asked) -> Any:
 
     def find() -> dict[str, Any]:
         whole, costs, evaluate = learned(family, asked.baselines), table(family, asked), scorer_of(family, asked)
-        how: dict[str, Any] = {"share": budget, "trials": asked.trials, "seconds": asked.long_seconds, "tell": print}
+        chain = df.describe(whole)
         try:
-            winner = best_plan(whole, open_device(DEVICE, Mode(1)), costs, evaluate, **how)
+            winner = best_plan(
+                whole,
+                open_device(DEVICE, Mode(1)),
+                costs,
+                evaluate,
+                space_of=lambda limit: Space.of(chain, [limit]),
+                share=budget,
+                trials=asked.trials,
+                seconds=asked.long_seconds,
+                tell=print,
+            )
         except BudgetUnreachableError as error:
             return {"unreachable": str(error)}
         plan, score = winner.candidate.plan, winner.candidate.score

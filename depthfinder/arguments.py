@@ -14,7 +14,7 @@ from depthfinder.training_arguments import TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 from profiles.names import as_file_name
-from pruner.plan import DROP, FITS
+from pruner.plan import DROP, OWN_WEIGHTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class RunArguments(TrainingArguments, DataArguments):
     def cut_choices(self) -> tuple[str, ...] | None:
         """The same, where none were named, as the way of scoring has it: without a training what folds keeps too
         little of a block."""
-        return (*FITS, DROP) if self.named_choices is None and self.searches_by_fits else self.named_choices
+        return (*OWN_WEIGHTS, DROP) if self.named_choices is None and self.searches_by_fits else self.named_choices
 
     @property
     def budgets_ms(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.cost import expected_cost
 from pruner.fitting.fits import Fits, as_checkpoint, from_checkpoint
-from pruner.plan import DROP, FITS
+from pruner.plan import DROP, OWN_WEIGHTS
 from pruner.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space
@@ -45,7 +45,7 @@ def fit_stage(run: Run) -> None:
 
 def fitted_choices(space: Space) -> Mapping[str, tuple[str, ...]]:
     """Block -> those of its choices that have a layer which is fitted."""
-    found = {block: tuple(c for c in ways if c in FITS) for block, ways in space.choices.items()}
+    found = {block: tuple(c for c in ways if c in OWN_WEIGHTS) for block, ways in space.choices.items()}
     return {block: ways for block, ways in found.items() if ways}
 
 
@@ -81,6 +81,6 @@ def searched_space(run: Run, limits: Sequence[Limit]) -> Space:
     if not run.arguments.searches_by_fits:
         return space
     alone = {(key.block, key.choice): fit for key, fit in load_fits(run).items() if key.span == 1}
-    cuts = {(block, choice) for block, ways in space.choices.items() for choice in ways if choice in FITS}
+    cuts = {(block, choice) for block, ways in space.choices.items() for choice in ways if choice in OWN_WEIGHTS}
     poor = {cut for cut, fit in alone.items() if fit.is_worse_than_dropping and DROP in space.choices[cut[0]]}
     return space.without((cuts - alone.keys()) | poor)

@@ -14,7 +14,7 @@ from depthfinder.result import RunResult
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.walk import rows_of, unthinned
-from pruner.plan import Plan
+from pruner.plan import SHARES, Plan
 from pruner.training.curve import Epoch
 
 COLOURS: Final = {
@@ -27,6 +27,9 @@ COLOURS: Final = {
     "fit-3x3": "#21867a",
     "fit-separable": "#5fb3a8",
     "narrow": "#4a90a4",
+    "narrow-75": "#3a76a0",
+    "narrow-50": "#4f87ad",
+    "narrow-25": "#6b9cbd",
     "thin": "#6b4e9b",
     "drop": "#d9dde1",
 }
@@ -131,7 +134,8 @@ def training_curve(epochs: Sequence[Epoch]) -> str:
 
 
 def block_map(blocks: Sequence[str], plan: Mapping[str, str]) -> str:
-    """What became of every block, in the order in which the network runs through them.
+    """What became of every block, in the order in which the network runs through them; one that keeps a share of its
+    inner width is drawn as wide as that.
 
     Written out, not drawn by matplotlib, which takes a tenth of a second: a review has one for each of its plans.
     """
@@ -144,8 +148,9 @@ def block_map(blocks: Sequence[str], plan: Mapping[str, str]) -> str:
     for name, (kind, column) in places.items():
         choice = plan.get(name, "keep")
         x, y = left + columns.index(column) * width, kinds.index(kind) * height
-        rectangle = f'x="{x + 0.06 * width:.1f}" y="{y + 0.08 * height:.1f}" width="{0.88 * width:.1f}"'
-        parts.append(f'<rect {rectangle} height="{0.84 * height:.1f}" fill="{COLOURS[choice]}"/>')
+        for share, colour in _fills(choice):
+            rectangle = f'x="{x + 0.06 * width:.1f}" y="{y + 0.08 * height:.1f}" width="{0.88 * share * width:.1f}"'
+            parts.append(f'<rect {rectangle} height="{0.84 * height:.1f}" fill="{colour}"/>')
         parts.append(_text(choice, x + width / 2, y + height / 2, f'font-size="9" fill="{_ink(choice)}"'))
     for row, kind in enumerate(kinds):
         parts.append(_text(kind, left - 6, (row + 0.5) * height, 'font-size="13" text-anchor="end"'))
@@ -189,8 +194,14 @@ def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
     return bars
 
 
+def _fills(choice: str) -> list[tuple[float, str]]:
+    """(share of the width, colour), one over the other: what is lost of a block's width shows behind it."""
+    fills = [(SHARES.get(choice, 1.0), COLOURS[choice])]
+    return [(1.0, COLOURS["drop"]), *fills] if choice in SHARES else fills
+
+
 def _ink(choice: str) -> str:
-    return "#55606b" if choice == "drop" else "white"
+    return "#22303c" if choice == "drop" or choice in SHARES else "white"
 
 
 def svg(figure: Figure) -> str:

@@ -22,6 +22,9 @@ _WORDS: Final = {
     "fit-3x3": "fitted 3x3",
     "fit-separable": "fitted separable",
     "narrow": "narrowed",
+    "narrow-75": "three quarters wide",
+    "narrow-50": "half as wide",
+    "narrow-25": "a quarter as wide",
     "thin": "thinned behind",
     "drop": "dropped",
 }

@@ -48,7 +48,7 @@ class TrainingArguments:
     train_device: str | None = None
     sync_bn: bool = False
     dist_bn: Literal["reduce", "broadcast", "none"] = "reduce"
-    merge_init: MergeInit = "folded"
+    merge_init: MergeInit = "auto"
     lambda_schedule: str = "linear"
     closing_share: float = 0.3
     kd_model_name: str | None = None

@@ -97,9 +97,10 @@ class TrainingOptions(LearningOptions):
     merge_init: Annotated[
         MergeInit,
         _option(
-            "What merged blocks start from: their own weights, folded as the gates close, or a layer fitted to them."
+            "What merged blocks start from: folded, their own weights as the gates close; fitted, a layer fitted to "
+            "them; auto, fitted for images and folded for tokens."
         ),
-    ] = "folded"
+    ] = "auto"
     lambda_schedule: Annotated[
         str,
         _option("How gates close: linear, cosine, blocks (from the end), score (least harm first) or decay (by norm)."),

@@ -20,13 +20,14 @@ from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_own_layers
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model_and_source
-from pruner.plan import FITS, MERGE
+from pruner.plan import MERGE, OWN_WEIGHTS
 from pruner.surgery import Cut, apply
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import check_precision, fit
 from pruner.training.norm_decay import NormDecay
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
+from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Closing, Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import SettingsError
@@ -68,7 +69,7 @@ def supernet_stage(run: Run) -> None:
     network = weight_sharing_network(run).to(run.world.device)
     everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
     begin(network, everywhere, run.data, settings)
-    if not frozenset(FITS).isdisjoint(choice for block in network.chain.blocks for choice in block.choices):
+    if not frozenset(OWN_WEIGHTS).isdisjoint(choice for block in network.chain.blocks for choice in block.choices):
         images = fit_images(run)
         fit_own_layers(network, (some.to(run.world.device) for some in images), sum(map(len, images)), run.watch)
     if asked.freeze_backbone:
@@ -86,6 +87,7 @@ def train_stage(run: Run) -> None:
         if run.world.leads:
             checkpoint.save(Checkpoint(0, network_state(cut)))
         return
+    learn_as_pairs(cut)
     objective = Progressive(cut, _teaching(run, cut), _closing(run, cut), smoothing=asked.smoothing)
     train(run, "progressive", objective, asked.progressive_epochs)
 
@@ -167,7 +169,10 @@ def closed(run: Run) -> Cut:
     """The cut network as its training left it, its gates closed; on the CPU, and the same each time it is asked for."""
     cut = apply(run.model, run.plan, merge_init=run.arguments.merge_init)
     settings = run.train_settings(run.arguments.progressive_epochs)
+    if settings.epochs:
+        learn_as_pairs(cut)
     load_trained(cut, run, "progressive", settings)
+    learn_as_one(cut)
     cut = cut.to(run.world.device)
     close(cut, run.data, settings)
     return cut.cpu()

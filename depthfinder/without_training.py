@@ -11,7 +11,7 @@ from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import Fits
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import FITS, Plan
+from pruner.plan import OWN_WEIGHTS, Plan
 from pruner.score import Score
 from pruner.surgery import Cut, OpenNetwork, apply
 
@@ -38,7 +38,7 @@ class Fitted:
         >>> merged = df.merge(fitted.cut(plan))
     """
 
-    choices: ClassVar = FITS
+    choices: ClassVar = OWN_WEIGHTS
     """The choices whose layers are fitted."""
 
     def __init__(self, model: nn.Module, images: Tensor, *, input_size: Sequence[int] | None = None) -> None:
@@ -49,8 +49,8 @@ class Fitted:
         self._model, self._input_size = model, input_size
         apart = max(1, len(images) // _JUDGING)
         self._images = list(images[:-apart].split(_AT_ONCE))
-        network = OpenNetwork(model, FITS, input_size).eval()
-        choices = {block.name: [c for c in block.choices if c in FITS] for block in network.chain.blocks}
+        network = OpenNetwork(model, OWN_WEIGHTS, input_size).eval()
+        choices = {block.name: [c for c in block.choices if c in OWN_WEIGHTS] for block in network.chain.blocks}
         offered = {block: ways for block, ways in choices.items() if ways}
         self.fits: Fits = fit_at_once(network, offered, self._images, len(images) - apart)
         judging = [(some, torch.zeros(len(some), dtype=torch.int64)) for some in images[-apart:].split(_AT_ONCE)]

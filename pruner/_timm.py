@@ -65,6 +65,7 @@ from timm.models._efficientnet_blocks import (  # noqa: E402
     DepthwiseSeparableConv,
     EdgeResidual,
     InvertedResidual,
+    SqueezeExcite,
     UniversalInvertedResidual,
 )
 from timm.models.convnext import ConvNeXt, ConvNeXtBlock  # noqa: E402
@@ -109,6 +110,7 @@ __all__ = [
     "MobileNetV3",
     "ModelEmaV3",
     "ResNet",
+    "SqueezeExcite",
     "TimmBlock",
     "UniversalInvertedResidual",
     "VisionTransformer",

@@ -21,9 +21,15 @@ FIT_3X3: Final = "fit-3x3"
 FIT_SEPARABLE: Final = "fit-separable"
 
 FITS: Final = (FIT, FIT_3X3, FIT_SEPARABLE)
-"""The choices whose layers have weights of their own, fitted to what the block computes."""
+"""The choices whose one layer has weights of its own, fitted to what the block computes."""
 
-MergeInit = Literal["folded", "fitted"]
+SHARES: Final = MappingProxyType({"narrow-75": 0.75, "narrow-50": 0.5, "narrow-25": 0.25})
+"""The choices that keep so much of a block's inner width, and fit what is left to what the block computes."""
+
+OWN_WEIGHTS: Final = (*SHARES, *FITS)
+"""The choices that stand in for a block with weights of their own."""
+
+MergeInit = Literal["auto", "fitted", "folded"]
 """What the training of merged blocks starts from: their own weights, or a layer that is fitted to them."""
 
 PLAN_ENTRY: Final = "depthfinder.plan"

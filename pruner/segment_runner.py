@@ -129,7 +129,7 @@ class SegmentRunner:
     def _step(self, plan: Plan, name: str) -> str:
         """What stands in a path for a segment: the choice, of fits with the number of blocks: `fit/2`."""
         choice = plan.choice_of(name)
-        span = span_of(plan, name, self._followers) if name in self._followers else 0
+        span = span_of(plan, name, self._followers) if self._fits else 0
         return f"{choice}/{span}" if span else choice
 
     def _merged(self, name: str, site: Site, choice: str, shape: torch.Size) -> nn.Module | None:

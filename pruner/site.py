@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from pruner.branch import batch_norm_pairs, why_not
 from pruner.chain import Block
 from pruner.forms import Dropped, Folded, Form, Residual
-from pruner.modules import folded_copy
+from pruner.hidden import Hidden, hidden_of, narrowed
+from pruner.modules import BatchNormPair, folded_copy
 from pruner.oddities import first_oddity, oddity
-from pruner.plan import DROP, FITS, KEEP, MERGE
-from pruner.stand_ins import Fitted, layer_like, new_layer, offered, own_depthwise
-from pruner.steps import Opaque, Scale, Step, Switch
+from pruner.plan import DROP, FITS, KEEP, MERGE, SHARES
+from pruner.stand_ins import MOST_FEATURES, Fitted, layer_like, new_layer, offered, own_depthwise
+from pruner.steps import Opaque, Scale, Step, Switch, run_in_turn
 
 _OF_NO_ACCOUNT: Final = 1e-6
 """A share of a mixture that is not worth running: single precision would hardly see it."""
@@ -49,21 +50,35 @@ class Site(nn.Module):
         # No module registers these: they hold the modules of `kept`, which would then stand in the network twice.
         self._anatomy = anatomy
         self._forms = dict(forms)
+        self.hidden: Hidden | None = None
         self._shape: torch.Size | None = None
+        self._channels = 0
 
     def note_shapes(self, inputs: torch.Size, outputs: torch.Size) -> None:
         """Notes the shapes of the block's inputs and outputs, without the batch. A block of equal shape in and out may
-        have a layer fitted in its place, which is on request; but not one about which something is odd, for whoever
-        changed it meant it to be there."""
-        if inputs == outputs and first_oddity(self.kept) is None and any(True for _ in self.kept.parameters()):
+        have a layer fitted in its place, and one with an inner width may be narrowed, on request; but not one about
+        which something is odd, for whoever changed it meant it to be there."""
+        if first_oddity(self.kept) is not None or not any(True for _ in self.kept.parameters()):
+            return
+        stand_ins: tuple[str, ...] = ()
+        self._channels = outputs[1] if len(outputs) == 2 else outputs[0]
+        self.hidden = hidden_of(self._anatomy)
+        if self.hidden is not None and self.hidden.features <= MOST_FEATURES:
+            stand_ins += self.hidden.offered
+        if inputs == outputs:
             self._shape = inputs
-            fits = offered(inputs, own_depthwise=own_depthwise(self._anatomy) is not None)
-            self.block = dataclasses.replace(self.block, on_request=self.block.on_request + fits)
+            stand_ins += offered(inputs, own_depthwise=own_depthwise(self._anatomy) is not None)
+        self.block = dataclasses.replace(self.block, on_request=self.block.on_request + stand_ins)
 
     @property
     def may_be_fitted(self) -> bool:
         """Whether a layer can be fitted in the block's place."""
         return self._shape is not None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the block may be fitted and works on images (C, H, W), not on tokens."""
+        return self._shape is not None and len(self._shape) == 3
 
     @property
     def ends_with(self) -> str:
@@ -72,9 +87,8 @@ class Site(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Of what comes to a block that may be fitted, and leaves it."""
-        assert self._shape is not None, "only blocks that give what they take may be fitted"
-        return self._shape[1] if len(self._shape) == 2 else self._shape[0]
+        """Of what leaves a block that something may stand in for."""
+        return self._channels
 
     def layer(self, choice: str) -> nn.Module:
         """The layer of a choice that is fitted."""
@@ -106,9 +120,20 @@ class Site(nn.Module):
         self._form(choice)
         form = self._forms[choice]
         assert isinstance(form, Fitted), f"{choice} has no layer of its own"
-        layer = copy.deepcopy(form.layer)
+        layer, batch_norms = copy.deepcopy((form.layer, form.batch_norms))
         layer.load_state_dict({**layer.state_dict(), **weights})
-        return dataclasses.replace(form, layer=layer).merged().eval()
+        return dataclasses.replace(form, layer=layer, batch_norms=batch_norms).merged().eval()
+
+    def narrowed(self, channels: Tensor) -> tuple[nn.Module, list[BatchNormPair]]:
+        """The block with these of its inner channels, without the activation that ends it; and its BatchNorms, each
+        with the convolution before it."""
+        assert self.hidden is not None, "only a block with an inner width is narrowed"
+        return narrowed(self.kept, self._anatomy, self.hidden, channels)
+
+    def beside(self, x: Tensor) -> Tensor | None:
+        """What the block adds the output of its branch to; None where there is nothing."""
+        shortcut = self._anatomy.shortcut
+        return None if shortcut is None else run_in_turn(shortcut, x, 1.0)
 
     def before_end(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the block computes up to the activation that ends it, and with it: the same where none does."""
@@ -162,15 +187,19 @@ class Site(nn.Module):
 
     def _form(self, choice: str) -> Form:
         """What a choice makes of the block. The layer of one that is fitted is made when it is first asked for."""
+        if choice in SHARES and choice not in self._forms:
+            assert self.hidden is not None, "only blocks with an inner width have such choices"
+            best = self.hidden.by_weights()[: self.hidden.kept_count(choice)]
+            self._stand_in(choice, *self.narrowed(best.sort().values))
         if choice in FITS and choice not in self._forms:
             assert self._shape is not None, "only blocks that give what they take have such choices"
             like = next(self.kept.parameters())
             self._stand_in(choice, new_layer(choice, self._anatomy, self._shape, like))
         return self._forms[choice]
 
-    def _stand_in(self, choice: str, layer: nn.Module) -> None:
+    def _stand_in(self, choice: str, layer: nn.Module, batch_norms: Sequence[BatchNormPair] = ()) -> None:
         self.stand_ins[choice] = layer.train(self.training)
-        self._forms[choice] = Fitted(self._anatomy, self.kept, layer)
+        self._forms[choice] = Fitted(self._anatomy, self.kept, layer, batch_norms)
 
     def ending(self) -> nn.Parameter:
         """What the branch ends with: the matrix, or the factors of a norm or a layer scale, that its output is a

@@ -1,6 +1,7 @@
-"""Layers that stand in for a whole block, whatever the block computes, with weights of their own.
+"""What stands in for a whole block with weights of its own: one layer, whatever the block computes, or the block itself
+with a narrower inside (`hidden.py`).
 
-Nothing here knows how their weights are found (`pruner/fitting/`): a new one hands on its input, as if the block were
+Nothing here knows how their weights are found (`pruner/fitting/`): a new layer hands on its input, as if the block were
 dropped.
 """
 
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 from torch import Tensor, nn
 
 from pruner.forms import Form, Residual
-from pruner.modules import in_a_row, residual
+from pruner.modules import BatchNormPair, folded_copy, in_a_row, residual
 from pruner.plan import FIT, FIT_3X3, FIT_SEPARABLE
 from pruner.steps import Convolution, gated
 
@@ -31,6 +32,7 @@ class Fitted(Form):
     block: Residual
     kept: nn.Module
     layer: nn.Module
+    batch_norms: Sequence[BatchNormPair] = ()
 
     def run(self, x: Tensor, lam: float) -> Tensor:
         if lam == 1:
@@ -41,8 +43,8 @@ class Fitted(Form):
         return y if self.block.end is None else self.block.end.run(y, 1.0)
 
     def merged(self) -> nn.Module:
-        ends = [] if self.block.end is None else [self.block.end.act]
-        return in_a_row(copy.deepcopy([self.layer, *ends]))
+        ends = [] if self.block.end is None else [copy.deepcopy(self.block.end.act)]
+        return in_a_row([folded_copy(self.layer, self.batch_norms), *ends])
 
 
 def offered(shape: Sequence[int], *, own_depthwise: bool) -> tuple[str, ...]:

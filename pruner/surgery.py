@@ -149,7 +149,7 @@ class Cut(OpenNetwork):
 
     Blocks that the plan has fitted run as layers with weights of their own. With `merge_init` "fitted" so do those that
     it folds, where they fold into one layer: a start for its training that is nearer to the block than the folded
-    weights are.
+    weights are. "auto" has it so for blocks of images, and folds those of tokens.
     """
 
     def __init__(
@@ -161,10 +161,10 @@ class Cut(OpenNetwork):
     ) -> None:
         super().__init__(model, input_size=input_size)
         self.plan = plan
-        if merge_init == "fitted":
-            for name, choice in plan.choices.items():
-                if name in self.sites:
-                    self.sites[name].run_as_layer(choice)
+        for name, choice in plan.choices.items():
+            site = self.sites.get(name)
+            if site is not None and (merge_init == "fitted" or (merge_init == "auto" and site.takes_images)):
+                site.run_as_layer(choice)
         self.set_lambda(1.0)
 
     def set_lambda(self, lam: float) -> None:

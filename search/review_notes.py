@@ -16,6 +16,9 @@ _WORDS: Final = {
     "fit-3x3": "stood in for by a fitted 3x3",
     "fit-separable": "stood in for by a fitted separable layer",
     "narrow": "narrowed",
+    "narrow-75": "three quarters as wide inside",
+    "narrow-50": "half as wide inside",
+    "narrow-25": "a quarter as wide inside",
     "thin": "thinning the tokens behind",
     "drop": "dropped",
 }

@@ -10,12 +10,13 @@ from torch import Tensor
 from pruner.errors import FitError
 from pruner.fitting.fits import Fit, Fits, Key
 from pruner.fitting.layers import Way, way_of
+from pruner.fitting.narrower import narrower_way
 from pruner.fitting.rows import places_of, rows_wanted, values
 from pruner.fitting.spans import followers_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
 from pruner.modules import only_training
-from pruner.plan import FITS
+from pruner.plan import OWN_WEIGHTS, SHARES
 from pruner.progress import Progress, silent
 from pruner.site import Site
 from pruner.surgery import OpenNetwork
@@ -60,7 +61,7 @@ def fit_at_once(
 def fit_own_layers(network: OpenNetwork, batches: Iterable[Tensor], images: int, progress: Progress = silent) -> None:
     """Fits every layer that the blocks of `network` offer, each for its block alone, and puts it there: a training that
     all plans share begins so. Raises `FitError` as `fit_at_once` does."""
-    choices = {block.name: tuple(c for c in block.choices if c in FITS) for block in network.chain.blocks}
+    choices = {block.name: tuple(c for c in block.choices if c in OWN_WEIGHTS) for block in network.chain.blocks}
     if any(choices.values()):
         for key, fit in fit_at_once(network, choices, batches, images, progress).items():
             if key.span == 1:
@@ -71,18 +72,25 @@ def works_of(network: OpenNetwork, choices: Mapping[str, Sequence[str]], images:
     """The sums that the layers of `choices` are fitted by, before any image was seen."""
     followers = followers_of(network)
     return [
-        Work.of(network.sites[block], choice, followers[block], images)
+        work
         for block, ways in choices.items()
-        for choice in ways
+        for work in works_of_site(network.sites[block], ways, followers.get(block, ()), images)
     ]
+
+
+def works_of_site(site: Site, choices: Sequence[str], behind: tuple[str, ...], images: int) -> "list[Work]":
+    """Those of one block's choices; a layer may stand in for the blocks `behind` it too, a narrower block not."""
+    shares = tuple(choice for choice in choices if choice in SHARES)
+    layers = [way_of(choice, site.layer(choice)) for choice in choices if choice not in SHARES]
+    works = [Work.of(site, way, behind, images) for way in layers]
+    return [*works, Work.of(site, narrower_way(site, shares), (), images)] if shares else works
 
 
 @dataclass
 class Work:
-    """The sums of one layer, and of the same layer for all the spans that begin where it stands."""
+    """The sums of what is fitted in one way, and of the same for all the spans that begin where it stands."""
 
     block: str
-    choice: str
     blocks: tuple[str, ...]
     way: Way
     wanted: int
@@ -90,28 +98,30 @@ class Work:
     apart: Sums
 
     @classmethod
-    def of(cls, site: Site, choice: str, behind: tuple[str, ...], images: int) -> "Work":
-        way = way_of(site.layer(choice))
+    def of(cls, site: Site, way: Way, behind: tuple[str, ...], images: int) -> "Work":
         blocks = (site.block.name, *behind)
         targets = site.channels * len(blocks)
         sums = [Sums.empty(way.features, targets, next(site.parameters()).device) for _ in range(2)]
-        return cls(site.block.name, choice, blocks, way, -(-rows_wanted(way.features) // images), *sums)
+        return cls(site.block.name, blocks, way, -(-rows_wanted(way.features) // images), *sums)
 
     def add(self, x: Tensor, before_end: Sequence[Tensor], counts: Tensor, start: int) -> None:
         """A batch: what came to the block, what it and each of those behind it computed, and what each place counts
         for. `start` is the number of the batch's first image."""
-        places = places_of(x, self.wanted, torch.Generator().manual_seed(start))
+        places = places_of(before_end[0], self.wanted, torch.Generator().manual_seed(start))
         counts = counts.flatten(1)[:, places]
         apart = (torch.arange(start, start + len(x)) % _APART == _APART - 1).to(x.device)
         for which, sums in ((~apart, self.seen), (apart, self.apart)):
             if which.any():
                 given = x[which]
-                base = values(given, places)
-                targets = [values(y[which], places) - base for y in before_end]
+                beside = self.way.beside(given)
+                targets = [values(y[which], places) for y in before_end]
+                if beside is not None:
+                    base = values(beside, places)
+                    targets = [target - base for target in targets]
                 sums.add(self.way.rows(given, places), torch.cat(targets, dim=1), counts[which].flatten())
 
     def fits(self) -> dict[Key, Fit]:
-        """One for every span."""
+        """One for every choice and span."""
         if not (self.seen.is_finite and self.apart.is_finite):
             raise FitError(
                 f"{self.block} gives numbers that are not finite on these images: nothing can be fitted there"
@@ -123,4 +133,8 @@ class Work:
         channels = len(self.seen.square) // len(self.blocks)
         groups = [slice(place * channels, (place + 1) * channels) for place in range(len(self.blocks))]
         solved = self.way.solved(self.seen, self.apart, groups)
-        return {Key(self.block, self.choice, span): fit for span, fit in enumerate(solved, start=1)}
+        return {
+            Key(self.block, choice, span): fit
+            for choice, by_span in solved.items()
+            for span, fit in enumerate(by_span, start=1)
+        }

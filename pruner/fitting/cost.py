@@ -50,7 +50,8 @@ def expected_cost(
         x = run.inputs[work.block]
         there = x.shape[1] if x.dim() == 3 else x.shape[2] * x.shape[3]
         rows = images * min(there, work.wanted)
-        products += rows * features * (features + targets) + _RIDGES_TRIED * features**2 * (features / 3 + 2 * targets)
+        solving = _RIDGES_TRIED * features**2 * (features / 3 + 2 * targets)
+        products += rows * features * (features + targets) + len(work.way.choices) * solving
         sums_bytes += 2 * (work.seen.inner.nbytes + work.seen.cross.nbytes)
     return FittingCost(run_s * images + products * _seconds_a_product(few.device), sums_bytes)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pruner.fitting.at_once import Work
+from pruner.fitting.at_once import works_of_site
 from pruner.fitting.fits import Fit, Fits, Key
 from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.uncut_run import run_uncut
@@ -88,7 +88,7 @@ def _fit(
     counts: Sequence[Tensor],
     images: int,
 ) -> Fit:
-    work = Work.of(site, key.choice, (), images)
+    (work,) = works_of_site(site, [key.choice], (), images)
     start = 0
     for x, y, count in zip(flowing, targets, counts, strict=True):
         work.add(x, [y], count, start)

@@ -1,6 +1,6 @@
 """What the layer of each fitted choice is fitted by, and how its weights follow from the sums."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pruner.fitting.fits import Fit
 from pruner.fitting.least_squares import RIDGES, Solution, fitted
-from pruner.fitting.rows import patches, values
+from pruner.fitting.rows import Rows, patches, values
 from pruner.fitting.sums import Sums
 
 _ROUNDS: Final = 8
@@ -19,23 +19,37 @@ _ROUNDS: Final = 8
 class Way:
     """How a layer that stands in for a block is fitted.
 
-    `rows` makes features of the block's input, `features` of them. `solved` gives the fit for each group of
-    targets. The targets are what the block adds to its input.
+    `rows` makes features of the block's input, `features` of them. The targets are what the block gives less what is
+    `beside` the layer. `solved` gives the fits of all `choices` with these features, one for each group of targets.
     """
 
+    choices: tuple[str, ...]
     features: int
     rows: Callable[[Tensor, Tensor], Tensor]
-    solved: Callable[[Sums, Sums, Sequence[slice]], list[Fit]]
+    beside: Callable[[Tensor], Tensor | None]
+    solved: Callable[[Sums, Sums, Sequence[slice]], Mapping[str, list[Fit]]]
 
 
-def way_of(layer: Any) -> Way:
-    """How the layer is fitted, by what it is: a linear, a convolution, or x + pointwise(depthwise(x))."""
+Solved = Callable[[Sums, Sums, Sequence[slice]], list[Fit]]
+
+
+def way_of(choice: str, layer: Any) -> Way:
+    """How the layer of a choice is fitted, by what it is: a linear, a convolution, or x + pointwise(depthwise(x)). What
+    it has to give is what the block adds to its input."""
+    features, rows, solved = _parts_of(layer)
+    return Way(
+        (choice,), features, rows, lambda x: x, lambda seen, apart, groups: {choice: solved(seen, apart, groups)}
+    )
+
+
+def _parts_of(layer: Any) -> tuple[int, Rows, Solved]:
+    """How many features, rows of them, and what follows from their sums."""
     if isinstance(layer, nn.Linear):
-        return Way(layer.in_features, values, _linear)
+        return layer.in_features, values, _linear
     if isinstance(layer, nn.Conv2d):
         side, channels = layer.kernel_size[0], layer.in_channels
         rows = values if side == 1 else lambda x, places: patches(x, places, side)
-        return Way(
+        return (
             channels * side**2,
             rows,
             lambda seen, apart, groups: [_convolution(one, side) for one in fitted(seen, apart, groups)],
@@ -44,12 +58,12 @@ def way_of(layer: Any) -> Way:
     channels = pointwise.in_channels
     if depthwise.bias is None:
         side = depthwise.kernel_size[0]
-        return Way(
+        return (
             channels * side**2,
             lambda x, places: patches(x, places, side),
             lambda seen, apart, groups: [_separable(seen, apart, group, side) for group in groups],
         )
-    return Way(channels, lambda x, places: values(depthwise(x), places), _behind_its_depthwise)
+    return channels, lambda x, places: values(depthwise(x), places), _behind_its_depthwise
 
 
 def _linear(seen: Sums, apart: Sums, groups: Sequence[slice]) -> list[Fit]:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from pruner.plan import DROP, FITS, Plan
+from pruner.plan import DROP, FITS, SHARES, Plan
 from pruner.site import Site
 from pruner.surgery import Cut, OpenNetwork
 
@@ -33,9 +33,11 @@ def followers_of(network: OpenNetwork) -> Followers:
 
 
 def span_of(plan: Plan, block: str, followers: Followers) -> int:
-    """How many blocks the layer of a fitted block stands in for; 0 for a block that is not fitted."""
-    if plan.choice_of(block) not in FITS:
-        return 0
+    """How many blocks what was fitted for a block stands in for: a narrower block for itself alone; 0 for a block that
+    nothing is fitted for."""
+    choice = plan.choice_of(block)
+    if choice not in FITS:
+        return int(choice in SHARES)
     return 1 + sum(1 for _ in takewhile(lambda other: plan.choice_of(other) == DROP, followers[block]))
 
 

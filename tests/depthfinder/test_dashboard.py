@@ -292,3 +292,14 @@ def test_a_block_map_shows_every_block_and_escapes_its_name() -> None:
     assert ">attn<" in picture
     assert "&lt;b&gt;" in picture
     assert "<b>" not in picture
+
+
+def test_a_block_is_drawn_as_wide_as_it_is() -> None:
+    plan = {"blocks.0.mlp": "narrow-25", "blocks.1.mlp": "narrow-75"}
+    picture = block_map(["blocks.0.mlp", "blocks.1.mlp", "blocks.2.mlp"], plan)
+    widths = {
+        fill: float(width) for width, fill in re.findall(r'width="([0-9.]+)" height="[0-9.]+" fill="(.*?)"', picture)
+    }
+    assert widths[COLOURS["narrow-25"]] == pytest.approx(0.25 * widths[COLOURS["keep"]], abs=0.1)
+    assert widths[COLOURS["narrow-75"]] == pytest.approx(0.75 * widths[COLOURS["keep"]], abs=0.1)
+    assert widths[COLOURS["drop"]] == widths[COLOURS["keep"]], "what is lost shows behind"

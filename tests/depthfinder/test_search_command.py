@@ -71,7 +71,7 @@ def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Co
     done = depthfinder(*shlex.split(f"search {NETWORK} --experiment here --budget-ratio 0.7 --choices merge,thick"))
     assert done.returncode != 0
     assert "no block of deit_tiny_patch16_224 offers 'thick'" in done.stderr
-    assert "on request: fit, merge-act, narrow, thin" in " ".join(done.stderr.split())
+    assert "on request: fit, merge-act, narrow, narrow-25, narrow-50, narrow-75, thin" in " ".join(done.stderr.split())
     record = searched(depthfinder, "--budget-ratio 0.8 --choices narrow,thin,drop --n-trials 8")
     tried = [plan["choices"] for plan in record["evaluated"]]  # type: ignore[attr-defined]
     assert {choice for choices in tried for choice in choices.values()} == {"narrow", "thin", "drop"}
@@ -128,7 +128,7 @@ def test_a_search_without_training_hands_over_a_network(depthfinder: Command) ->
     found = searched(depthfinder, WITHOUT_TRAINING)
     assert found["scored_by"] == "fits"
     plan = Plan.from_json((HERE / "plan.json").read_text())
-    assert set(plan.choices.values()) <= {"fit", "drop"}
+    assert set(plan.choices.values()) <= {"fit", "drop", "narrow-75", "narrow-50", "narrow-25"}
     for candidate in found["evaluated"]:  # type: ignore[attr-defined]
         assert candidate["accuracy"] is candidate["cross_entropy"] is None
         assert candidate["distance"] >= 0

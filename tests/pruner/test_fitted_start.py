@@ -14,6 +14,7 @@ from pruner.surgery import apply, describe, merge
 from pruner.training.blockwise import BlockTeaching, taught_blocks
 from pruner.training.moment import Moment
 from pruner.training.objective import Teaching, light_copy
+from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Progressive
 
 FAMILIES = ("deit", "basic", "bottleneck", "inverted residual", "convnext", "convnext, channels last")
@@ -121,3 +122,59 @@ def test_what_blocks_are_off_by_is_added_to_what_the_answers_are() -> None:
     gradient = cut.layers["blocks.1.mlp"].weight.grad
     assert isinstance(gradient, torch.Tensor)
     assert gradient.any()
+
+
+IMAGE_FAMILIES = tuple(family for family in FAMILIES if family != "deit")
+
+
+@pytest.mark.parametrize("shape", IMAGE_FAMILIES)
+def test_automatically_images_start_fitted_and_tokens_folded(shape: str) -> None:
+    for family, start in ((shape, "fitted"), ("deit", "folded")):
+        model = network(family)
+        plan = folding(model)
+        layers = [apply(model, plan, merge_init=how).layers.keys() for how in ("auto", start)]  # type: ignore[arg-type]
+        assert layers[0] == layers[1]
+        assert bool(layers[0]) == (start == "fitted")
+
+
+@pytest.mark.parametrize("shape", IMAGE_FAMILIES)
+def test_pairs_compute_what_the_convolutions_do_and_become_one_again(shape: str) -> None:
+    model = network(shape).double()
+    images = images_for(model, torch.float64)
+    cut = apply(model, folding(model), merge_init="fitted").eval()
+    calibrate(cut, [images])
+    fit_in_sequence(cut, [images])
+    cut.set_lambda(0.0)
+    with torch.no_grad():
+        before, names = cut(images), list(cut.state_dict())
+    learn_as_pairs(cut)
+    learned = [name for name, _ in cut.named_parameters() if "parametrizations" in name]
+    assert len(learned) == 2 * sum(name.endswith("original0") for name in learned) > 0
+    with torch.no_grad():
+        assert relative_error(cut(images), before) <= 1e-10
+    # Both of a pair learn, the weights move, and what is learned is what is merged.
+    cut(images).square().mean().backward()
+    for name, parameter in cut.named_parameters():
+        if name in learned:
+            assert parameter.grad is not None
+            assert parameter.grad.abs().max() > 0
+            parameter.data -= 0.01 * parameter.grad
+    with torch.no_grad():
+        after = cut(images)
+        assert relative_error(after, before) > 1e-6
+        learn_as_one(cut)
+        assert sorted(cut.state_dict()) == sorted(names)
+        assert relative_error(cut(images), after) <= 1e-10
+        assert relative_error(merge(cut)(images), after) <= 1e-10
+
+
+def test_pairs_are_the_same_in_every_process_that_makes_them() -> None:
+    model = network("basic")
+    plan = folding(model)
+    states = []
+    for seed in (0, 1):
+        cut = apply(model, plan, merge_init="fitted")
+        torch.manual_seed(seed)
+        learn_as_pairs(cut)
+        states.append(cut.state_dict())
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())

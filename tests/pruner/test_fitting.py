@@ -21,7 +21,7 @@ from pruner.fitting.rows import patches, places_of, values
 from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
-from pruner.plan import DROP, FITS, Plan
+from pruner.plan import DROP, FIT, FITS, Plan
 from pruner.segment_runner import SegmentRunner
 from pruner.stand_ins import MOST_FEATURES, convolution, linear, new_layer, offered
 from pruner.surgery import OpenNetwork, apply, describe, supernet
@@ -31,7 +31,7 @@ LIKE = torch.zeros((), dtype=torch.float64)
 
 def sums_by(layer: nn.Module, x: Tensor, y: Tensor) -> Sums:
     """Of all places of activations x, for a layer that is to give y."""
-    way, everywhere = way_of(layer), torch.arange(x[0, 0].numel() if x.dim() == 4 else x.shape[1])
+    way, everywhere = way_of(FIT, layer), torch.arange(x[0, 0].numel() if x.dim() == 4 else x.shape[1])
     found = Sums.empty(way.features, x.shape[1] if x.dim() == 4 else x.shape[2])
     found.add(way.rows(x, everywhere), values(y - x, everywhere))
     return found
@@ -42,7 +42,7 @@ def refitted(layer: nn.Module, truth: nn.Module, x: Tensor) -> nn.Module:
     with torch.no_grad():
         y, third = truth(x), len(x) // 3
         seen, apart = sums_by(layer, x[third:], y[third:]), sums_by(layer, x[:third], y[:third])
-    (fit,) = way_of(layer).solved(seen, apart, [slice(None)])
+    (fit,) = way_of(FIT, layer).solved(seen, apart, [slice(None)])[FIT]
     fit.put_into(layer)
     assert fit.error < 1e-6
     return layer
@@ -261,7 +261,7 @@ def test_what_it_costs_is_told_before(opened: Opened) -> None:
     expected = 0
     for block, ways in choices.items():
         for choice in ways:
-            features = way_of(network.sites[block].layer(choice)).features + 1
+            features = way_of(choice, network.sites[block].layer(choice)).features + 1
             targets = network.sites[block].channels * (1 + len(followers[block]))
             expected += 2 * 8 * features * (features + targets)
     assert cost.sums_bytes == expected

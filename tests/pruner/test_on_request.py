@@ -7,6 +7,7 @@ import pytest
 from networks import made
 from profiles.store import shipped_profiles
 from pruner.models import load_model
+from pruner.plan import SHARES
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import apply, describe, supernet
 from pruner.training.supernet import most_pruned
@@ -20,8 +21,8 @@ def test_what_is_named_stands_among_the_choices_before_drop() -> None:
             assert (one.choices, one.on_request) == (("keep", "drop"), ("narrow", "thin", "fit"))
             assert (other.choices, other.on_request) == (("keep", "narrow", "thin", "drop"), ("fit",))
         else:
-            assert (one.choices, one.on_request) == (("keep", "merge", "drop"), ("merge-act", "fit"))
-            assert (other.choices, other.on_request) == (("keep", "merge", "merge-act", "drop"), ("fit",))
+            assert (one.choices, one.on_request) == (("keep", "merge", "drop"), ("merge-act", *SHARES, "fit"))
+            assert (other.choices, other.on_request) == (("keep", "merge", "merge-act", "drop"), (*SHARES, "fit"))
         assert (one.name, one.signature, one.refused) == (other.name, other.signature, other.refused)
     only = describe(model, ["narrow"])
     assert only.blocks[0].choices == ("keep", "narrow", "drop")

@@ -1,0 +1,122 @@
+"""Which inner channels of a block stay, and what is made of these: both from the sums of all of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from pruner.fitting.fits import Fit
+from pruner.fitting.layers import Way
+from pruner.fitting.least_squares import Solution, fitted
+from pruner.fitting.rows import patches, values
+from pruner.fitting.sums import Sums
+from pruner.hidden import Hidden
+from pruner.site import Site
+from pruner.steps import BatchNorm
+
+_RIDGE: Final = 1e-4
+_AT_ONCE: Final = 64
+"""One of so many channels that are left goes at once."""
+
+
+def narrower_way(site: Site, choices: Sequence[str]) -> Way:
+    """How a block that keeps some of its inner channels is fitted, for all shares of them in one pass: its features are
+    all that its last layer reads, its targets what its branch computes."""
+    hidden = site.hidden
+    assert hidden is not None, "only a block with an inner width offers such choices"
+
+    def solved(seen: Sums, apart: Sums, groups: Sequence[slice]) -> dict[str, list[Fit]]:
+        (group,) = groups
+        counts = {choice: hidden.kept_count(choice) for choice in choices}
+        order = nested_order(seen.of_targets(group), hidden.side**2, min(counts.values()))
+        return {c: [_fit(site, hidden, order[:count].sort().values, seen, apart)] for c, count in counts.items()}
+
+    return Way(
+        tuple(choices), hidden.features, lambda x, places: _read(site.kept, hidden, x, places), site.beside, solved
+    )
+
+
+def nested_order(sums: Sums, taps: int, fewest: int) -> Tensor:
+    """The channels, `taps` features each, from those that stay longest to that which goes first, down to `fewest`.
+
+    Backward elimination: that channel goes by which the least-squares fit loses least when all others are refitted.
+    The loss is w' B^-1 w, with w the channel's weights in the fit as it is and B its block of the inverse of the normal
+    matrix (Optimal Brain Surgeon, Hassibi and Stork, 1993, equation 5, for a block of weights and many outputs). The
+    inverse follows from the one before, so that all of it costs little more than one solution.
+    """
+    total = sums.inner[-1, -1]
+    mean_x, mean_y = sums.inner[-1, :-1] / total, sums.cross[-1] / total
+    normal = sums.inner[:-1, :-1] - total * torch.outer(mean_x, mean_x)
+    ridge = _RIDGE * normal.diagonal().clamp(min=0).mean()
+    normal.diagonal().add_(torch.where(ridge > 0, ridge, torch.ones_like(ridge)))
+    inverse = torch.linalg.inv(normal)
+    weight = (sums.cross[:-1] - total * torch.outer(mean_x, mean_y)).T @ inverse  # (targets, features)
+    left = torch.arange(len(normal) // taps, device=normal.device)
+    gone: list[Tensor] = []
+    while True:
+        by_channel = weight.reshape(len(weight), -1, taps).permute(1, 2, 0)
+        blocks = inverse.reshape(len(left), taps, len(left), taps).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        losses = (by_channel * torch.linalg.solve(blocks, by_channel)).sum((1, 2))
+        ranked = losses.argsort(stable=True)
+        count = min(max(1, len(left) // _AT_ONCE), len(left) - fewest)
+        if count <= 0:
+            return torch.cat([left[ranked].flip(0), *reversed(gone)])
+        gone.append(left[ranked[:count]].flip(0))
+        lost, stays = (_features_of(some, taps) for some in (ranked[:count], ranked[count:].sort().values))
+        shares = torch.linalg.solve(inverse[lost][:, lost], inverse[lost][:, stays])
+        weight = weight[:, stays] - weight[:, lost] @ shares
+        inverse = inverse[stays][:, stays] - inverse[stays][:, lost] @ shares
+        left = left[ranked[count:].sort().values]
+
+
+def _features_of(channels: Tensor, taps: int) -> Tensor:
+    return (channels[:, None] * taps + torch.arange(taps, device=channels.device)).flatten()
+
+
+def _read(kept: nn.Module, hidden: Hidden, x: Tensor, places: Tensor) -> Tensor:
+    """What the block's last layer reads at every place, (B * P, features)."""
+    read: list[Tensor] = []
+    hook = hidden.reader.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
+    try:
+        kept(x)
+    finally:
+        hook.remove()
+    z = read[-1]
+    if isinstance(hidden.reader, nn.Linear) and z.dim() == 4:  # over the channels of images
+        z = z.movedim(-1, 1)
+    return values(z, places) if hidden.side == 1 else patches(z, places, hidden.side)
+
+
+def _fit(site: Site, hidden: Hidden, channels: Tensor, seen: Sums, apart: Sums) -> Fit:
+    places = _features_of(channels, hidden.side**2)
+    some = [sums.of_features(places) for sums in (seen, apart)]
+    (solution,) = fitted(some[0], some[1], [slice(None)])
+    layer, _ = site.narrowed(channels)
+    names = {id(module): name for name, module in site.kept.named_modules()}
+    weights: dict[str, Tensor] = {name: tensor.detach() for name, tensor in layer.state_dict().items()}
+    reader = names[id(hidden.reader)]
+    weights[f"{reader}.weight"] = solution.weight.reshape(weights[f"{reader}.weight"].shape)
+    norms = [names[id(step.norm)] for step in hidden.behind if isinstance(step, BatchNorm)]
+    if f"{reader}.bias" in weights:
+        weights[f"{reader}.bias"] = torch.zeros_like(solution.bias) if norms else solution.bias
+    if norms:
+        norm: Any = layer.get_submodule(norms[0])
+        weights |= {f"{norms[0]}.{name}": tensor for name, tensor in _as_it_is(norm.eps, solution, *some).items()}
+    return Fit(weights, solution.ridge, solution.error)
+
+
+def _as_it_is(eps: float, solution: Solution, seen: Sums, apart: Sums) -> Mapping[str, Tensor]:
+    """What a BatchNorm behind the solution's matrix has to be, so that in evaluation the two are the solution and in
+    training its statistics are those of the images."""
+    sums = seen + apart
+    mean_x = sums.inner[-1, :-1] / sums.inner[-1, -1]
+    covariance = sums.inner[:-1, :-1] / sums.inner[-1, -1] - torch.outer(mean_x, mean_x)
+    mean = solution.weight @ mean_x
+    variance = ((solution.weight @ covariance) * solution.weight).sum(1).clamp(min=0)
+    return {
+        "running_mean": mean,
+        "running_var": variance,
+        "weight": (variance + eps).sqrt(),
+        "bias": solution.bias + mean,
+    }
