@@ -43,6 +43,7 @@ from pruner.checkpoint import CheckpointFile
 from pruner.distance import distance_of
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
+from pruner.fitting.fits import expected_harms
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.plan import DROP, FITS, OWN_WEIGHTS, Plan
 from pruner.progress import silent
@@ -153,10 +154,11 @@ def by_fits(network: str, whole: nn.Module, *, choices: Sequence[str]) -> Scored
     fits = fit_at_once(opened, {b: ways for b, ways in offered.items() if ways}, images_of(data, IMAGES), IMAGES)
     evaluate = Evaluator(opened, list(data.calibration_batches(batch_size=100)), fits=fits, distance=distance_of(whole))
     poor = {(key.block, key.choice) for key, one in fits.items() if key.span == 1 and one.is_worse_than_dropping}
+    harms = expected_harms(fits)
     ways = [choice for choice in (*choices, DROP) if any(choice in block.choices for block in opened.chain.blocks)]
 
     def space_of(limit: LatencyLimit) -> Space:
-        return Space.of(opened.chain, [limit], only=ways).without_dominated_cuts().without(poor)
+        return Space.of(opened.chain, [limit], only=ways).without_dominated_cuts().without(poor).expecting(harms)
 
     return Scored(space_of, evaluate, time.monotonic() - began)
 

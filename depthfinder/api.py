@@ -90,12 +90,16 @@ def search(
     choices: Sequence[str] | None = None,
     max_pruned: int | None = None,
     keep_one_per_stage: bool = False,
+    harms: Mapping[tuple[str, str], float] | None = None,
     n_trials: int = 64,
     gap: float = 0.0,
     timeout: float | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """The best plans whose latency by the table is at most `budget_ms`; `evaluate(plans)` gives their scores.
+
+    `harms` is what single cuts, (block, choice), are expected to cost, in no particular unit, where something is known
+    of that, such as `df.Fitted.harms`: it is where the search begins, and no more than a guess to it.
 
     With a `storage` the same call goes on from the plans that it finds there; it is taken to be nobody else's. The
     search ends after `n_trials` plans or `timeout` seconds, or when no plan is held to be better by more than `gap`.
@@ -117,7 +121,7 @@ def search(
         only=choices,
         max_pruned=max_pruned,
         keep_one_per_stage=keep_one_per_stage,
-    )
+    ).expecting(harms or {})
     identity = {
         "network": f"{chain.model} {chain.fingerprint}",
         "limits": ", ".join(limit.text for limit in space.limits),

@@ -11,7 +11,7 @@ from depthfinder.run import Run
 from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.cost import expected_cost
-from pruner.fitting.fits import Fits, as_checkpoint, from_checkpoint
+from pruner.fitting.fits import Fits, as_checkpoint, expected_harms, from_checkpoint
 from pruner.plan import DROP, OWN_WEIGHTS
 from pruner.surgery import OpenNetwork
 from search.limits import Limit
@@ -80,7 +80,8 @@ def searched_space(run: Run, limits: Sequence[Limit]) -> Space:
     space = space_of(run, limits)
     if not run.arguments.searches_by_fits:
         return space
-    alone = {(key.block, key.choice): fit for key, fit in load_fits(run).items() if key.span == 1}
+    fits = load_fits(run)
+    alone = {(key.block, key.choice): fit for key, fit in fits.items() if key.span == 1}
     cuts = {(block, choice) for block, ways in space.choices.items() for choice in ways if choice in OWN_WEIGHTS}
     poor = {cut for cut, fit in alone.items() if fit.is_worse_than_dropping and DROP in space.choices[cut[0]]}
-    return space.without((cuts - alone.keys()) | poor)
+    return space.without((cuts - alone.keys()) | poor).expecting(expected_harms(fits))

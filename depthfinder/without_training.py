@@ -1,6 +1,6 @@
 """Finding a plan from Python without labels and without training: layers fitted in the blocks' places."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pruner.distance import distance_of
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
-from pruner.fitting.fits import Fits
+from pruner.fitting.fits import Fits, expected_harms
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.plan import OWN_WEIGHTS, Plan
 from pruner.score import Score
@@ -55,6 +55,12 @@ class Fitted:
         self.fits: Fits = fit_at_once(network, offered, self._images, len(images) - apart)
         judging = [(some, torch.zeros(len(some), dtype=torch.int64)) for some in images[-apart:].split(_AT_ONCE)]
         self._evaluate = Evaluator(network, judging, fits=self.fits, distance=distance_of(model))
+
+    @property
+    def harms(self) -> Mapping[tuple[str, str], float]:
+        """(block, choice) -> what the cut alone is expected to cost, for `df.search`: what the fit misses of what the
+        block adds, each place counting for as much as the answer depends on it."""
+        return expected_harms(self.fits)
 
     def __call__(self, plans: Sequence[Plan]) -> list[Score]:
         return self._evaluate(plans)

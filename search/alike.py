@@ -51,7 +51,10 @@ class Alike:
     def __init__(self, space: Space) -> None:
         self._count = len(space.cuts)
         kinds = sorted(set(space.kinds))
-        self._members = np.array([[float(kind == own) for own in space.kinds] for kind in kinds])
+        members = [[float(kind == own) for own in space.kinds] for kind in kinds]
+        harms = space.expected_harms
+        # What is expected of cuts is one more thing that they have in common, each as much of it as there is.
+        self._members = np.array(members if harms is None else [*members, harms])
         blocks, self._site = np.unique(space.places, return_inverse=True)
         apart = np.abs(blocks[:, None] - blocks[None]).astype(float)
         self._nearness = np.divide(1.0, apart, out=np.zeros_like(apart), where=apart > 0)

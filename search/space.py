@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
@@ -31,6 +31,8 @@ class Space:
     chain: Chain
     choices: Mapping[str, tuple[str, ...]]
     limits: tuple[Limit, ...]
+    harms: Mapping[Cut, float] = field(default_factory=dict)
+    """What single cuts are expected to cost in score, in no particular unit, where something is known of that."""
 
     @classmethod
     def of(
@@ -85,6 +87,10 @@ class Space:
         }
         return dataclasses.replace(self, choices=choices)
 
+    def expecting(self, harms: Mapping[Cut, float]) -> "Space":
+        """The same, where so much harm is expected of single cuts."""
+        return dataclasses.replace(self, harms=harms)
+
     def without(self, cuts: Collection[Cut]) -> "Space":
         """Without these ways of cutting single blocks."""
         choices = {block: tuple(c for c in ways if (block, c) not in cuts) for block, ways in self.choices.items()}
@@ -100,6 +106,14 @@ class Space:
         """(cuts,) the index of each cut's block in the chain."""
         index = {block.name: place for place, block in enumerate(self.chain.blocks)}
         return np.array([index[block] for block, _ in self.cuts], dtype=np.int64)
+
+    @cached_property
+    def expected_harms(self) -> Array | None:
+        """(cuts,) the harm that is expected of each, 1 in the mean; of those of which nothing is known that of a mean
+        one. None where nothing is known of any."""
+        known = [self.harms[cut] for cut in self.cuts if cut in self.harms]
+        mean = float(np.mean(known)) if known else 0.0
+        return np.array([self.harms.get(cut, mean) / mean for cut in self.cuts]) if mean > 0 else None
 
     @cached_property
     def kinds(self) -> tuple[tuple[str, str], ...]:

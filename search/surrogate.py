@@ -9,7 +9,7 @@ There are as many gains as pairs of cuts, but what is learned of them lies in th
 is computed from how alike plans are (`alike.py`), and no list of pairs is ever made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -57,7 +57,7 @@ class Gains:
 class _Choice:
     """A scale and prior variances; under these the scores of the plans that it was chosen by have this likelihood."""
 
-    is_log_odds: bool
+    scale: str
     weights: Weights
     noise: float
     likelihood: float
@@ -84,17 +84,18 @@ class _Fit:
 class Surrogate:
     """The posterior over `Gains`, given vectors (plans, cuts) and their scores (plans,).
 
-    Shares of right answers add up better as log odds: where all scores lie between 0 and 1, both scales are tried, and
-    the one under which they are likelier is taken. Gains are on that scale; `score_at` leads back from it.
+    Shares of right answers add up better as log odds, and exp(-distance) as its logarithm: where all scores lie between
+    0 and 1, these scales are tried too, and that is taken under which they are likeliest. Gains are on that scale;
+    `score_at` leads back from it.
     """
 
     def __init__(self, space: Space, vectors: Array, scores: Array) -> None:
         self._alike, self._vectors = Alike(space), vectors
         some = np.unique(np.linspace(0, len(scores) - 1, _CHOSEN_BY).round().astype(int))
-        can_be_odds = bool(((scores > 0) & (scores < 1)).all())
-        self._choice = self._chosen(vectors[some], scores[some], (False, True) if can_be_odds else (False,))
+        are_shares = bool(((scores > 0) & (scores < 1)).all())
+        self._choice = self._chosen(vectors[some], scores[some], tuple(_SCALES) if are_shares else ("as it is",))
         covariance = self._alike.shared(vectors, vectors).covariance(self._choice.weights)
-        self._fit = _fitted(_Standardized.of(scores, self._choice.is_log_odds), covariance, self._choice.noise)
+        self._fit = _fitted(_Standardized.of(scores, self._choice.scale), covariance, self._choice.noise)
 
     def mean(self) -> Gains:
         """The most likely gains."""
@@ -133,9 +134,9 @@ class Surrogate:
 
     def score_at(self, gained: float) -> float:
         """The score that this is on the scale of the gains."""
-        return 1 / (1 + float(np.exp(-gained))) if self._fit.values.is_log_odds else gained
+        return float(_SCALES[self._choice.scale].back(gained))
 
-    def _chosen(self, vectors: Array, scores: Array, scales: Sequence[bool]) -> _Choice:
+    def _chosen(self, vectors: Array, scores: Array, scales: Sequence[str]) -> _Choice:
         """The scale and the prior variances under which these scores are likeliest."""
         shared = self._alike.shared(vectors, vectors)
         covariances = {
@@ -144,12 +145,12 @@ class Surrogate:
         }
         choices = (
             _Choice(
-                is_log_odds,
+                scale,
                 weights,
                 noise,
-                _fitted(_Standardized.of(scores, is_log_odds), covariance, noise).likelihood,
+                _fitted(_Standardized.of(scores, scale), covariance, noise).likelihood,
             )
-            for is_log_odds in scales
+            for scale in scales
             for weights, covariance in covariances.items()
             for noise in _NOISES
         )
@@ -171,22 +172,41 @@ def _fitted(values: "_Standardized", covariance: Array, noise: float) -> _Fit:
 
 
 @dataclass(frozen=True)
+class _Scale:
+    """A scale of scores: there, its slope, and back."""
+
+    to: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    back: Callable[[float], float]
+
+
+_SCALES: Final = {
+    "as it is": _Scale(lambda scores: scores, np.ones_like, lambda gained: gained),
+    "log odds": _Scale(
+        lambda scores: np.log(scores / (1 - scores)),
+        lambda scores: 1 / (scores * (1 - scores)),
+        lambda gained: 1 / (1 + np.exp(-gained)),
+    ),
+    "logarithm": _Scale(np.log, lambda scores: 1 / scores, np.exp),
+}
+
+
+@dataclass(frozen=True)
 class _Standardized:
-    """Scores, or their log odds, at mean 0 and variance 1. `log_density` is what a change of scale does to likelihoods
-    (the logarithm of its derivative, summed over the scores), so that those on two scales can be compared."""
+    """Scores on a scale, at mean 0 and variance 1. `log_density` is what a change of scale does to likelihoods (the
+    logarithm of its derivative, summed over the scores), so that those on two scales can be compared."""
 
     values: Array
     centre: float
     spread: float
-    is_log_odds: bool
     log_density: float
 
     @classmethod
-    def of(cls, scores: Array, is_log_odds: bool) -> "_Standardized":
-        scaled = np.log(scores / (1 - scores)) if is_log_odds else scores
+    def of(cls, scores: Array, scale: str) -> "_Standardized":
+        scaled = _SCALES[scale].to(scores)
         centre, spread = float(scaled.mean()), float(scaled.std()) or 1.0
-        slope = -np.log(scores * (1 - scores)).sum() if is_log_odds else 0.0
-        return cls((scaled - centre) / spread, centre, spread, is_log_odds, float(slope) - len(scores) * np.log(spread))
+        slopes = float(np.log(_SCALES[scale].slope(scores)).sum())
+        return cls((scaled - centre) / spread, centre, spread, slopes - len(scores) * np.log(spread))
 
 
 def _solved(cholesky: Array, right: Array) -> Array:

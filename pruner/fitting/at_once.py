@@ -1,5 +1,6 @@
 """Fits for many blocks from one pass of the uncut network over images without labels."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -134,7 +135,13 @@ class Work:
         groups = [slice(place * channels, (place + 1) * channels) for place in range(len(self.blocks))]
         solved = self.way.solved(self.seen, self.apart, groups)
         return {
-            Key(self.block, choice, span): fit
+            Key(self.block, choice, span): dataclasses.replace(fit, added=self._added(groups[span - 1]))
             for choice, by_span in solved.items()
             for span, fit in enumerate(by_span, start=1)
         }
+
+    def _added(self, group: slice) -> float:
+        """The mean over all rows of what the targets' squares count for, by the square of what a place does."""
+        rows, counts = self.seen.rows + self.apart.rows, self.seen.inner[-1, -1] + self.apart.inner[-1, -1]
+        squares = self.seen.square[group].sum() + self.apart.square[group].sum()
+        return float(squares / rows * counts / rows)

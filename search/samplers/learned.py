@@ -57,6 +57,10 @@ class Learned(Sampler):
         if len(history) > 1:
             surrogate = learned_from(space, history)
             attainable = propose_by(surrogate, space, history, chosen, random, self.drawn, self.thrift)
+        elif space.expected_harms is not None:
+            expected = solved_plan(space, -space.expected_harms)
+            if expected is not None and space.admits(expected):
+                chosen.add(expected, "solver")
         fill(space, chosen, random)
         if not chosen.proposals and space.num_plans <= _SMALL:
             attainable = -np.inf  # every plan was evaluated

@@ -63,7 +63,10 @@ def test_a_plan_is_found_without_labels_and_without_training() -> None:
     images = torch.randn(60, *chain.input_size, generator=torch.Generator().manual_seed(0))
     fitted = df.Fitted(model, images)
     limit_ms = 0.6 * table.baseline_ms
-    found = df.search(chain, table, budget_ms=limit_ms, evaluate=fitted, choices=["fit", "drop"], n_trials=12)
+    found = df.search(
+        chain, table, budget_ms=limit_ms, evaluate=fitted, harms=fitted.harms, choices=["fit", "drop"], n_trials=12
+    )
+    assert next(one.how for one in found.candidates if one.number == 0) == "solver"
     cut = fitted.cut(found.best.plan)
     assert df.measure(df.merge(cut), device="null").latency_ms <= limit_ms
     dropped = df.apply(model, df.Plan(chain.model, dict.fromkeys(found.best.plan.choices, "drop"))).eval()

@@ -14,7 +14,7 @@ from pruner.errors import FitError
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once, fit_own_layers
 from pruner.fitting.cost import expected_cost
-from pruner.fitting.fits import Fits, Key, as_checkpoint, from_checkpoint
+from pruner.fitting.fits import Fits, Key, as_checkpoint, expected_harms, from_checkpoint
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.fitting.layers import way_of
 from pruner.fitting.rows import patches, places_of, values
@@ -159,6 +159,25 @@ def test_one_pass_finds_what_lstsq_finds_for_a_block_of_its_own(opened: Opened) 
     expected = torch.linalg.lstsq(torch.cat([rows, below]), wanted, driver="gelsd").solution
     weight = found.weights["weight"].reshape(site.channels, site.channels) - torch.eye(site.channels).double()
     assert relative_error(weight.T, expected[:-1]) < 1e-6
+
+
+def test_the_harm_that_is_expected_is_what_the_fits_miss(opened: Opened) -> None:
+    """Of what the blocks add, each place counting for the square of what the answer depends on it, in the mean."""
+    network, images, _ = opened
+    fits = fit_at_once(network, everything(network), [images], len(images))
+    harms = expected_harms(fits)
+    run = run_uncut(network, images, seed=0)
+    for name, site in network.sites.items():
+        if not site.may_be_fitted:
+            continue
+        added = run.before_end[name].double() - run.inputs[name]
+        squares = added.square().sum(-1 if added.dim() == 3 else 1)
+        counts = run.counts[name]
+        dropped = float((squares * counts).mean() * counts.mean())
+        assert harms[name, DROP] == pytest.approx(dropped, rel=1e-5)
+        for choice in everything(network)[name]:
+            fit = fits[Key(name, choice)]
+            assert harms[name, choice] == pytest.approx(fit.error * dropped, rel=1e-5)
 
 
 def test_the_first_layer_in_sequence_is_that_of_the_uncut_network(opened: Opened) -> None:

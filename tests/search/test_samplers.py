@@ -190,6 +190,15 @@ def test_auto_begins_at_random_then_asks_the_solver_the_draws_and_the_neighbours
     assert {entry.proposal.how for history in histories for entry in history} >= {"solver", "draw", "flip"}
 
 
+def test_what_is_expected_of_cuts_is_asked_for_first() -> None:
+    harms = {(block, choice): float(place + (choice == "drop")) for place, (block, choice) in enumerate(SPACE.cuts)}
+    first, *_ = known_sampler("auto").propose(SPACE.expecting(harms), [], 5, 20, seed=0).proposals
+    assert first.how == "solver"
+    least = min(every_plan(SPACE), key=lambda plan: sum(harms[cut] for cut in plan.choices.items()))
+    expected = sum(harms[cut] for cut in first.plan.choices.items())
+    assert expected == pytest.approx(sum(harms[cut] for cut in least.choices.items()))
+
+
 @pytest.mark.parametrize("n_trials", [1, 2, 3, 5, 50, 1000])
 def test_auto_leaves_trials_to_learn(n_trials: int) -> None:
     assert 1 <= known_sampler("auto").opening(SPACE, n_trials) <= max(1, n_trials // 4)

@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -113,6 +114,43 @@ def test_shares_that_add_up_as_log_odds_are_learned_so(seed: int) -> None:
     assert surrogate.score_at(2.0) == pytest.approx(1 / (1 + np.exp(-2)))
     truth = gains.scores(unseen)
     assert np.abs(surrogate.mean().scores(unseen) - truth).max() < 0.05 * truth.std()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_whose_logarithms_add_up_are_learned_so(seed: int) -> None:
+    gains = planted(seed, constant=-0.1)
+    gains = Gains(-0.1, -np.abs(gains.single), -np.abs(gains.pairs))
+    seen, unseen = some(len(ALL) - 50, seed)
+    surrogate = Surrogate(SPACE, seen, np.exp(gains.scores(seen)))
+    assert surrogate.score_at(0.0) == 1.0
+    assert surrogate.score_at(-2.0) == pytest.approx(np.exp(-2))
+    truth = gains.scores(unseen)
+    assert np.abs(surrogate.mean().scores(unseen) - truth).max() < 0.05 * truth.std()
+
+
+def test_what_is_expected_of_cuts_helps_where_it_is_right_and_is_unlearned_where_it_is_not() -> None:
+    off: dict[tuple[str, int], float] = defaultdict(float)
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        harms = dict(zip(SPACE.cuts, random.lognormal(0, 1.5, COUNT), strict=True))
+        gains = Gains(0.9, -0.01 * np.array(list(harms.values())), np.zeros((COUNT, COUNT)))
+        wrong = dict(zip(SPACE.cuts, random.permutation(list(harms.values())), strict=True))
+        for count in (6, 140):
+            seen, unseen = some(count, seed)
+            for told, space in (("no", SPACE), ("right", SPACE.expecting(harms)), ("wrong", SPACE.expecting(wrong))):
+                learned = Surrogate(space, seen, gains.scores(seen))
+                scores = np.array([learned.score_at(float(score)) for score in learned.mean().scores(unseen)])
+                off[told, count] += np.abs(scores - gains.scores(unseen)).mean()
+    assert off["right", 6] < 0.5 * off["no", 6]
+    assert off["wrong", 140] < 0.1 * off["no", 6]
+
+
+def test_nothing_is_expected_where_nothing_is_known() -> None:
+    assert SPACE.expected_harms is None
+    assert SPACE.expecting({SPACE.cuts[0]: 0.0}).expected_harms is None
+    harms = SPACE.expecting({SPACE.cuts[0]: 3.0, SPACE.cuts[1]: 1.0}).expected_harms
+    assert harms is not None
+    assert harms.tolist() == [1.5, 0.5, *[1.0] * (COUNT - 2)]
 
 
 @pytest.mark.parametrize("constant", [-40.0, 0.5, 40.0])
