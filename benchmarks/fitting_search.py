@@ -286,7 +286,8 @@ def lines_of(record: Mapping[str, Any], networks: Sequence[str], budgets: Sequen
     """The table: a row for each network, budget and way."""
     heads = ("network", "budget", "by", "measured", "before training", "trained", "against (c)", "prepared, s")
     heads += ("searched, s",)
-    lines = [f"{record['processor']}, {record['device']}, batch 1, 1 thread", ""]
+    seeds = len({job["seed"] for job in record["jobs"]})
+    lines = [f"{record['processor']}, {record['device']}, batch 1, 1 thread; seeds of the training: {seeds}", ""]
     lines += [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     ahead: dict[str, list[float]] = {way: [] for way in OTHERS}
     shares: dict[str, list[float]] = {way: [] for way in OTHERS}
@@ -333,8 +334,8 @@ def _of(record: Mapping[str, Any], network: str, what: str, when: str) -> list[f
 
 
 def _spread(values: Sequence[float]) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * deviation:.2f}"
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
 
 if __name__ == "__main__":
