@@ -139,6 +139,7 @@ def test_snake_case_is_taken_for_kebab_case(depthfinder: Command) -> None:
     assert "nothing need be pruned" in done.stdout
 
 
+@pytest.mark.grid
 def test_search_goes_on_from_the_profile_that_was_typed_before(depthfinder: Command, tmp_path: Path) -> None:
     small = "--img-size 32 --model-kwargs patch_size=8 --model-kwargs embed_dim=24 --model-kwargs depth=2 "
     small += "--model-kwargs num_classes=2"

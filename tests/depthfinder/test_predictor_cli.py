@@ -94,6 +94,7 @@ def test_rows_of_another_dtype_have_no_prediction_and_that_is_said(depthfinder: 
     assert not (tmp_path / "none.csv").exists()
 
 
+@pytest.mark.grid
 def test_a_device_without_rows_is_predicted_from_others(depthfinder: Command, tmp_path: Path, rows: Path) -> None:
     words = ("predictor", "fit", "--rows", "rows.csv", "--device", "h100", "--out", "p.json", "--transfer")
     alone = depthfinder(*words)

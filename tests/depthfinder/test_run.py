@@ -184,6 +184,7 @@ def test_other_arguments_in_the_same_folder_are_refused(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.grid
 def test_a_finished_run_of_more_trials_is_gone_on_with_and_leaves_nothing_stale(
     finished: tuple[Path, str], depthfinder: Command, tmp_path: Path
 ) -> None:

@@ -236,7 +236,14 @@ def _kwargs() -> list[str]:
     return [word for i, word in enumerate(words) if word == "--model-kwargs" or words[i - 1] == "--model-kwargs"]
 
 
-@pytest.mark.parametrize("strategy", ["gate --gate-form shift", "scores", "dimap"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param("gate --gate-form shift", marks=pytest.mark.grid),
+        "scores",
+        pytest.param("dimap", marks=pytest.mark.grid),
+    ],
+)
 def test_every_strategy_ends_with_a_plan_within_the_budget(depthfinder: Command, strategy: str) -> None:
     found = searched(depthfinder, f"--budget-ratio 0.7 --strategy {strategy}")
     assert found["strategy"] == strategy.split()[0]

@@ -30,14 +30,20 @@ from pruner.training.accuracy import accuracy
 
 FAMILIES = (
     "deit",
-    "odd width",
     "basic",
-    "bottleneck, deep stem",
     "inverted residual",
     "convnext, channels last",
     *(
         pytest.param(shape, marks=pytest.mark.grid)
-        for shape in ("layer scale", "pooled, no class token", "distilled", "grouped", "convnext")
+        for shape in (
+            "odd width",
+            "bottleneck, deep stem",
+            "layer scale",
+            "pooled, no class token",
+            "distilled",
+            "grouped",
+            "convnext",
+        )
     ),
 )
 

@@ -17,14 +17,15 @@ from pruner.fitting.sums import Sums
 from pruner.plan import SHARES, Plan
 from pruner.surgery import Cut, apply, describe, merge
 
-NETWORKS = tuple(SHAPES)
+NETWORKS = tuple(shape for shape in SHAPES if shape != "grouped")  # which reads its channels in groups
 OTHER_SHARES = tuple(choice for choice in SHARES if choice != "narrow-50")
 
 
 def narrowing(model: nn.Module, choice: str) -> Plan:
-    """Every block that can, in the same way."""
+    """Every block that can, in this way, or where it has it not in its narrowest."""
     chain = describe(model)
-    return chain.plan({block.name: choice for block in chain.blocks if choice in block.on_request})
+    ways = {block.name: [share for share in SHARES if share in block.on_request] for block in chain.blocks}
+    return chain.plan({name: choice if choice in own else own[-1] for name, own in ways.items() if own})
 
 
 def closed(model: nn.Module, plan: Plan, images: torch.Tensor) -> Cut:
@@ -42,8 +43,7 @@ def test_it_is_the_baseline_at_one_and_merges_exactly_at_zero(name: str, choice:
     model = made(name, 0).double()
     images = images_for(model, torch.float64)
     plan = narrowing(model, choice)
-    if not plan.choices:
-        pytest.skip("no block of this one is wide enough")
+    assert plan.choices
     cut = closed(model, plan, images)
     with torch.no_grad():
         merged = merge(cut)

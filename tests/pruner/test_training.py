@@ -105,6 +105,7 @@ def test_closing_leaves_a_network_that_can_be_merged() -> None:
     assert not torch.equal(cut.sites["blocks.0.mlp"].norms[0].running_var, torch.ones(24))
 
 
+@pytest.mark.grid
 def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> None:
     baseline = load_model("deit_digits", pretrained=True)
     plan = Plan("deit_digits", {f"blocks.{index}.mlp": "merge" for index in range(2, 9)})

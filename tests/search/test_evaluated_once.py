@@ -96,7 +96,7 @@ STEPS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.tuples(STEPS, st.one_of(st.just(NEVER), st.integers(0, 20))), min_size=2, max_size=6))
 def test_whatever_is_asked_of_a_study_no_plan_is_scored_twice(asked: list[tuple[Step, int]]) -> None:
     storage, evaluation = in_memory(), Evaluation()
