@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+# Tests start many processes: each has one thread, and finds compiled what another imported, even where the environment
+# says not to keep that.
+TESTS_ENV := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 # One process more than there are cores: some tests wait for a server or a signal.
 PYTEST := pytest --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadscope --no-loadscope-reorder
 
@@ -12,11 +15,11 @@ demo: $(VENV)/.installed
 	$(BIN)/depthfinder run $(ARGS)
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) $(ARGS)
+	$(TESTS_ENV) $(BIN)/$(PYTEST) $(ARGS)
 
 # What `make test` leaves out: other sizes of what it has tested.
 coverage: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m grid $(ARGS)
+	$(TESTS_ENV) $(BIN)/$(PYTEST) -m grid $(ARGS)
 
 # The tests again with the newest that pyproject allows and the registry has, in an environment beside the locked one;
 # how that differs from the lock is printed.
@@ -24,7 +27,7 @@ test-newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
 	-.venv-newest/bin/python -I .ci/as_locked.py requirements.lock
-	OMP_NUM_THREADS=1 .venv-newest/bin/$(PYTEST) $(ARGS)
+	$(TESTS_ENV) .venv-newest/bin/$(PYTEST) $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -57,10 +57,10 @@ class Gains:
 class _Choice:
     """A scale and prior variances; under these the scores of the plans that it was chosen by have this likelihood."""
 
+    likelihood: float
     scale: str
     weights: Weights
     noise: float
-    likelihood: float
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,6 @@ class _Fit:
     cholesky: Array
     weights: Array
     variance: float
-
-    @property
-    def likelihood(self) -> float:
-        """The logarithm of that of the scores."""
-        determinant = float(np.log(np.diag(self.cholesky)).sum())
-        return self.values.log_density - 0.5 * len(self.weights) * float(np.log(self.variance)) - determinant
 
 
 class Surrogate:
@@ -139,21 +133,13 @@ class Surrogate:
     def _chosen(self, vectors: Array, scores: Array, scales: Sequence[str]) -> _Choice:
         """The scale and the prior variances under which these scores are likeliest."""
         shared = self._alike.shared(vectors, vectors)
-        covariances = {
-            weights: shared.covariance(weights)
-            for weights in (Weights(pair, near) for pair in _PAIR_VARIANCES for near in (True, False))
-        }
-        choices = (
-            _Choice(
-                scale,
-                weights,
-                noise,
-                _fitted(_Standardized.of(scores, scale), covariance, noise).likelihood,
-            )
-            for scale in scales
-            for weights, covariance in covariances.items()
-            for noise in _NOISES
-        )
+        on_scales = [_Standardized.of(scores, scale) for scale in scales]
+        choices = []
+        for weights in (Weights(pair, near) for pair in _PAIR_VARIANCES for near in (True, False)):
+            covariance = shared.covariance(weights)
+            for noise in _NOISES:
+                likelihoods = _likelihoods(on_scales, _factored(covariance, noise)[1])
+                choices += [_Choice(*one, weights, noise) for one in zip(likelihoods, scales, strict=True)]
         return max(choices, key=lambda choice: choice.likelihood)
 
     def _gains(self, constant: float, single: Array, pairs: Array) -> Gains:
@@ -161,14 +147,33 @@ class Surrogate:
         return Gains(values.centre + values.spread * constant, values.spread * single, values.spread * pairs)
 
 
-def _fitted(values: "_Standardized", covariance: Array, noise: float) -> _Fit:
+def _factored(covariance: Array, noise: float) -> tuple[float, Array]:
+    """The mean of a covariance's diagonal, and the Cholesky factor of the covariance next to it, with noise."""
     size = float(np.trace(covariance)) / len(covariance)
     nearly: Array = covariance / size + (noise + _JITTER) * np.eye(len(covariance))
-    cholesky: Array = np.linalg.cholesky(nearly).astype(np.float64, copy=False)
+    return size, np.linalg.cholesky(nearly).astype(np.float64, copy=False)
+
+
+def _fitted(values: "_Standardized", covariance: Array, noise: float) -> _Fit:
+    size, cholesky = _factored(covariance, noise)
     weights = _solved(cholesky, values.values)
-    # The overall variance that is most likely has a closed form.
-    variance = max(float(values.values @ weights) / len(weights), _JITTER)
-    return _Fit(values, size, cholesky, weights, variance)
+    return _Fit(values, size, cholesky, weights, float(_likeliest_variance(values.values @ weights, len(weights))))
+
+
+def _likelihoods(on_scales: Sequence["_Standardized"], cholesky: Array) -> Array:
+    """(scales,) the logarithms of the likelihoods of the same scores on several scales, from one factorization."""
+    known = solve_triangular(cholesky, np.stack([one.values for one in on_scales], 1), lower=True, check_finite=False)
+    count = len(known)
+    variances = _likeliest_variance((known * known).sum(axis=0), count)
+    densities = np.array([one.log_density for one in on_scales])
+    found: Array = densities - 0.5 * count * np.log(variances) - np.log(np.diag(cholesky)).sum()
+    return found
+
+
+def _likeliest_variance(squares: Array, count: int) -> Array:
+    """The overall variance that is most likely, which has a closed form; `squares` are those of the scores in units of
+    their covariance, summed."""
+    return np.maximum(squares / count, _JITTER)
 
 
 @dataclass(frozen=True)
