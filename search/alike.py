@@ -67,12 +67,16 @@ class Alike:
         """The blocks that can be cut."""
         return len(self._nearness)
 
-    def shared(self, one: Array, other: Array) -> "Shared":
-        """What plans and other plans share."""
+    def shared(self, one: Array, other: Array, around: Array | None = None) -> "Shared":
+        """What plans and other plans share. Where each of the others differs in at most two blocks from one of those
+        that they lie `around`, near pairs are counted from what changes."""
         kinds = (one @ self._members.T) @ (other @ self._members.T).T
         agree = one @ other.T
         apart = self._far * (agree * agree - agree) / 2
-        return Shared(_OFFSET_VARIANCE + _KIND_VARIANCE * kinds + agree, lambda: self._near_pairs(one, other), apart)
+        single = _OFFSET_VARIANCE + _KIND_VARIANCE * kinds + agree
+        if around is None:
+            return Shared(single, lambda: self._near_pairs(one, other), apart)
+        return Shared(single, lambda: self._near_pairs_around(one, other, around), apart)
 
     def variances(self, weights: Weights, vectors: Array) -> Array:
         """(plans,) the same of each plan with itself."""
@@ -120,9 +124,38 @@ class Alike:
             found[start : start + at_once] = ((flat @ self._nearness) * flat).sum(axis=1).reshape(agree.shape[:2]) / 2
         return found
 
+    def _near_pairs_around(self, one: Array, other: Array, around: Array) -> Array:
+        """The same. With a the blocks that two plans cut alike and N the nearness, the sum is a'Na / 2; where a changes
+        by d in two blocks it becomes a'Na / 2 + d'Na + d'Nd / 2."""
+        firsts, seconds, bases = (self._by_site(vectors) for vectors in (one, other, around))
+        nearest = np.stack([(seconds != base).sum(axis=1) for base in bases], axis=1).argmin(axis=1)
+        nearness, firsts = np.pad(self._nearness, (0, 1)), np.pad(firsts, ((0, 0), (0, 1)))  # the last is no block
+        found = np.empty((len(one), len(other)))
+        for number, base in enumerate(bases):
+            own = np.flatnonzero(nearest == number)
+            sites, codes = _changes(base, seconds[own])
+            padded = np.append(base, 0)
+            agree = ((firsts == padded) & (padded > 0)).astype(np.float64)
+            beside = agree @ nearness
+            change = [((firsts[:, at] == to) & (to > 0)) - agree[:, at] for at, to in zip(sites, codes, strict=True)]
+            near = (agree * beside).sum(axis=1)[:, None] / 2 + change[0] * change[1] * nearness[sites[0], sites[1]]
+            found[:, own] = near + change[0] * beside[:, sites[0]] + change[1] * beside[:, sites[1]]
+        return found
+
     def _by_site(self, vectors: Array) -> Array:
         """(plans, sites) the number of the cut that each block has, from 1; 0 where it has none."""
         codes = np.zeros((len(vectors), self.sites))
         for cut, site in enumerate(self._site):
             codes[:, site] += (cut + 1) * vectors[:, cut]
         return codes
+
+
+def _changes(base: Array, codes: Array) -> tuple[Array, Array]:
+    """Where vectors by site, (plans, sites), differ from `base`, and what they have there, each (2, plans): one more
+    than the last site, and 0, where there is no second or no first."""
+    plans, places = np.nonzero(codes != base)
+    order = np.arange(len(plans)) - np.searchsorted(plans, plans)  # the first or the second of its plan
+    assert not len(order) or order.max() <= 1, "plans lie around those that they differ from in two blocks at the most"
+    sites, there = np.full((2, len(codes)), len(base)), np.zeros((2, len(codes)))
+    sites[order, plans], there[order, plans] = places, codes[plans, places]
+    return sites, there

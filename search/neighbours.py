@@ -13,28 +13,34 @@ _Numbers = np.ndarray[tuple[Any, ...], np.dtype[np.signedinteger[Any]]]
 _Mask = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 
 
-class Neighbourhood:
-    """All moves from one vector of a space (one block becomes something else), and which of them, and pairs of them,
-    stay within the limits.
+class Moves:
+    """All ways of changing one block, wherever one starts: (moves,) the blocks that they change, `sites`, and `then`,
+    the number of the cut that a move gives. There is a move for every cut, and one for every block that leaves it as it
+    is, for which the number of cuts stands. `savings` are those of the cuts, (limits, cuts + 1)."""
 
-    There is a move for every cut, and one for every block that leaves it as it is: `then`, (moves,), is the number of
-    the cut that a move gives, `now` of that which it takes away; the number of cuts stands for none. `sites` are the
-    blocks that moves change.
+    def __init__(self, space: Space) -> None:
+        self.space, none = space, len(space.cuts)
+        blocks, self.own_sites = np.unique(space.places, return_inverse=True)
+        self.count = len(blocks)
+        self.sites: _Numbers = np.concatenate([self.own_sites, np.arange(self.count)])
+        self.then: _Numbers = np.concatenate([np.arange(none), np.full(self.count, none)])
+        self.savings = np.hstack([space.savings, np.zeros((len(space.limits), 1))])
+
+
+class Neighbourhood:
+    """The moves from one vector of a space, and which of them, and pairs of them, stay within the limits.
+
+    `now`, (moves,), is the number of the cut that a move takes away, as `then` is of that which it gives.
     """
 
-    def __init__(self, space: Space, vector: Array) -> None:
-        self.vector = vector
-        none = len(vector)
-        blocks, sites = np.unique(space.places, return_inverse=True)
-        self.sites: _Numbers = np.concatenate([sites, np.arange(len(blocks))])
-        self.then: _Numbers = np.concatenate([np.arange(none), np.full(len(blocks), none)])
-        cut = np.full(len(blocks), none)
-        cut[sites[vector > 0.5]] = np.flatnonzero(vector > 0.5)
+    def __init__(self, moves: Moves, vector: Array) -> None:
+        self.vector, self.sites, self.then = vector, moves.sites, moves.then
+        cut = np.full(moves.count, len(vector))
+        cut[moves.own_sites[vector > 0.5]] = np.flatnonzero(vector > 0.5)
         self.now: _Numbers = cut[self.sites]
-        plan = space.plan(vector)
-        self._spare = np.array([limit.bound - limit.amount(plan) for limit in space.limits])
-        savings = np.hstack([space.savings, np.zeros((len(space.limits), 1))])
-        self._saved = (savings[:, self.then] - savings[:, self.now]).T
+        plan = moves.space.plan(vector)
+        self._spare = np.array([limit.bound - limit.amount(plan) for limit in moves.space.limits])
+        self._saved = (moves.savings[:, self.then] - moves.savings[:, self.now]).T
 
     @cached_property
     def one_fits(self) -> _Mask:
@@ -68,8 +74,15 @@ class Neighbourhood:
 
     def alone(self, gains: Gains) -> Array:
         """(moves,) what each gains."""
-        both = gains.both_ways
-        slope = np.append(gains.single, 0.0) + both[:, :-1] @ self.vector
+        return self.alone_by(gains.both_ways, self.slope(gains))
+
+    def slope(self, gains: Gains) -> Array:
+        """(cuts + 1,) what each cut gains beside those of the vector."""
+        slope: Array = np.append(gains.single, 0.0) + gains.both_ways[:, :-1] @ self.vector
+        return slope
+
+    def alone_by(self, both: Array, slope: Array) -> Array:
+        """The same by what the gains are both ways, and by the slope."""
         alone: Array = slope[self.then] - slope[self.now] - both[self.then, self.now]
         return alone
 
@@ -93,17 +106,20 @@ class Neighbourhood:
 def climbed(space: Space, vector: Array, gains: Gains) -> Array:
     """The vector that changing one block at a time, always for the best, ends at, and where no one block is better two
     at a time."""
-    around = Neighbourhood(space, vector)
-    both, together = gains.both_ways, around.together(gains)
+    moves_of = Moves(space)
+    around = Neighbourhood(moves_of, vector)
+    both, together, slope = gains.both_ways, around.together(gains), around.slope(gains)
     least = _LEAST * (1 + abs(gains.constant))
     while True:
-        alone = around.alone(gains)
+        alone = around.alone_by(both, slope)
         gain, moves = _best(np.where(around.one_fits, alone, -np.inf))
         if gain <= least:
             gain, moves = _best(np.where(around.two_fit, together + np.add.outer(alone, alone), -np.inf))
         if gain <= least:
             return around.vector
-        further = Neighbourhood(space, around.after(*moves)[0].astype(np.float64))
+        further = Neighbourhood(moves_of, around.after(*moves)[0].astype(np.float64))
+        for move in moves:
+            slope = slope + both[:, around.then[move[0]]] - both[:, around.now[move[0]]]
         for site in around.sites[np.concatenate(moves)]:
             # What stands together with the moves of a block changes as that block does, and nothing else.
             own = around.sites == site

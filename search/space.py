@@ -140,9 +140,7 @@ class Space:
         )
 
     def plan(self, vector: Array) -> Plan:
-        return self.chain.plan(
-            {block: choice for (block, choice), on in zip(self.cuts, vector, strict=True) if on > 0.5}
-        )
+        return self.chain.plan(dict(self.cuts[place] for place in np.flatnonzero(vector > 0.5)))
 
     def vector(self, plan: Plan) -> Array:
         """(cuts,) zeros and ones."""

@@ -36,14 +36,16 @@ class Front(Sampler):
         surrogate = learned_from(space, history) if history else None
         if space.admits(space.uncut):
             chosen.add(space.uncut, "random")
-        for place, rung in enumerate(rungs(space), start=1):
+        ladder = rungs(space)
+        for place, rung in enumerate(ladder, start=1):
             chosen.count = len(chosen.proposals) + (count - len(chosen.proposals)) // (_RUNGS + 1 - place)
             if surrogate is None:
                 fill(rung, chosen, random)
             else:
                 propose_by(surrogate, rung, history, chosen, random)
         chosen.count = count
-        fill(space, chosen, random)
+        # Anywhere on the ladder: where nothing has to be cut, chance finds the uncut network alone.
+        fill(space, chosen, random, within=ladder)
         return Proposals(tuple(chosen.proposals))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from pruner.plan import Plan
 from search.feasible import every_plan, feasible_plan, random_wish, solved_plan
 from search.ledger import Entry, Proposal
-from search.neighbours import Neighbourhood, climbed
+from search.neighbours import Moves, Neighbourhood, climbed
 from search.sampler import Proposals, Sampler, sampler
 from search.samplers.worth import Paths, log_expected_improvement
 from search.space import Array, Bits, Space
@@ -136,10 +136,11 @@ def propose_by(
         plan = _climbed_from_anywhere(space, surrogate.draw(generator), incumbents, random)
         if space.admits(plan):
             chosen.add(plan, "draw")
-    around = [Neighbourhood(space, centre).most_promising(mean, _AROUND) for centre in centres]
+    moves = Moves(space)
+    around = [Neighbourhood(moves, centre).most_promising(mean, _AROUND) for centre in centres]
     # The centres too, so that there is always one to speak of.
     pool = np.unique(np.vstack([*around, *(centre[None].astype(np.int8) for centre in centres)]), axis=0)
-    expected, deviation = surrogate.predicted(mean, pool)
+    expected, deviation = surrogate.predicted(mean, pool, np.array(centres))
     best_expected = float(mean.scores(np.array(incumbents)).max()) if incumbents else -np.inf
     paths = Paths(space, [plan for _, plan in best])
     _add_neighbours(space, chosen, pool, log_expected_improvement(expected - best_expected, deviation), paths, thrift)
@@ -173,12 +174,14 @@ def _climbed_from_anywhere(space: Space, gains: Gains, incumbents: Sequence[Arra
     return space.plan(ends[int(gains.scores(ends).argmax())])
 
 
-def fill(space: Space, chosen: Chosen, random: Random) -> None:
-    """Fills what is left of the round at random; where chance finds nothing new, by going through a small space."""
+def fill(space: Space, chosen: Chosen, random: Random, within: Sequence[Space] = ()) -> None:
+    """Fills what is left of the round at random, each plan within one of the narrower spaces if there are some; where
+    chance finds nothing new, by going through a small space."""
     for _ in range(_ATTEMPTS):
         if chosen.is_full:
             return
-        plan = feasible_plan(space, random_wish(space, random), random)
+        where = random.choice(within) if within else space
+        plan = feasible_plan(where, random_wish(where, random), random)
         if plan is not None:
             chosen.add(plan, "random")
     if space.num_plans <= _SMALL:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pruner.chain import Block, Chain
 from search.limits import CountLimit, Limit, SizeLimit
-from search.neighbours import Neighbourhood, climbed
+from search.neighbours import Moves, Neighbourhood, climbed
 from search.space import Array, Space
 from search.surrogate import Gains
 
@@ -59,14 +59,14 @@ def test_all_neighbours_are_found_and_nothing_else(seed: int) -> None:
     within = vectors_of(space)
     for vector in within[:: max(1, len(within) // 8)]:
         counted = [other for other in within if 1 <= changed(space, vector, other) <= 2]
-        found = Neighbourhood(space, vector).all()
+        found = Neighbourhood(Moves(space), vector).all()
         assert rows(found) == rows(np.array(counted).reshape(-1, len(space.cuts)))
 
 
 def test_without_limits_the_neighbours_are_counted_by_a_formula() -> None:
     space = space_of(np.random.default_rng(0)).within([])
     one, two = 2 + 2 + 1 + 2, 2 * 2 + 2 * 1 + 2 * 2 + 2 * 1 + 2 * 2 + 1 * 2
-    assert len(Neighbourhood(space, space.vector(space.uncut)).all()) == one + two
+    assert len(Neighbourhood(Moves(space), space.vector(space.uncut)).all()) == one + two
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -75,7 +75,7 @@ def test_what_moves_gain_is_what_the_plans_after_them_do(seed: int) -> None:
     space = space_of(random)
     gains = gains_of(space, random)
     for vector in vectors_of(space)[::3]:
-        around = Neighbourhood(space, vector)
+        around = Neighbourhood(Moves(space), vector)
         alone, together = around.alone(gains), around.together(gains)
         here = gains.scores(vector[None])
         (ones,) = np.nonzero(around.one_fits)
@@ -91,7 +91,7 @@ def test_the_most_promising_are_the_best_of_all(most: int) -> None:
     space = space_of(random)
     gains = gains_of(space, random)
     for vector in vectors_of(space)[::5]:
-        around = Neighbourhood(space, vector)
+        around = Neighbourhood(Moves(space), vector)
         found, every = around.most_promising(gains, most), around.all()
         assert len(found) == min(most, len(every))
         assert set(rows(found)) <= set(rows(every))
@@ -109,7 +109,7 @@ def test_climbing_stays_within_the_limits_and_never_goes_down(seed: int, share: 
         end = climbed(space, start, gains)
         assert space.admits(space.plan(end))
         assert gains.scores(end[None])[0] >= gains.scores(start[None])[0]
-        around = Neighbourhood(space, end).all()
+        around = Neighbourhood(Moves(space), end).all()
         if len(around):
             assert gains.scores(around).max() <= gains.scores(end[None])[0] + 1e-6, "there is still a way up"
 
@@ -118,7 +118,7 @@ def test_where_nothing_can_be_changed_climbing_stays() -> None:
     random = np.random.default_rng(0)
     space = space_of(random).within([CountLimit(frozenset(), 0.0), SizeLimit("letters", 0.0, 0.0, no_sizes())])
     start = space.vector(space.uncut)
-    assert len(Neighbourhood(space, start).all()) == 0
+    assert len(Neighbourhood(Moves(space), start).all()) == 0
     assert np.array_equal(climbed(space, start, gains_of(space, random)), start)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pruner.chain import Block, Chain
 from search import surrogate as surrogate_module
+from search.neighbours import Moves, Neighbourhood
 from search.space import Array, Space
 from search.surrogate import Gains, Surrogate
 
@@ -238,3 +239,18 @@ def test_what_many_plans_take_to_predict_is_bounded() -> None:
         tracemalloc.stop()
     block = surrogate_module._BLOCK_BYTES
     assert block < peak < 3.2 * block < 2_000 * 20_003 * 8
+
+
+@pytest.mark.parametrize("count", [5, 140])
+def test_plans_around_others_are_predicted_as_all_are(count: int) -> None:
+    """What changes in two blocks is all that is counted, and comes to the same."""
+    seen = some(count, 1)[0]
+    gains = planted(2)
+    surrogate = Surrogate(SPACE, seen, gains.scores(seen))
+    centres = seen[:3]
+    around = np.vstack([Neighbourhood(Moves(SPACE), centre).all() for centre in centres] + [centres.astype(np.int8)])
+    expected = surrogate.predicted(surrogate.mean(), around)
+    found = surrogate.predicted(surrogate.mean(), around, centres)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    with pytest.raises(AssertionError, match="two blocks at the most"):
+        surrogate.predicted(surrogate.mean(), SPACE.vector(SPACE.uncut)[None].astype(np.int8), 1 - centres[:1])
