@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import depthfinder as df
-from depthfinder.plan_space import SESSION_SPREAD
 from latency.devices import open_device
 from latency.hardware import processor_name
 from latency.timing import Timings, time_interleaved
@@ -28,6 +27,7 @@ from search.candidate import SearchResult
 from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
+from search.margin import AIMED_BELOW
 from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
@@ -70,7 +70,7 @@ def main() -> None:
         def hunt(
             corrections: Sequence[float], first: int, stop: int, budget: Budget = budget, ledger: Ledger = ledger
         ) -> SearchResult:
-            limit = LatencyLimit(table, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
+            limit = LatencyLimit(table, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
             return search(
                 Space.of(chain, [limit]),
                 evaluate=lambda plans, bar: evaluate(plans, bar),
@@ -81,7 +81,7 @@ def main() -> None:
             )
 
         judges = [Judge(budget, table, timed)]
-        found = keep_promise(hunt, judges, TRIALS, margin=SESSION_SPREAD / 2, tell=told.append)
+        found = keep_promise(hunt, judges, TRIALS, margin=AIMED_BELOW, tell=told.append)
         verdict = found.winner.verdicts[0]
         assert verdict.measured is not None
         again = timed({"baseline": chain.plan({}), "winner": found.winner.candidate.plan}).measurement("winner")

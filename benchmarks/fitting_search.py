@@ -7,7 +7,8 @@ The four small networks of `progressive.py` and the demo's DeiT, on ort-cpu, one
 their latency; the first, 0.79, is a speed-up of 1.26. A table is measured, and plans are searched for in three ways,
 each with as many trials and with finalists that are measured: by a supernet, trained as `width.py` and the demo train
 theirs, among the choices that blocks have without being asked; by layers fitted on 1,024 images without labels, among
-these and dropping; and by fits among these, narrower blocks and dropping. Every winner gets the same progressive
+these and dropping; and by fits among these, narrower blocks, what blocks that change the shape of images merge to, and
+dropping. Every winner gets the same progressive
 training, and what it merges to is measured beside the uncut network.
 
 Whatever is timed runs while nothing else of this does; in between, two processes of one thread each train. Typed again,
@@ -45,7 +46,7 @@ from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import expected_harms
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import DROP, FITS, OWN_WEIGHTS, Plan
+from pruner.plan import DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS, Plan
 from pruner.progress import silent
 from pruner.surgery import OpenNetwork, apply, describe, merge
 from pruner.training.accuracy import accuracy
@@ -150,15 +151,17 @@ def by_fits(network: str, whole: nn.Module, *, choices: Sequence[str]) -> Scored
     """What was fitted to the uncut network; what is no better than dropping the block is left out."""
     began = time.monotonic()
     data, opened = data_of(network), OpenNetwork(whole, choices).eval()
-    offered = {block.name: [c for c in block.choices if c in choices] for block in opened.chain.blocks}
+    offered = {block: [c for c in site.fitted_choices if c in choices] for block, site in opened.sites.items()}
     fits = fit_at_once(opened, {b: ways for b, ways in offered.items() if ways}, images_of(data, IMAGES), IMAGES)
     evaluate = Evaluator(opened, list(data.calibration_batches(batch_size=100)), fits=fits, distance=distance_of(whole))
     poor = {(key.block, key.choice) for key, one in fits.items() if key.span == 1 and one.is_worse_than_dropping}
     harms = expected_harms(fits)
-    ways = [choice for choice in (*choices, DROP) if any(choice in block.choices for block in opened.chain.blocks)]
+    fitted = {(key.block, key.choice) for key in fits}
+    cuts = {(block.name, c) for block in opened.chain.blocks for c in block.choices if c not in (KEEP, DROP)}
 
     def space_of(limit: LatencyLimit) -> Space:
-        return Space.of(opened.chain, [limit], only=ways).without_dominated_cuts().without(poor).expecting(harms)
+        space = Space.of(opened.chain, [limit]).without((cuts - fitted) | poor)
+        return space.without_dominated_cuts().expecting(harms)
 
     return Scored(space_of, evaluate, time.monotonic() - began)
 
@@ -166,7 +169,7 @@ def by_fits(network: str, whole: nn.Module, *, choices: Sequence[str]) -> Scored
 WAYS: Final[Mapping[str, Callable[[str, nn.Module], Scored]]] = {
     "supernet": by_supernet,
     "fits": functools.partial(by_fits, choices=FITS),
-    "fits and widths": functools.partial(by_fits, choices=OWN_WEIGHTS),
+    "fits and widths": functools.partial(by_fits, choices=(*OWN_WEIGHTS, *FOLDS)),
 }
 OTHERS: Final = tuple(WAYS)[1:]
 

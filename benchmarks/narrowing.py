@@ -42,7 +42,12 @@ class Way:
 WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "resnet": (Way(4), Way(8), Way(16)),
     "vit": (Way(1), Way(8), Way(4, head_share=0.5)),
+    "convnext": (Way(4), Way(8), Way(16)),
+    "mobilenet": (Way(4), Way(8), Way(16)),
 }
+
+History = list[tuple[str, bool, list[int]]]
+"""What torch-pruning writes down of a pruning: a layer, whether its outputs were meant, and which of them went."""
 
 
 def gradients_of(whole: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, ...]:
@@ -59,11 +64,17 @@ def narrowed(whole: nn.Module, gradients: tuple[Tensor, ...], way: Way, part: in
 
     Raises `ValueError` when an attention has lost all its heads.
     """
+    return narrowed_with_history(whole, gradients, way, part)[0]
+
+
+def narrowed_with_history(
+    whole: nn.Module, gradients: tuple[Tensor, ...], way: Way, part: int
+) -> tuple[nn.Module, History]:
+    """The same, and what was taken from where, in order."""
     model: Any = copy.deepcopy(whole).eval()
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         parameter.grad = gradient
     attentions = [module for module in model.modules() if hasattr(module, "qkv")]
-    tokens = [getattr(model, name) for name in ("cls_token", "pos_embed") if hasattr(model, name)]
     pruner = torch_pruning.pruner.BasePruner(
         model,
         torch.zeros(1, *input_size_of(whole)),
@@ -76,7 +87,7 @@ def narrowed(whole: nn.Module, gradients: tuple[Tensor, ...], way: Way, part: in
         num_heads={attention.qkv: attention.num_heads for attention in attentions},
         prune_num_heads=way.head_share > 0,
         head_pruning_ratio=way.head_share * part / PARTS,
-        unwrapped_parameters=[(token, token.dim() - 1) for token in tokens],
+        unwrapped_parameters=_unwrapped(model),
         # The library's defaults for these are dictionaries that all pruners of a process share.
         in_channel_groups={},
         out_channel_groups={},
@@ -90,7 +101,21 @@ def narrowed(whole: nn.Module, gradients: tuple[Tensor, ...], way: Way, part: in
         attention.attn_dim = attention.num_heads * attention.head_dim
         attention.scale = attention.head_dim**-0.5
     model.zero_grad(set_to_none=True)
-    return model
+    return model, pruner.pruning_history()
+
+
+def narrowed_alike(model: nn.Module, history: History) -> None:
+    """Takes from `model`, which is built like the network that the history is of, what was taken from that."""
+    graph = torch_pruning.DependencyGraph()
+    example = torch.zeros(1, *input_size_of(model))
+    graph.build_dependency(model, example_inputs=example, unwrapped_parameters=_unwrapped(model))
+    graph.load_pruning_history(history)
+
+
+def _unwrapped(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    """The parameters of no layer, with the dimension that goes with the channels: tokens, positions, layer scales."""
+    named = model.named_parameters()
+    return [(p, p.dim() - 1) for name, p in named if name.rpartition(".")[2] in ("cls_token", "pos_embed", "gamma")]
 
 
 def widths(network: nn.Module) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from depthfinder.search_stage import SESSION_SPREAD
 from latency.device import Device
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
@@ -14,9 +13,10 @@ from profiles.profile import Profile
 from pruner.checkpoint import CheckpointFile
 from pruner.data.images import ImageData
 from pruner.evaluator import Evaluator
+from pruner.fitting.at_once import fit_own_layers
 from pruner.plan import MERGE, Plan
 from pruner.progress import silent
-from pruner.surgery import supernet
+from pruner.surgery import describe, supernet
 from pruner.training.loop import fit
 from pruner.training.progressive import begin
 from pruner.training.settings import TrainSettings
@@ -26,6 +26,7 @@ from search.candidate import SearchResult
 from search.finalists import Finalist, Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
+from search.margin import AIMED_BELOW, margin_on
 from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
@@ -34,16 +35,23 @@ from search.space import Space
 _STATISTICS_BATCHES: Final = 8
 
 
-def scorer(whole: nn.Module, data: ImageData, settings: TrainSettings, checkpoints: CheckpointFile) -> Evaluator:
+def scorer(
+    whole: nn.Module,
+    data: ImageData,
+    settings: TrainSettings,
+    checkpoints: CheckpointFile,
+    also: Sequence[str] = (),
+) -> Evaluator:
     """Scores plans on calibration images by a trained supernet, with BatchNorm statistics taken anew for every plan.
-    The supernet's training is taken up from its checkpoint."""
-    network = supernet(whole)
+    The supernet's training is taken up from its checkpoint. What is offered `also` begins fitted."""
+    network = supernet(whole, also)
     mergeable = {block.name: MERGE for block in network.chain.blocks if MERGE in block.choices}
     begin(network, network.chain.plan(mergeable), data, settings)
-    fit(SupernetObjective(network), data, settings, checkpoints, silent)
     more: list[Tensor] = []
     for images, _ in data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed):
         more.append(images)
+    fit_own_layers(network, more, sum(map(len, more)))
+    fit(SupernetObjective(network), data, settings, checkpoints, silent)
     batches = list(data.calibration_batches(batch_size=100))
     return Evaluator(network.eval(), batches, statistics=more[:_STATISTICS_BATCHES])
 
@@ -74,7 +82,7 @@ def best_plan(
         return time_interleaved(programs, seconds=seconds, seed=0)
 
     def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
-        limit = LatencyLimit(costs, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
+        limit = LatencyLimit(costs, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
         return search(
             space_of(limit),
             evaluate=lambda plans, bar: evaluate(plans, bar),
@@ -84,4 +92,6 @@ def best_plan(
             first=first,
         )
 
-    return keep_promise(hunt, [Judge(budget, costs, timed)], trials, margin=SESSION_SPREAD / 2, tell=tell).winner
+    judges = [Judge(budget, costs, timed)]
+    margin = margin_on(judges, describe(whole).plan({}), tell)
+    return keep_promise(hunt, judges, trials, margin=margin, tell=tell).winner

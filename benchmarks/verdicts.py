@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import depthfinder as df
-from depthfinder.plan_space import SESSION_SPREAD
 from latency.devices import open_device
 from latency.evidence import Evidence
 from latency.hardware import processor_name
@@ -38,6 +37,7 @@ from search.candidate import SearchResult
 from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
+from search.margin import AIMED_BELOW
 from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
@@ -116,7 +116,7 @@ class Bench:
         ledger = Ledger(in_memory(), "study", {}, patience_s=0)
 
         def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
-            limit = LatencyLimit(table, budget.tightened(SESSION_SPREAD).latency_ms / corrections[0])
+            limit = LatencyLimit(table, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
             return search(
                 Space.of(self.chain, [limit]),
                 evaluate=lambda plans, bar: self.evaluate(plans, bar),
@@ -163,9 +163,7 @@ def outcome(bench: Bench, seed: int, busy: bool) -> Outcome:
         budget = Budget.relative(RATIO, table)
         judges = [Judge(budget, table, bench.timer(FINALIST_SECONDS))]
         try:
-            kept = keep_promise(
-                bench.hunter(table, budget, seed), judges, TRIALS, margin=SESSION_SPREAD / 2, tell=[].append
-            )
+            kept = keep_promise(bench.hunter(table, budget, seed), judges, TRIALS, margin=AIMED_BELOW, tell=[].append)
         except BudgetUnreachableError as error:
             reason = str(error)
         else:

@@ -1,12 +1,14 @@
-"""Narrower or less deep: which loses less accuracy at the same measured latency?
+"""Narrower, less deep, or both: which loses least accuracy at the same measured latency?
 
     python benchmarks/width.py --output width-out --baselines progressive-out
 
-The small ResNet and the small ViT that `benchmarks/progressive.py` trained are brought to shares of their latency on
-ort-cpu, one image and one thread, in two ways. Width: torch-pruning's isomorphic pruning (`narrowing.py`), at a ratio
-found by bisection on what is measured. Depth: a search by one table and one supernet (`plans_within.py`). Both are
+The four small networks that `benchmarks/progressive.py` trained are brought to shares of their latency on ort-cpu, one
+image and one thread. Width: torch-pruning's isomorphic pruning (`narrowing.py`), at a ratio found by bisection on what
+is measured; the same with its layers fitted anew (`refitting.py`). Depth: a search by one table and one supernet
+(`plans_within.py`) among what blocks merge to and dropping. All together: the same with narrower blocks, by a supernet
+of all these and by fits; that plan of the two is taken which is better after one epoch, as width's way is. All are
 trained on the same 1,024 scenes, at the same learning rate and with the same teacher, and width for as many epochs
-more as the supernet took. The scenes that count are made of digits that nothing before saw.
+more as a supernet took. The scenes that count are made of digits that nothing before saw.
 
 Whatever is measured is measured while nothing else of this runs; in between, two processes of one thread each train.
 Typed again, it goes on from where it was. The table goes to `benchmarks/results/`.
@@ -25,13 +27,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from fitting_search import by_fits
 from narrowing import WAYS, Way, bisected, gradients_of, least_pruned, narrowed, widths
 from plans_within import best_plan, scorer
 from progressive import FEW, LEARNING_RATE, RESULTS, baseline, spent, test_accuracy
+from refitting import refitted
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from width_table import ARMS, lines_of
+from width_table import ARMS, DEPTH, REFITTED, TOGETHER, WIDTH, lines_of
 
 import depthfinder as df
 from latency.devices import Mode, open_device
@@ -44,21 +48,29 @@ from profiles.store import load_profile
 from pruner.calibration import estimate_batch_norm
 from pruner.checkpoint import CheckpointFile
 from pruner.evaluator import Evaluator
-from pruner.plan import Plan
+from pruner.fitting.in_sequence import fit_in_sequence
+from pruner.plan import FOLDS, OWN_WEIGHTS, SHARES, Plan
 from pruner.progress import silent
-from pruner.surgery import apply, input_size_of, merge
+from pruner.surgery import apply, describe, input_size_of, merge
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised, Teaching, light_copy
+from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Progressive, begin, close
+from pruner.training.schedules import Schedule, from_the_end
 from pruner.training.settings import Optimizing, TrainSettings
 from search.budget import BudgetUnreachableError
+from search.limits import LatencyLimit
 from search.space import Space
 
 DEVICE: Final = "ort-cpu"
 SUPERNET_SEED: Final = 21
 TRYOUT_SEED: Final = 22
+BY_SUPERNET, BY_FITS = "by a supernet", "by fits"
+SCORED_BY: Final = {DEPTH: (BY_SUPERNET,), TOGETHER: (BY_SUPERNET, BY_FITS)}
+ALSO: Final[Mapping[str, tuple[str, ...]]] = {DEPTH: (), TOGETHER: tuple(SHARES)}
 NEIGHBOURS: Final = 2
+CLOSING_SHARE: Final = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +82,7 @@ class Asked:
     families: tuple[str, ...]
     budgets: tuple[float, ...]
     seeds: tuple[int, ...]
+    arms: tuple[str, ...]
     epochs: int
     supernet_epochs: int
     tryout_epochs: int
@@ -90,7 +103,11 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{self.budget}-{self.arm}-{self.seed}"
+        return f"{_of(self.family, self.budget, self.arm)}-{self.seed}"
+
+
+def _of(family: str, budget: float, what: str) -> str:
+    return f"{family}-{budget}-{what.replace(', ', '-').replace(' ', '-')}"
 
 
 def main() -> None:
@@ -101,19 +118,27 @@ def main() -> None:
     places = [(family, budget) for family in asked.families for budget in asked.budgets]
     for family in asked.families:
         export_onnx(light_copy(learned(family, asked.baselines)), asked.output / f"{family}.onnx", _some_images())
-        table(family, asked)
-        _tell(f"{family}: table", began)
+        for arm in SCORED_BY:
+            table(family, arm, asked)
+        _tell(f"{family}: tables", began)
         for way in WAYS[family]:
             _tell(f"{family} {way.text}: parts {narrow_enough(family, way, asked)}", began)
     tryouts = [(tried, (*place, way, asked)) for place in places for way in WAYS[place[0]]]
-    _share_out([(supernet_of, (family, asked)) for family in asked.families] + tryouts, processes, began)
+    supernets = [(supernet_of, (family, arm, asked)) for family in asked.families for arm in SCORED_BY]
+    _share_out(supernets + tryouts, processes, began)
     for place in places:
-        for arm, choose in (("width", settled), ("depth", searched)):
-            _tell(f"{place} {arm}: {choose(*place, asked)}", began)
+        _tell(f"{place} width: {settled(*place, asked)}", began)
+        for arm, by in ((arm, by) for arm, ways in SCORED_BY.items() for by in ways):
+            _tell(f"{place} {arm}, {by}: {searched(*place, arm, by, asked)}", began)
+    _share_out([(tried_out, (*place, by, asked)) for place in places for by in SCORED_BY[TOGETHER]], processes, began)
+    for place in places:
+        for arm in SCORED_BY:
+            decided(*place, arm, asked)
     jobs = [Job(*place, arm, seed) for seed in asked.seeds for place in places for arm in arms_of(*place, asked)]
     _share_out([(carried_out, (job, asked)) for job in jobs], processes, began)
     record = {
         "asked": {"epochs": asked.epochs, "supernet_epochs": asked.supernet_epochs, "seeds": asked.seeds}
+        | {"arms": asked.arms}
         | {"tryout_epochs": asked.tryout_epochs, "processor": processor_name(), "device": DEVICE},
         "places": [place_record(*place, asked) for place in places],
         "jobs": [json.loads((asked.output / f"{job.name}.json").read_text()) for job in jobs],
@@ -133,6 +158,7 @@ def _asked() -> tuple[Asked, int, Path]:
     parser.add_argument("--families", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.8, 0.7, 0.6, 0.5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--supernet-epochs", type=int, default=4)
     parser.add_argument("--tryout-epochs", type=int, default=1)
@@ -221,7 +247,7 @@ def tried(family: str, budget: float, way: Way, asked: Asked) -> str:
 
     def find() -> float:
         part = narrow_enough(family, way, asked)[str(budget)]
-        network = tuned(family, way, part, asked.tryout_epochs, TRYOUT_SEED, asked)
+        network = tuned(family, narrow(family, way, part, asked), asked.tryout_epochs, TRYOUT_SEED, asked)
         return accuracy(network, FEW.calibration_batches(batch_size=100))
 
     found = _kept(_tryout(family, budget, way, asked), find)
@@ -251,62 +277,109 @@ def settled(family: str, budget: float, asked: Asked) -> Any:
             return found | {"unreachable": f"{way.text}: nothing that was measured fits"}
         return found | {"way": dataclasses.asdict(way), "part": part, "ratio": read[part]}
 
-    return _kept(asked.output / f"{family}-{budget}-width.json", find)
+    return _kept(asked.output / f"{_of(family, budget, WIDTH)}.json", find)
 
 
-def table(family: str, asked: Asked) -> Profile:
-    file = asked.output / f"{family}-table.json"
+def table(family: str, arm: str, asked: Asked) -> Profile:
+    file = asked.output / f"{family}-table{'-widths' if ALSO[arm] else ''}.json"
     if not file.exists():
-        df.profile(learned(family, asked.baselines), DEVICE, max_seconds=asked.table_seconds).save(file)
+        also = OWN_WEIGHTS if ALSO[arm] else ()
+        df.profile(learned(family, asked.baselines), DEVICE, also=also, max_seconds=asked.table_seconds).save(file)
     return load_profile(file)
 
 
 @functools.cache
-def scorer_of(family: str, asked: Asked) -> Evaluator:
+def scorer_of(family: str, arm: str, asked: Asked) -> Evaluator:
     settings = _settings(asked.supernet_epochs, SUPERNET_SEED)
-    file = CheckpointFile(asked.output / f"{family}-supernet.safetensors", f"{family} supernet {settings}")
-    return scorer(learned(family, asked.baselines), FEW, settings, file)
+    file = CheckpointFile(
+        asked.output / f"{family}-supernet{'-widths' if ALSO[arm] else ''}.safetensors", f"{family} {arm} {settings}"
+    )
+    return scorer(learned(family, asked.baselines), FEW, settings, file, ALSO[arm])
 
 
-def supernet_of(family: str, asked: Asked) -> str:
+def supernet_of(family: str, arm: str, asked: Asked) -> str:
     """Leaves a trained supernet in the output folder."""
-    scorer_of(family, asked)
-    return f"{family}: supernet"
+    scorer_of(family, arm, asked)
+    return f"{family}: supernet for {arm}"
 
 
-def searched(family: str, budget: float, asked: Asked) -> Any:
+@functools.cache
+def _scored(family: str, arm: str, by: str, asked: Asked) -> tuple[Evaluator, Callable[[LatencyLimit], Space]]:
+    """What scores plans, and which there are."""
+    whole = learned(family, asked.baselines)
+    if by == BY_FITS:
+        fits = by_fits(family, whole, choices=(*OWN_WEIGHTS, *FOLDS))
+        return fits.evaluate, fits.space_of
+    chain = df.describe(whole, ALSO[arm])
+    return scorer_of(family, arm, asked), lambda limit: Space.of(chain, [limit]).without_dominated_cuts()
+
+
+def searched(family: str, budget: float, arm: str, by: str, asked: Asked) -> Any:
     """The plan that a search finds within the budget, and what its network took when it was chosen."""
 
     def find() -> dict[str, Any]:
-        whole, costs, evaluate = learned(family, asked.baselines), table(family, asked), scorer_of(family, asked)
-        chain = df.describe(whole)
+        evaluate, space_of = _scored(family, arm, by, asked)
         try:
             winner = best_plan(
-                whole,
+                learned(family, asked.baselines),
                 open_device(DEVICE, Mode(1)),
-                costs,
+                table(family, arm, asked),
                 evaluate,
-                space_of=lambda limit: Space.of(chain, [limit]),
+                space_of=space_of,
                 share=budget,
                 trials=asked.trials,
                 seconds=asked.long_seconds,
                 tell=print,
             )
         except BudgetUnreachableError as error:
-            return {"unreachable": str(error)}
+            return {"by": by, "unreachable": str(error)}
         plan, score = winner.candidate.plan, winner.candidate.score
-        return {"plan": plan.to_json(), "score": score, "ratio": winner.verdicts[0].ratio}
+        return {"by": by, "plan": plan.to_json(), "score": score, "ratio": winner.verdicts[0].ratio}
 
-    return _kept(asked.output / f"{family}-{budget}-depth.json", find)
+    return _kept(asked.output / f"{_of(family, budget, arm)}-{_of('', '', by)}.json", find)
+
+
+def tried_out(family: str, budget: float, by: str, asked: Asked) -> str:
+    """Leaves the accuracy on calibration scenes of a plan of all together after a short training."""
+    found = searched(family, budget, TOGETHER, by, asked)
+    if "plan" not in found:
+        return f"{family} {budget} {by}: not reached"
+
+    def find() -> float:
+        cut = cut_for(family, Plan.from_json(found["plan"]), asked.tryout_epochs, TRYOUT_SEED, asked)[0]
+        return accuracy(cut, FEW.calibration_batches(batch_size=100))
+
+    tried = _kept(asked.output / f"{_of(family, budget, 'tried')}-{_of('', '', by)}.json", find)
+    return f"{family} {budget} {by}: {tried:.2%} on calibration scenes"
+
+
+def decided(family: str, budget: float, arm: str, asked: Asked) -> Any:
+    """Of the plans that were found that which was best when tried out."""
+
+    def find() -> Any:
+        found = [searched(family, budget, arm, by, asked) for by in SCORED_BY[arm]]
+        reached = [one for one in found if "plan" in one]
+        if len(reached) < 2:
+            return (reached or found)[0]
+        tried = {
+            one["by"]: json.loads(
+                (asked.output / f"{_of(family, budget, 'tried')}-{_of('', '', one['by'])}.json").read_text()
+            )
+            for one in reached
+        }
+        return max(reached, key=lambda one: tried[one["by"]]) | {"tryouts": tried}
+
+    return _kept(asked.output / f"{_of(family, budget, arm)}.json", find)
 
 
 def _chosen(family: str, budget: float, arm: str, asked: Asked) -> Any:
-    return json.loads((asked.output / f"{family}-{budget}-{arm}.json").read_text())
+    arm = WIDTH if arm == REFITTED else arm
+    return json.loads((asked.output / f"{_of(family, budget, arm)}.json").read_text())
 
 
 def arms_of(family: str, budget: float, asked: Asked) -> list[str]:
     """Those that reach the budget."""
-    return [arm for arm in ARMS if "unreachable" not in _chosen(family, budget, arm, asked)]
+    return [arm for arm in asked.arms if "unreachable" not in _chosen(family, budget, arm, asked)]
 
 
 def carried_out(job: Job, asked: Asked) -> str:
@@ -314,33 +387,51 @@ def carried_out(job: Job, asked: Asked) -> str:
 
     def find() -> dict[str, Any]:
         began = time.process_time()
-        network = trained(job, asked)
+        network, before = trained(job, asked)
         seconds = time.process_time() - began
         parity = export_onnx(network, asked.output / f"{job.name}.onnx", _some_images())
-        found = dataclasses.asdict(job) | described(network) | {"core_seconds": seconds}
+        found = dataclasses.asdict(job) | described(network) | {"before": before, "core_seconds": seconds}
         return found | {"largest_difference": parity.largest_difference}
 
     found = _kept(asked.output / f"{job.name}.json", find)
-    return f"{job.name}: {found['accuracy']:.2%} in {found['core_seconds']:.0f} core-seconds"
+    return f"{job.name}: {found['before']:.2%} {found['accuracy']:.2%} in {found['core_seconds']:.0f} core-seconds"
 
 
-def trained(job: Job, asked: Asked) -> nn.Module:
-    """The network that is handed over: merged, and its BatchNorms folded."""
-    whole, chosen = learned(job.family, asked.baselines), _chosen(job.family, job.budget, job.arm, asked)
-    if job.arm == "width":
-        epochs = asked.epochs + asked.supernet_epochs
-        return light_copy(tuned(job.family, Way(**chosen["way"]), chosen["part"], epochs, job.seed, asked))
-    plan, settings = Plan.from_json(chosen["plan"]), _settings(asked.epochs, job.seed)
-    cut = apply(whole, plan)
+def trained(job: Job, asked: Asked) -> tuple[nn.Module, float]:
+    """The network that is handed over: merged, and its BatchNorms folded; and the accuracy before the training."""
+    chosen = _chosen(job.family, job.budget, job.arm, asked)
+    if "plan" in chosen:
+        return cut_for(job.family, Plan.from_json(chosen["plan"]), asked.epochs, job.seed, asked)
+    way, part, epochs = Way(**chosen["way"]), chosen["part"], asked.epochs + asked.supernet_epochs
+    if job.arm == WIDTH:
+        network = narrow(job.family, way, part, asked)
+    else:
+        images = [some for some, _ in FEW.train_batches(epoch=0, batch_size=64, seed=0)]
+        gradients = _gradients(job.family, asked.baselines)
+        network = refitted(learned(job.family, asked.baselines), gradients, way, part, images)
+    before = test_accuracy(network.eval())
+    return light_copy(tuned(job.family, network, epochs, job.seed, asked)), before
+
+
+def cut_for(family: str, plan: Plan, epochs: int, seed: int, asked: Asked) -> tuple[nn.Module, float]:
+    """The plan's network, trained and merged, and its accuracy as it was cut and fitted, before the training."""
+    whole, settings = learned(family, asked.baselines), _settings(epochs, seed)
+    cut = apply(whole, plan, merge_init="auto")
     begin(cut, plan, FEW, settings)
-    _fit(Progressive(cut, Teaching(light_copy(whole))), settings)
+    fit_in_sequence(cut, [some for some, _ in FEW.train_batches(epoch=0, batch_size=64, seed=0)])
+    cut.set_lambda(0.0)
+    before = test_accuracy(cut)
+    learn_as_pairs(cut)
+    schedule = Schedule(from_the_end(describe(whole), plan), "linear", CLOSING_SHARE)
+    _fit(Progressive(cut, Teaching(light_copy(whole)), schedule), settings)
+    learn_as_one(cut)
     close(cut, FEW, settings)
-    return merge(cut.eval())
+    return merge(cut.eval()), before
 
 
-def tuned(family: str, way: Way, part: int, epochs: int, seed: int, asked: Asked) -> nn.Module:
+def tuned(family: str, network: nn.Module, epochs: int, seed: int, asked: Asked) -> nn.Module:
     """A narrowed network, trained; like a cut one it ends with BatchNorm statistics taken anew."""
-    network, settings = narrow(family, way, part, asked), _settings(epochs, seed)
+    settings = _settings(epochs, seed)
     _fit(Supervised(network, Teaching(light_copy(learned(family, asked.baselines)))), settings)
     batches = FEW.train_batches(epoch=epochs, batch_size=settings.batch_size, seed=seed)
     estimate_batch_norm(network, (images for images, _ in batches))
@@ -362,7 +453,7 @@ def described(network: nn.Module) -> dict[str, float]:
 
 
 def measured(family: str, budget: float, asked: Asked) -> Any:
-    """Both arms' networks as exported, of the first seed, beside the baseline in the same rounds."""
+    """The arms' networks as exported, of the first seed, beside the baseline in the same rounds."""
 
     def find() -> dict[str, Any]:
         device, names = open_device(DEVICE, Mode(1)), {"baseline": family}
@@ -376,7 +467,7 @@ def measured(family: str, budget: float, asked: Asked) -> Any:
 
 
 def place_record(family: str, budget: float, asked: Asked) -> dict[str, Any]:
-    found = {arm: _chosen(family, budget, arm, asked) for arm in ARMS}
+    found = {arm: _chosen(family, budget, arm, asked) for arm in asked.arms}
     return {"family": family, "budget": budget, "measured": measured(family, budget, asked), **found}
 
 

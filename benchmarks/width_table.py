@@ -9,63 +9,97 @@ from small_networks import NETWORKS
 
 from pruner.plan import Plan
 
-ARMS: Final = ("width", "depth")
+WIDTH, REFITTED, DEPTH, TOGETHER = "width", "width, refitted", "depth", "all together"
+ARMS: Final = (WIDTH, REFITTED, DEPTH, TOGETHER)
+
+Jobs = Sequence[Mapping[str, Any]]
 
 
 def lines_of(record: Mapping[str, Any]) -> list[str]:
     """The whole of `width.md`."""
-    return [*rows(record), "", note(record)]
+    return [*rows(record), "", *summary(record), "", note(record)]
 
 
 def rows(record: Mapping[str, Any]) -> list[str]:
-    """The table: two rows to a budget, the second of which says who is ahead."""
+    """The table: to a budget a row for every arm, which says how all together stands beside it."""
     head = ("network", "budget", "arm", "how", "when chosen", "at the end (95 %)", "parameters", "M MACs")
-    found = [f"| {' | '.join(head)} | accuracy, % | ahead |", "|" + " --- |" * (len(head) + 2)]
+    head += ("before training, %", "accuracy, %", "all together is")
+    found = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for family, whole in record["baselines"].items():
-        cells = f"{whole['parameters']:,} | {whole['macs'] / 1e6:.2f} | {100 * whole['accuracy']:.2f}"
+        cells = f"{whole['parameters']:,} | {whole['macs'] / 1e6:.2f} | | {100 * whole['accuracy']:.2f}"
         found.append(f"| {NETWORKS[family].entry} | | as it was | | 1 | 1 | {cells} | |")
         for place in (one for one in record["places"] if one["family"] == family):
-            of_arm = {arm: [job for job in record["jobs"] if _is_of(job, place, arm)] for arm in ARMS}
-            found += [_row(place, arm, of_arm) for arm in ARMS]
+            found += [_row(place, arm, jobs_of(record, place)) for arm in record["asked"]["arms"]]
     return found
 
 
-def _is_of(job: Mapping[str, Any], place: Mapping[str, Any], arm: str) -> bool:
-    return (job["family"], job["budget"], job["arm"]) == (place["family"], place["budget"], arm)
+def jobs_of(record: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Jobs]:
+    """The trainings at one place, by arm."""
+    here = [job for job in record["jobs"] if (job["family"], job["budget"]) == (place["family"], place["budget"])]
+    return {arm: [job for job in here if job["arm"] == arm] for arm in ARMS}
 
 
-def _row(place: Mapping[str, Any], arm: str, of_arm: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def _row(place: Mapping[str, Any], arm: str, of_arm: Mapping[str, Jobs]) -> str:
     start = f"| {NETWORKS[place['family']].entry} | {place['budget']} | {arm} |"
     chosen, jobs = place[arm], of_arm[arm]
     if not jobs:
-        return f"{start} nothing fits |" + " |" * 6
+        return f"{start} nothing fits |" + " |" * 7
     ratio = "{value:.3f} ({low:.3f} to {high:.3f})".format(**place["measured"][arm])
     mean, spread = _mean_and_spread(jobs)
-    cells = (_how(chosen, arm), f"{chosen['ratio']:.3f}", ratio, f"{jobs[0]['parameters']:,}")
-    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", f"{mean:.2f} ± {spread:.2f}", ahead(of_arm) if arm == ARMS[-1] else "")
+    before = f"{100 * statistics.mean(job['before'] for job in jobs):.2f}"
+    cells = (_how(chosen), f"{chosen['ratio']:.3f}", ratio, f"{jobs[0]['parameters']:,}")
+    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", before, f"{mean:.2f} ± {spread:.2f}", beside(of_arm, arm))
     return f"{start} {' | '.join((*cells, *figures))} |"
 
 
-def _how(chosen: Mapping[str, Any], arm: str) -> str:
-    if arm == "width":
+def _how(chosen: Mapping[str, Any]) -> str:
+    if "part" in chosen:
         return f"{chosen['part'] / PARTS:.2f}, {Way(**chosen['way']).text}"
     choices = list(Plan.from_json(chosen["plan"]).choices.values())
-    return ", ".join(f"{choices.count(choice)} {choice}" for choice in sorted(set(choices)))
+    cuts = ", ".join(f"{choices.count(choice)} {choice}" for choice in sorted(set(choices)))
+    return f"{cuts} ({chosen['by']})"
 
 
-def _mean_and_spread(jobs: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _mean_and_spread(jobs: Jobs) -> tuple[float, float]:
     found = [100 * job["accuracy"] for job in jobs]
     return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 
-def ahead(of_arm: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The arm whose mean is the higher by more than both standard deviations together."""
-    if not all(of_arm.values()):
+def beside(of_arm: Mapping[str, Jobs], arm: str) -> str:
+    """How all together stands beside an arm: ahead or behind, if its mean is so by more than both standard deviations
+    together; nothing of itself, or where one of the two does not reach the budget."""
+    if arm == TOGETHER or not of_arm[TOGETHER]:
         return ""
-    (width, width_spread), (depth, depth_spread) = (_mean_and_spread(of_arm[arm]) for arm in ARMS)
-    if abs(depth - width) <= width_spread + depth_spread:
-        return "neither"
-    return f"{'depth' if depth > width else 'width'} by {abs(depth - width):.1f}"
+    (mean, spread), (other, other_spread) = (_mean_and_spread(of_arm[one]) for one in (TOGETHER, arm))
+    if abs(mean - other) <= spread + other_spread:
+        return "level"
+    return f"{'ahead' if mean > other else 'behind'} by {abs(mean - other):.1f}"
+
+
+def summary(record: Mapping[str, Any]) -> list[str]:
+    """How often all together is ahead, level and behind; what it keeps without training; how near winners came."""
+    places = record["places"]
+    found = []
+    for arm in (one for one in record["asked"]["arms"] if one != TOGETHER):
+        jobs = [jobs_of(record, place) for place in places]
+        said = [beside(one, arm).partition(" ")[0] for one in jobs if one[arm]]
+        unreached = sum(1 for one in jobs if not one[arm])
+        found.append(
+            f"All together beside {arm}: ahead at {said.count('ahead')}, level at {said.count('level')}, behind at "
+            f"{said.count('behind')} of {len(said)} places; {unreached} more that {arm} does not reach."
+        )
+    largest = max(place["budget"] for place in places)
+    for family, whole in record["baselines"].items():
+        for place in (one for one in places if (one["family"], one["budget"]) == (family, largest)):
+            jobs = jobs_of(record, place)[TOGETHER]
+            if jobs:
+                lost = 100 * (statistics.mean(job["before"] for job in jobs) - whole["accuracy"])
+                found.append(f"{NETWORKS[family].entry} at {largest}, all together, before any training: {lost:+.2f}.")
+    for arm in (DEPTH, TOGETHER):
+        used = [place[arm]["ratio"] / place["budget"] for place in places if "ratio" in place[arm]]
+        if used:
+            found.append(f"Of the budget, winners of {arm} use {statistics.mean(used):.3f} in the mean.")
+    return [f"- {line}" for line in found]
 
 
 def note(record: Mapping[str, Any]) -> str:
@@ -75,13 +109,15 @@ def note(record: Mapping[str, Any]) -> str:
     costs = {arm: statistics.mean(found) if found else 0.0 for arm, found in seconds.items()}
     tried = (f"{len(WAYS[family])} for {NETWORKS[family].entry}" for family in record["baselines"])
     return (
-        f"{asked['processor']}, {asked['device']}, 1 thread, one image; {len(asked['seeds'])} seeds. Depth is trained "
-        f"for {asked['epochs']} epochs, after {more} of a supernet that serves all budgets of a network; width for "
-        f"{asked['epochs'] + more}, so that depth has no epoch more ({costs['depth']:.0f} and {costs['width']:.0f} "
-        "core-seconds to a training). How: the pruning ratio and what numbers of channels are multiples of, of the "
+        f"{asked['processor']}, {asked['device']}, 1 thread, one image; {len(asked['seeds'])} seeds. Depth and all "
+        f"together are trained for {asked['epochs']} epochs, after {more} of a supernet that serves all budgets of a "
+        f"network; width for {asked['epochs'] + more}, so that they have no epoch more ("
+        + ", ".join(f"{arm} {costs[arm]:.0f}" for arm in asked["arms"])
+        + " core-seconds to a training). How: the pruning ratio and what numbers of channels are multiples of, of the "
         f"ways there are ({', '.join(tried)}) the one that was best on calibration scenes after "
-        f"{asked['tryout_epochs']} epoch at this budget; or the blocks cut. When chosen: width may be at the budget, "
-        "depth has to be below it with its whole interval and by 1.5 %. At the end: the exported networks of the first "
-        "seed, loaded anew, in the same rounds as the baseline. Ahead: by more than both standard deviations together. "
+        f"{asked['tryout_epochs']} epoch at this budget; or what became of blocks, and in brackets what scored the "
+        "plans. When chosen: width may be at the budget, the others have to be below it with their whole interval and "
+        "by what loading the network anew shows. At the end: the exported networks of the first seed, loaded anew, in "
+        "the same rounds as the baseline. Ahead and behind: by more than both standard deviations together. "
         f"The whole study took {record['seconds'] / 60:.0f} minutes of two cores of a shared machine."
     )

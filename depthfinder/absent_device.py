@@ -1,6 +1,6 @@
 """The latency table for a device that is not here: one from the output folder, one that ships, or a modelled one."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from latency.modelled import modelled_profile
 from profiles.descriptions import description_names
 from profiles.fingerprint import why_not
 from profiles.profile import Profile
-from profiles.store import all_profiles, shipped_profiles
+from profiles.store import all_profiles, best_table, shipped_profiles
 from pruner.chain import Chain
 from pruner.progress import Progress
 
@@ -35,10 +35,17 @@ class FoundTable:
 
 
 def table_without_device(
-    arguments: RunArguments, root: Path, model: nn.Module, chain: Chain, also: Collection[str], progress: Progress
+    arguments: RunArguments,
+    root: Path,
+    model: nn.Module,
+    chain: Chain,
+    required: Collection[tuple[str, str]],
+    wanted: Collection[tuple[str, str]],
+    progress: Progress,
 ) -> FoundTable:
     """The newest table of this network in this mode below `root`, else the one that ships, else one modelled by
-    published timings of operators, as `profile --modelled` makes it.
+    published timings of operators, as `profile --modelled` makes it: the first with all rows that are `required`, and
+    of several that with most that are `wanted`.
 
     Raises `DeviceMissingError`, which names the ways on, for a device of which nothing is published,
     `UnsupportedModeError` for a mode that it has not, and `ProfileError` for one of which nothing is published.
@@ -47,12 +54,13 @@ def table_without_device(
     device.check_mode(arguments.mode)
     for tables in (all_profiles(root), shipped_profiles()):
         in_mode = [found for found in tables if _is_in_mode(found[1], arguments)]
-        known = _newest(in_mode, chain)
+        own = [found for found in in_mode if found[1].fingerprint == chain.fingerprint]
+        known = best_table(own, required, wanted)
         if known is not None:
-            return known
+            return FoundTable(known[1], known[0])
         for path, other in in_mode:
             if other.model == chain.model:
-                log.warning("%s", why_not(path, other.model, other.fingerprint, chain.fingerprint))
+                log.warning("%s", why_not(path, other.model, other.fingerprint, chain.fingerprint) or _lacking(path))
     if arguments.device not in description_names():
         absence = device.absence()
         assert absence is not None, "a device that is here needs no table from elsewhere"
@@ -64,10 +72,14 @@ def table_without_device(
         batch_size=arguments.batch_size,
         seed=arguments.seed,
         model_kwargs=arguments.model_kwargs,
-        also=also,
+        also=arguments.also,
         progress=progress,
     )
     return FoundTable(profile, None)
+
+
+def _lacking(path: Path) -> str:
+    return f"{path} has no rows for what was asked for"
 
 
 def _is_in_mode(profile: Profile, arguments: RunArguments) -> bool:
@@ -75,8 +87,3 @@ def _is_in_mode(profile: Profile, arguments: RunArguments) -> bool:
     return (setting.device, setting.batch_size) == (arguments.device, arguments.batch_size) and (
         setting.mode_fields == (mode.threads, mode.dtype, mode.channels_last, mode.compiled)
     )
-
-
-def _newest(tables: Iterable[tuple[Path, Profile]], chain: Chain) -> FoundTable | None:
-    found = (FoundTable(profile, path) for path, profile in tables if profile.fingerprint == chain.fingerprint)
-    return max(found, key=lambda table: table.profile.created, default=None)

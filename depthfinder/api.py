@@ -122,6 +122,13 @@ def search(
         max_pruned=max_pruned,
         keep_one_per_stage=keep_one_per_stage,
     ).expecting(harms or {})
+    signatures = {block.name: block.signature for block in chain.blocks}
+    lacking = sorted({choice for block, choice in space.cuts if not profile.has_row(signatures[block], choice)})
+    if lacking:
+        raise ProfileError(
+            f"this profile has no rows for {', '.join(lacking)}: profile with also={lacking}, or search with choices= "
+            "that leave them out"
+        )
     identity = {
         "network": f"{chain.model} {chain.fingerprint}",
         "limits": ", ".join(limit.text for limit in space.limits),

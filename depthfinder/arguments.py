@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -14,7 +14,14 @@ from depthfinder.training_arguments import TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 from profiles.names import as_file_name
-from pruner.plan import DROP, OWN_WEIGHTS
+from pruner.plan import DROP, FITS, FOLDS
+
+NO_WIDTHS: Final = "none"
+
+
+def shares_of(widths: str) -> tuple[str, ...]:
+    """'75,50' -> the choices that leave blocks that wide inside; nothing for 'none'."""
+    return () if widths == NO_WIDTHS else tuple(f"narrow-{one.strip()}" for one in widths.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,7 @@ class RunArguments(TrainingArguments, DataArguments):
     profile: str | None = None
     keep: Sequence[str] = ()
     choices: str | None = None
+    widths: str = "75,50,25"
     max_pruned: int | None = None
     keep_one_per_stage: bool = False
     max_parameters: float | None = None
@@ -72,10 +80,25 @@ class RunArguments(TrainingArguments, DataArguments):
         return self.scored_by == "fits"
 
     @property
+    def shares(self) -> tuple[str, ...]:
+        """The choices that leave a block as wide inside as was asked for."""
+        return shares_of(self.widths)
+
+    @property
     def cut_choices(self) -> tuple[str, ...] | None:
-        """The same, where none were named, as the way of scoring has it: without a training what folds keeps too
-        little of a block."""
-        return (*OWN_WEIGHTS, DROP) if self.named_choices is None and self.searches_by_fits else self.named_choices
+        """The only choices that blocks may be cut in: those that were named, else as the way of scoring has it."""
+        by_default = (*self.shares, *FITS, *FOLDS, DROP) if self.searches_by_fits else None
+        return by_default if self.named_choices is None else self.named_choices
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """What is to be offered although it is on request: what was named, else narrower blocks, and where plans are
+        scored by fits the layers that are fitted. An importance of weights knows of neither."""
+        if self.named_choices is not None:
+            return self.named_choices
+        if self.strategy == "dimap":
+            return ()
+        return (*self.shares, *FITS) if self.searches_by_fits else self.shares
 
     @property
     def budgets_ms(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ What can be told from a network, an image or a library alone is told by those wh
 
 import difflib
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from depthfinder.training_arguments import (
 from latency.device_names import check_device_name
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError
+from pruner.plan import SHARES
 from pruner.training.settings import SettingsError
 from search.storage_url import normalised
 
@@ -43,6 +45,7 @@ def check_run(asked: RunArguments, storage: str | None) -> None:
     ):
         if name not in known:
             raise SettingsError(f"no {what} is called {name!r}; there are: {', '.join(known)}")
+    check_widths(asked.shares)
     if asked.searches_by_fits and asked.strategy == "gate":
         raise SettingsError(
             "--strategy gate learns its gates with a supernet: leave --scored-by fits out, or the strategy"
@@ -56,6 +59,14 @@ def check_run(asked: RunArguments, storage: str | None) -> None:
     from search.samplers import known_sampler
 
     known_sampler(asked.sampler)
+
+
+def check_widths(shares: Collection[str]) -> None:
+    """Raises `SettingsError` for a width that blocks are not given."""
+    for share in shares:
+        if share not in SHARES:
+            width, *known = (one.removeprefix("narrow-") for one in (share, *SHARES))
+            raise SettingsError(f"--widths {width}: there are {', '.join(known)}, and none for none of them")
 
 
 def check_here(*paths: Path, what: str = "") -> None:

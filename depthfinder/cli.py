@@ -57,7 +57,7 @@ _EPILOG_RUN = (
 _EPILOG_DESCRIBE = "Example: depthfinder describe --model resnet18 --img-size 160"
 _EPILOG_SEARCH = "Example: depthfinder search --budget-ms 25 --data-dir images"
 _EPILOG_PARETO = "Example: depthfinder pareto --model deit_tiny_patch16_224 --checkpoint deit.pt --data-dir images"
-_EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.7-s0"
+_EPILOG_REPORT = "Example: depthfinder report depthfinder-out/deit_digits-ort-cpu-x0.6-s0"
 
 # snake_case is taken for kebab-case: `--budget_ms` is `--budget-ms`.
 _SPELLING = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -109,7 +109,7 @@ for _name, _command in _PREDICTOR:
 def run_command(asked: RunOptions) -> None:
     """All stages: profile, supernet, search, progressive training, merge, measurement, report.
 
-    Without --model it runs the demo: a trained 12-block DeiT on images made of handwritten digits, to 0.7 of its
+    Without --model it runs the demo: a trained 12-block DeiT on images made of handwritten digits, to 0.6 of its
     latency.
 
     The same command again resumes where it was stopped.
@@ -319,6 +319,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         budget_ratio=asked.budget_ratio,
         keep=tuple(asked.keep or ()),
         choices=asked.choices,
+        widths=asked.widths,
         max_pruned=asked.max_pruned,
         keep_one_per_stage=asked.keep_one_per_stage,
         max_parameters=asked.max_parameters,

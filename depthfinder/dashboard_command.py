@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-EPILOG_DASHBOARD: Final = "Example: depthfinder dashboard depthfinder-out/deit_digits-ort-cpu-x0.7-s0 --port 8080"
+EPILOG_DASHBOARD: Final = "Example: depthfinder dashboard depthfinder-out/deit_digits-ort-cpu-x0.6-s0 --port 8080"
 
 
 def dashboard_command(

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from depthfinder.arguments import RunArguments
 
 DEMO_MODEL: Final = "deit_digits"
-DEMO_BUDGET_RATIO: Final = 0.7
+DEMO_BUDGET_RATIO: Final = 0.6
 
 
 def tell_of_demo(why: str, arguments: "RunArguments") -> None:

@@ -26,15 +26,16 @@ _TRAINING: Final = (
 )
 _TEACHING: Final = ("kd_temperature", "distill_loss_weight")
 _SETTING: Final = ("device", "threads", "batch_size", "dtype", "channels_last", "compiled")
-_TABLE: Final = (*_SETTING, "max_seconds", "profile", "choices")
+_TABLE: Final = (*_SETTING, "max_seconds", "profile", "choices", "widths")
 _SUPERNET: Final = (
-    *("supernet_epochs", "supernet_sampling", "supernet_plans", "freeze_backbone", "strategy", "gate_form", "choices"),
+    *("supernet_epochs", "supernet_sampling", "supernet_plans", "freeze_backbone", "strategy", "gate_form"),
+    *("choices", "widths", "fit_images"),
 )
 _LIMITS: Final = (
-    *("budget_ms", "budget_ratio", "keep", "choices", "max_pruned", "keep_one_per_stage", "max_parameters"),
+    *("budget_ms", "budget_ratio", "keep", "choices", "widths", "max_pruned", "keep_one_per_stage", "max_parameters"),
     "max_memory_mb",
 )
-_FITS: Final = ("fit_images", "choices", "train_batch_size")
+_FITS: Final = ("fit_images", "choices", "widths", "train_batch_size")
 _SCORING: Final = ("bn_estimation", "scored_by")
 _SEARCHING: Final = ("sampler", "n_trials", "gap", "storage", "study_name")
 _PROGRESSIVE: Final = (

@@ -12,7 +12,7 @@ from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.cost import expected_cost
 from pruner.fitting.fits import Fits, as_checkpoint, expected_harms, from_checkpoint
-from pruner.plan import DROP, OWN_WEIGHTS
+from pruner.plan import DROP, FOLDS, KEEP
 from pruner.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space
@@ -28,8 +28,8 @@ def fit_stage(run: Run) -> None:
     if has_budget:
         check_budget(run)
     space = space_of(run, limits_of(run) if has_budget else [])
-    choices = fitted_choices(space)
     network = OpenNetwork(run.model, run.also).to(run.world.device)
+    choices = fitted_choices(space, network)
     images = fit_images(run)
     count = sum(map(len, images))
     cost = expected_cost(network, choices, images[0].to(run.world.device), count)
@@ -37,15 +37,17 @@ def fit_stage(run: Run) -> None:
     log.info("fitting %d layers on %s images, without labels: %s", layers, f"{count:,}", cost.text)
     fits = fit_at_once(network, choices, (batch.to(run.world.device) for batch in images), count, run.watch)
     poor = [key for key, fit in fits.items() if key.span == 1 and fit.is_worse_than_dropping]
+    poor = [key for key in poor if DROP in space.choices[key.block]]
     if poor:
         named = ", ".join(f"{key.block} {key.choice}" for key in poor)
         log.info("no better than dropping the block, so not offered: %s", named)
     run.checkpoint("fits", run.train_settings(0)).save(as_checkpoint(fits))
 
 
-def fitted_choices(space: Space) -> Mapping[str, tuple[str, ...]]:
+def fitted_choices(space: Space, network: OpenNetwork) -> Mapping[str, tuple[str, ...]]:
     """Block -> those of its choices that have a layer which is fitted."""
-    found = {block: tuple(c for c in ways if c in OWN_WEIGHTS) for block, ways in space.choices.items()}
+    fitted = {block: site.fitted_choices for block, site in network.sites.items()}
+    found = {block: tuple(c for c in ways if c in fitted[block]) for block, ways in space.choices.items()}
     return {block: ways for block, ways in found.items() if ways}
 
 
@@ -75,13 +77,14 @@ def load_fits(run: Run) -> Fits:
 
 
 def searched_space(run: Run, limits: Sequence[Limit]) -> Space:
-    """The plans that the search may propose: where plans are scored by fits, without those that were not made, and
-    those that keep no more of a block than dropping it does."""
+    """The plans that the search may propose: where plans are scored by fits, without those that were not made, unless
+    they fold and were named, and those that keep no more of a block than dropping it does."""
     space = space_of(run, limits)
     if not run.arguments.searches_by_fits:
         return space
     fits = load_fits(run)
     alone = {(key.block, key.choice): fit for key, fit in fits.items() if key.span == 1}
-    cuts = {(block, choice) for block, ways in space.choices.items() for choice in ways if choice in OWN_WEIGHTS}
+    as_it_is = {KEEP, DROP} if run.arguments.named_choices is None else {KEEP, DROP, *FOLDS}
+    cuts = {(block, choice) for block, ways in space.choices.items() for choice in ways if choice not in as_it_is}
     poor = {cut for cut, fit in alone.items() if fit.is_worse_than_dropping and DROP in space.choices[cut[0]]}
     return space.without((cuts - alone.keys()) | poor).expecting(expected_harms(fits))

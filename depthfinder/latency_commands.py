@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from depthfinder.at_once import check_here
+from depthfinder.arguments import shares_of
+from depthfinder.at_once import check_here, check_widths
 from depthfinder.console import Watch, log_to
 from depthfinder.options import (
     DEFAULT_OUTPUT,
@@ -51,6 +52,7 @@ def profile_command(asked: ProfileOptions) -> None:
     log_to(None)
     check_device_name(asked.device or DEFAULT_DEVICE)
     parse_model_kwargs(asked.model_kwargs, asked.img_size)
+    check_widths(shares_of(asked.widths))
     if asked.imported is not None:
         if not asked.imported.exists():
             raise ProfileError(f"there are no results {asked.imported}")
@@ -83,6 +85,7 @@ def _profile_one(
     kwargs = parse_model_kwargs(asked.model_kwargs, asked.img_size)
     network = load_model(model, **kwargs)
     size: dict[str, Any] = {"batch_size": asked.batch_size or 1, "seed": asked.seed, "model_kwargs": kwargs}
+    size["also"] = shares_of(asked.widths)
     if asked.kit is not None:
         from latency.kit.writer import write_kit
         from profiles.names import as_file_name

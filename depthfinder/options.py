@@ -166,6 +166,10 @@ class TableOptions(ModelOptions, DeviceOptions):
 
     max_seconds: Annotated[float, _option("Time to spend on a table, compiling included.", callback=_positive)] = 60.0
     seed: Annotated[int, _option("Decides everything that is drawn at random.", min=0)] = 0
+    widths: Annotated[
+        str,
+        _option("Inner widths that blocks may be given, of 75, 50 and 25 % of their own; none for none of them."),
+    ] = "75,50,25"
     output: Annotated[Path, _option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
 
 

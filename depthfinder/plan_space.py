@@ -8,12 +8,9 @@ from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
 from search.feasible import check_reachable
 from search.limits import LatencyLimit, Limit, SizeLimit, latency_limits_by
+from search.margin import AIMED_BELOW
 from search.space import Space
 
-# The same network, loaded again, measures differently by up to about this much, however long it is measured: where its
-# weights happen to lie decides it. The search aims that far below the budget, and a finalist, whose network was loaded
-# and measured, half as far.
-SESSION_SPREAD: Final = 0.03
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
@@ -47,7 +44,7 @@ def offered_of(run: Run, choices: Sequence[str]) -> tuple[str, ...]:
 def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:
     """What every device's table may say of a plan, if it has to be multiplied by the device's correction."""
     bounds = (
-        (one.profile, one.budget.tightened(SESSION_SPREAD).latency_ms / correction)
+        (one.profile, one.budget.tightened(AIMED_BELOW).latency_ms / correction)
         for one, correction in zip((run, *run.others), corrections, strict=True)
     )
     return [limit for profile, bound_ms in bounds for limit in latency_limits_by(profile, bound_ms)]

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from depthfinder.tensorboard_curves import check_installed
 from latency.device import Device
 from latency.devices import known_device, open_device
 from latency.own_head import can_change_head
+from profiles.errors import ProfileError
 from profiles.fingerprint import differ_in_head_alone
 from profiles.names import as_file_name
 from profiles.profile import Profile, Setting
@@ -32,7 +33,7 @@ from pruner.data.catalogue import Catalogue
 from pruner.data.images import ImageData
 from pruner.errors import CheckpointError
 from pruner.models import load_model_and_source
-from pruner.plan import Plan
+from pruner.plan import FITS, SHARES, Plan
 from pruner.surgery import describe
 from pruner.trained_on import TrainedOn
 from pruner.training.settings import TrainSettings
@@ -100,19 +101,43 @@ class Run:
 
     @property
     def also(self) -> tuple[str, ...]:
-        """The choices that were asked for by name: those of them that blocks have on request are offered too."""
-        return self.arguments.cut_choices or ()
+        """What is offered although it is on request; what was not named, as far as the tables have rows for it."""
+        asked, tables = self.arguments.also, self.tables
+        if self.arguments.named_choices is not None:
+            return asked
+        return tuple(c for c in asked if all(table.has_row(*row) for table in tables for row in self.rows_of([c])))
+
+    @property
+    def tables(self) -> list[Profile]:
+        """The latency tables of all devices, as far as there are any yet."""
+        return [one.profile for one in (self, *self.others) if one.folder[one.table].exists()]
+
+    def rows_of(self, choices: Collection[str]) -> set[tuple[str, str]]:
+        """The rows that a table has for such cuts: (signature, choice)."""
+        return {(block.signature, c) for block in self._asked_chain.blocks for c in block.choices if c in choices}
+
+    @property
+    def required(self) -> set[tuple[str, str]]:
+        """The rows that a table cannot be without: those of choices that were named, and of layers that are fitted."""
+        asked = self.arguments
+        return self.rows_of(asked.named_choices or (FITS if asked.searches_by_fits else ()))
 
     @property
     def requested(self) -> tuple[str, ...]:
-        """Those of them that are offered for that alone: a table with their rows is another than the one without."""
-        usual = {choice for block in describe(self.untuned).blocks for choice in block.choices}
-        offered = {choice for block in self.chain.blocks for choice in block.choices}
-        return tuple(sorted(offered - usual))
+        """The choices that are offered because they were named, or plans are scored by them: they are in the name of a
+        table's file."""
+        found = {choice for block in self._asked_chain.blocks for choice in block.requested}
+        return tuple(sorted(found if self.arguments.named_choices is not None else found - SHARES.keys()))
+
+    @property
+    def chain(self) -> Chain:
+        """The blocks with what they offer, as far as the tables have rows for it."""
+        asked, also = self.arguments.also, self.also
+        return self._asked_chain.taking_back([choice for choice in asked if choice not in also])
 
     @cached_property
-    def chain(self) -> Chain:
-        return describe(self.untuned, self.also)
+    def _asked_chain(self) -> Chain:
+        return describe(self.untuned, self.arguments.also)
 
     @cached_property
     def data(self) -> ImageData:
@@ -195,13 +220,21 @@ class Run:
             here = found.fingerprint  # the head will be measured
         for warning in check_usable(Path(asked.profile), found, here, setting):
             log.warning("%s", warning)
+        lacking = sorted({choice for row, choice in self.required if not found.has_row(row, choice)})
+        if lacking:
+            raise ProfileError(
+                f"{asked.profile} has no rows for {', '.join(lacking)}: profile again, or leave them out"
+            )
         return found
 
     @cached_property
     def table_from_elsewhere(self) -> FoundTable:
         """The table to go by where the device is not here. Raises `DeviceMissingError` where none can be had."""
         asked = self.arguments
-        return table_without_device(asked, self.profiles_root, self.untuned, self.chain, self.also, self.watch)
+        wanted = self.rows_of(asked.also)
+        return table_without_device(
+            asked, self.profiles_root, self.untuned, self.chain, self.required, wanted, self.watch
+        )
 
     def check(self) -> None:
         """Finds out before any work whether model and data are here, and every device or a table of it; raises the

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from depthfinder.console import log
 from depthfinder.fit_stage import searched_space
-from depthfinder.plan_space import SESSION_SPREAD, latency_limits, space_of
+from depthfinder.plan_space import latency_limits, space_of
 from depthfinder.run import Run
 from depthfinder.scoring import open_ledger, scorer, storage_url
 from depthfinder.strategies import evaluations_of, sampler_of
@@ -21,6 +21,7 @@ from profiles.files import write_whole
 from pruner.plan import Plan
 from search.candidate import Candidate, SearchResult
 from search.finalists import Finalist, Judge, OnDevice, TimePlans
+from search.margin import margin_on
 from search.passed_over import passed_over
 from search.promise import keep_promise
 from search.search import Stop, search
@@ -28,7 +29,6 @@ from search.storage import open_storage, storage_faults
 from search.storage_url import StorageError, redacted
 
 _FINALIST_SECONDS: Final = 10.0
-_MARGIN: Final = SESSION_SPREAD / 2
 _PASSED_OVER_TOLD: Final = 8
 # Processes on other machines may have joined: nobody takes more of a round than so large a share.
 _PEERS_ON_A_SERVER: Final = 4
@@ -72,7 +72,8 @@ def search_stage(run: Run) -> None:
             if judge.time_plans is None:
                 device = judge.device
                 log.info("%s is not here: nothing is measured on it; `depthfinder measure` there to be sure", device)
-        found = keep_promise(hunt, judges, evaluations_of(run, sampler), margin=_MARGIN, tell=log.info)
+        margin = margin_on(judges, run.chain.plan({}), log.info)
+        found = keep_promise(hunt, judges, evaluations_of(run, sampler), margin=margin, tell=log.info)
     log.info("%d plans evaluated; %s", found.result.num_evaluations, found.result.stopped)
     record = {
         "budget_ms": run.budget.latency_ms,
@@ -88,7 +89,7 @@ def search_stage(run: Run) -> None:
         "corrections": dict(zip((judge.device for judge in judges), found.corrections, strict=True)),
         "passed_over": [
             candidate_record(one.candidate) | {"reason": one.reason}
-            for one in passed_over(found, judges, margin=_MARGIN)[:_PASSED_OVER_TOLD]
+            for one in passed_over(found, judges, margin=margin)[:_PASSED_OVER_TOLD]
         ],
     }
     write_whole(run.folder["search.json"], json.dumps(record, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from depthfinder.arguments import RunArguments
+from depthfinder.arguments import NO_WIDTHS, RunArguments
 from profiles.names import as_file_name
 
 
@@ -14,6 +14,7 @@ class SparsifyArguments(RunArguments):
     budget_ms: str | None = None
     budget_ratio: float | None = None
     n_trials: int = 0
+    widths: str = NO_WIDTHS
     method: str
     granularity: str
     sparsity: float | None

@@ -64,12 +64,20 @@ def _table(run: Run) -> Profile:
             save_profile(table.profile, free_path(run.profiles_root, table.profile, run.requested))
         return table.profile
     setting = run.device.setting(arguments.batch_size)
-    known = matching_profile(run.profiles_root, run.chain.fingerprint, setting)
+    known = matching_profile(
+        run.profiles_root, run.chain.fingerprint, setting, required=run.required, wanted=run.rows_of(arguments.also)
+    )
     like = None if known is not None else table_of_another_head(run)
     predicted = None if known is not None or like is not None else predicted_from_other_sizes(run)
     if known is not None:
         path, found = known
         log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
+        lacking = sorted({choice for row, choice in run.rows_of(arguments.also) if not found.has_row(row, choice)})
+        if lacking:
+            log.info(
+                "it has no rows for %s, which are not offered; `depthfinder profile` again measures them",
+                ", ".join(lacking),
+            )
     elif like is not None:
         found = with_head_of(run, *like)
         save_profile(found, free_path(run.profiles_root, found, run.requested))
@@ -87,7 +95,7 @@ def _table(run: Run) -> Profile:
             max_seconds=arguments.max_seconds,
             seed=arguments.seed,
             model_kwargs=run.made_with,
-            also=run.also,
+            also=arguments.also,
             progress=run.watch,
         )
         if found.conditions is not None and found.conditions.noise is not None:

@@ -69,8 +69,10 @@ def supernet_stage(run: Run) -> None:
     network = weight_sharing_network(run).to(run.world.device)
     everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
     begin(network, everywhere, run.data, settings)
-    if not frozenset(OWN_WEIGHTS).isdisjoint(choice for block in network.chain.blocks for choice in block.choices):
+    offered = {choice for block in network.chain.blocks for choice in block.choices}
+    if not offered.isdisjoint(OWN_WEIGHTS) and run.checkpoint("supernet", settings).load() is None:
         images = fit_images(run)
+        log.info("fitting what has weights of its own, on %s images without labels", f"{sum(map(len, images)):,}")
         fit_own_layers(network, (some.to(run.world.device) for some in images), sum(map(len, images)), run.watch)
     if asked.freeze_backbone:
         freeze_backbone(network)

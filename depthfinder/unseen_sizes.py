@@ -49,7 +49,13 @@ def predicted_from_other_sizes(run: Run) -> Profile | None:
     kwargs = run.made_with
     try:
         found = predicted_profile(
-            run.untuned, setting, pieces, seed=arguments.seed, model_kwargs=kwargs, also=run.also, progress=run.watch
+            run.untuned,
+            setting,
+            pieces,
+            seed=arguments.seed,
+            model_kwargs=kwargs,
+            also=arguments.also,
+            progress=run.watch,
         )
     except ProfileError as error:
         log.info("%s: measuring anew", error)

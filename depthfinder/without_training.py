@@ -50,8 +50,7 @@ class Fitted:
         apart = max(1, len(images) // _JUDGING)
         self._images = list(images[:-apart].split(_AT_ONCE))
         network = OpenNetwork(model, OWN_WEIGHTS, input_size).eval()
-        choices = {block.name: [c for c in block.choices if c in OWN_WEIGHTS] for block in network.chain.blocks}
-        offered = {block: ways for block, ways in choices.items() if ways}
+        offered = {block: site.fitted_choices for block, site in network.sites.items() if site.fitted_choices}
         self.fits: Fits = fit_at_once(network, offered, self._images, len(images) - apart)
         judging = [(some, torch.zeros(len(some), dtype=torch.int64)) for some in images[-apart:].split(_AT_ONCE)]
         self._evaluate = Evaluator(network, judging, fits=self.fits, distance=distance_of(model))

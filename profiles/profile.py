@@ -229,6 +229,10 @@ class Profile:
             before = here
         return costs
 
+    def has_row(self, signature: str, choice: str) -> bool:
+        """Whether it is known what a block of this signature costs as `choice`."""
+        return choice in self.vanishing or (signature, choice) in self._costs
+
     def block_ms(self, segment: str, choice: str) -> float:
         """The share of one block, or of what stands between blocks, in the network's latency as `choice`."""
         if choice in self.vanishing:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,13 +94,31 @@ def free_path(root: Path, profile: Profile, requested: Sequence[str] = ()) -> Pa
     return path
 
 
-def matching_profile(root: Path, fingerprint: str, setting: Setting) -> tuple[Path, Profile] | None:
-    """The newest profile below `root` of this chain in this very setting; None when there is none.
+def matching_profile(
+    root: Path,
+    fingerprint: str,
+    setting: Setting,
+    *,
+    required: Collection[tuple[str, str]] = (),
+    wanted: Collection[tuple[str, str]] = (),
+) -> tuple[Path, Profile] | None:
+    """The profile below `root` of this chain in this very setting that has rows for all that is `required`, (signature,
+    choice), and for most of what is `wanted`; the newest of several. None when there is none.
 
     Raises `ProfileError` for a damaged file: it might be the one that was asked for.
     """
     matching = [(path, p) for path, p in all_profiles(root) if p.fingerprint == fingerprint and p.setting == setting]
-    return max(matching, key=lambda pair: pair[1].created, default=None)
+    return best_table(matching, required, wanted)
+
+
+def best_table(
+    tables: Iterable[tuple[Path, Profile]],
+    required: Collection[tuple[str, str]],
+    wanted: Collection[tuple[str, str]],
+) -> tuple[Path, Profile] | None:
+    """Of tables of one network that which has rows for all that is required and most of what is wanted; the newest."""
+    having = [(path, table) for path, table in tables if all(table.has_row(*what) for what in required)]
+    return max(having, key=lambda one: (sum(one[1].has_row(*w) for w in wanted), one[1].created), default=None)
 
 
 def near_profiles(root: Path, fingerprint: str, setting: Setting) -> list[tuple[Path, list[str]]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from pruner.errors import PlanError
-from pruner.plan import DROP, KEEP, THIN, Plan
+from pruner.plan import DROP, KEEP, SHARES, THIN, Plan
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class Block:
 
     `name` is the module path (`blocks.3.mlp`). Blocks of equal `signature` (kind, shapes, activation) compute the
     same function of their weights, so they cost the same: it is their key into a latency table. The first of
-    `choices` is always `keep`. A plan may ask for what is `on_request` too, but no search proposes it. `refused` tells
-    why the family's other choices cannot be had here: (choice, reason).
+    `choices` is always `keep`. A plan may ask for what is `on_request` too, but no search proposes it; those of the
+    choices that were `requested` were on request before. `refused` tells why the family's other choices cannot be had
+    here: (choice, reason).
     """
 
     name: str
@@ -26,17 +27,31 @@ class Block:
     signature: str
     choices: tuple[str, ...]
     on_request: tuple[str, ...] = field(default=(), repr=False)
+    requested: tuple[str, ...] = field(default=(), repr=False)
     refused: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     def offering(self, also: Collection[str]) -> "Block":
-        """The block with those of `also` among its choices that are on request: they come before `drop`, for choices
-        are ordered from what keeps most of a block to what keeps least."""
+        """The block with those of `also` among its choices that are on request. Choices are ordered from what keeps
+        most of a block to what keeps least: a narrower block comes before what it merges to, the rest before `drop`."""
         moved = tuple(choice for choice in self.on_request if choice in also)
+        narrower = tuple(choice for choice in moved if choice in SHARES)
+        others = tuple(choice for choice in moved if choice not in SHARES)
         end = self.choices.index(DROP) if DROP in self.choices else len(self.choices)
         return dataclasses.replace(
             self,
-            choices=self.choices[:end] + moved + self.choices[end:],
+            choices=self.choices[:1] + narrower + self.choices[1:end] + others + self.choices[end:],
             on_request=tuple(choice for choice in self.on_request if choice not in moved),
+            requested=self.requested + moved,
+        )
+
+    def taking_back(self, choices: Collection[str]) -> "Block":
+        """The block with those of its requested choices on request again."""
+        back = tuple(choice for choice in self.requested if choice in choices)
+        return dataclasses.replace(
+            self,
+            choices=tuple(choice for choice in self.choices if choice not in back),
+            on_request=self.on_request + back,
+            requested=tuple(choice for choice in self.requested if choice not in back),
         )
 
 
@@ -61,9 +76,15 @@ class Chain:
     @property
     def fingerprint(self) -> str:
         """A digest of all that the network computes but for its head, a hyphen, and one of the head: what was measured
-        for one network is used for no other, and of two that differ in their heads alone it can be told."""
-        text = repr((self.family, self.input_size, self.blocks, self.before_head))
+        for one network is used for no other, and of two that differ in their heads alone it can be told. What was
+        requested makes no other network."""
+        usual = self.taking_back({choice for block in self.blocks for choice in block.requested})
+        text = repr((self.family, self.input_size, usual.blocks, self.before_head))
         return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.head}"
+
+    def taking_back(self, choices: Collection[str]) -> "Chain":
+        """The chain with those of its blocks' requested choices on request again."""
+        return dataclasses.replace(self, blocks=tuple(block.taking_back(choices) for block in self.blocks))
 
     def plan(self, choices: dict[str, str]) -> Plan:
         """The plan with these choices. Raises `PlanError` when it does not fit the chain."""

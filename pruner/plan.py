@@ -20,6 +20,9 @@ FIT: Final = "fit"
 FIT_3X3: Final = "fit-3x3"
 FIT_SEPARABLE: Final = "fit-separable"
 
+FOLDS: Final = (MERGE, SEPARABLE, SHRINK)
+"""The choices that make fewer layers of a block's own weights."""
+
 FITS: Final = (FIT, FIT_3X3, FIT_SEPARABLE)
 """The choices whose one layer has weights of its own, fitted to what the block computes."""
 

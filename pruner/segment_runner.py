@@ -130,6 +130,7 @@ class SegmentRunner:
         """What stands in a path for a segment: the choice, of fits with the number of blocks: `fit/2`."""
         choice = plan.choice_of(name)
         span = span_of(plan, name, self._followers) if self._fits else 0
+        span = span or int(Key(name, choice) in self._fits)
         return f"{choice}/{span}" if span else choice
 
     def _merged(self, name: str, site: Site, choice: str, shape: torch.Size) -> nn.Module | None:

@@ -14,7 +14,7 @@ from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.hidden import Hidden, hidden_of, narrowed
 from pruner.modules import BatchNormPair, folded_copy
 from pruner.oddities import first_oddity, oddity
-from pruner.plan import DROP, FITS, KEEP, MERGE, SHARES
+from pruner.plan import DROP, FITS, KEEP, MERGE, OWN_WEIGHTS, SHARES
 from pruner.stand_ins import MOST_FEATURES, Fitted, layer_like, new_layer, offered, own_depthwise
 from pruner.steps import Opaque, Scale, Step, Switch, run_in_turn
 
@@ -52,7 +52,7 @@ class Site(nn.Module):
         self._forms = dict(forms)
         self.hidden: Hidden | None = None
         self._shape: torch.Size | None = None
-        self._channels = 0
+        self._outputs: torch.Size | None = None
 
     def note_shapes(self, inputs: torch.Size, outputs: torch.Size) -> None:
         """Notes the shapes of the block's inputs and outputs, without the batch. A block of equal shape in and out may
@@ -61,7 +61,7 @@ class Site(nn.Module):
         if first_oddity(self.kept) is not None or not any(True for _ in self.kept.parameters()):
             return
         stand_ins: tuple[str, ...] = ()
-        self._channels = outputs[1] if len(outputs) == 2 else outputs[0]
+        self._outputs = outputs
         self.hidden = hidden_of(self._anatomy)
         if self.hidden is not None and self.hidden.features <= MOST_FEATURES:
             stand_ins += self.hidden.offered
@@ -77,8 +77,19 @@ class Site(nn.Module):
 
     @property
     def takes_images(self) -> bool:
-        """Whether the block may be fitted and works on images (C, H, W), not on tokens."""
-        return self._shape is not None and len(self._shape) == 3
+        """Whether what the block gives are images (C, H, W), not tokens, and something may stand in for it."""
+        return self._outputs is not None and len(self._outputs) == 3
+
+    @property
+    def fitted_choices(self) -> tuple[str, ...]:
+        """The choices whose layer is fitted by itself: those with weights of their own; and of a block that changes the
+        shape of its images, in whose place nothing else can stand, what it folds to."""
+        folds = self.takes_images and not self.may_be_fitted
+        return tuple(
+            choice
+            for choice in self.block.choices
+            if choice in OWN_WEIGHTS or choice in self.stand_ins or (folds and self._layer_like(choice) is not None)
+        )
 
     @property
     def ends_with(self) -> str:
@@ -88,10 +99,12 @@ class Site(nn.Module):
     @property
     def channels(self) -> int:
         """Of what leaves a block that something may stand in for."""
-        return self._channels
+        assert self._outputs is not None, "nothing may stand in for this block"
+        return self._outputs[1] if len(self._outputs) == 2 else self._outputs[0]
 
     def layer(self, choice: str) -> nn.Module:
-        """The layer of a choice that is fitted."""
+        """The layer of a choice that is fitted; one that folds runs as its layer from then on."""
+        self.run_as_layer(choice)
         self._form(choice)
         return self.stand_ins[choice]
 
@@ -103,21 +116,23 @@ class Site(nn.Module):
     def run_as_layer(self, choice: str) -> None:
         """Has a choice that folds run as the one layer that it merges to, with weights of its own, which hands on its
         input until it is fitted; leaves one that merges to more, or to a larger layer than can be fitted."""
-        if not self.may_be_fitted or choice in self.stand_ins or not isinstance(self._forms.get(choice), Folded):
-            return
+        layer = self._layer_like(choice)
+        if layer is not None:
+            self._stand_in(choice, layer)
+
+    def _layer_like(self, choice: str) -> nn.Module | None:
+        """A new layer of the kind that a choice folds to; None where that is not one, or one stands there already."""
+        if self._outputs is None or choice in self.stand_ins or not isinstance(self._forms.get(choice), Folded):
+            return None
         # On tensors without values: folding a large kernel takes seconds.
         merged = copy.deepcopy(self).to("meta").merged(choice)
         assert merged is not None, "what folds leaves a layer"
-        assert self._shape is not None
-        like = next(self.kept.parameters())
-        layer = layer_like(merged, self._anatomy, self._shape, like)
-        if layer is not None:
-            self._stand_in(choice, layer)
+        return layer_like(merged, self._anatomy, self._shape, next(self.kept.parameters()))
 
     @torch.no_grad()
     def with_layer(self, choice: str, weights: Mapping[str, Tensor]) -> nn.Module:
         """What the block is merged to as a choice that is fitted, with these weights, rounded once."""
-        self._form(choice)
+        self.layer(choice)
         form = self._forms[choice]
         assert isinstance(form, Fitted), f"{choice} has no layer of its own"
         layer, batch_norms = copy.deepcopy((form.layer, form.batch_norms))

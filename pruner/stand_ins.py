@@ -72,21 +72,24 @@ def new_layer(choice: str, block: Residual, shape: Sequence[int], like: Tensor) 
         nn.init.zeros_(pointwise.weight)
         _zero_bias(pointwise)
         return residual(nn.Sequential(_depthwise(block, channels, like), pointwise))
-    return convolution(channels, _SIDE if choice == FIT_3X3 else 1, like)
+    return convolution(channels, channels, _SIDE if choice == FIT_3X3 else 1, like)
 
 
-def layer_like(merged: nn.Module, block: Residual, shape: Sequence[int], like: Tensor) -> nn.Module | None:
+def layer_like(merged: nn.Module, block: Residual, shape: Sequence[int] | None, like: Tensor) -> nn.Module | None:
     """A new layer of the kind that a choice merges to, `merged`; None where that is more than one layer, or one
-    whose fit has more than `MOST_FEATURES`."""
+    whose fit has more than `MOST_FEATURES`. `shape` is None for a block that changes that of its input."""
     layer = merged[0] if isinstance(merged, nn.Sequential) else merged
     if isinstance(layer, nn.Linear):
         return linear(layer.in_features, like)
     if isinstance(layer, nn.Conv2d):
         side = layer.kernel_size[0]
         fits = layer.in_channels * side**2 <= MOST_FEATURES
-        plain = layer.kernel_size == (side, side) and layer.padding == (side // 2, side // 2) and layer.groups == 1
-        return convolution(layer.in_channels, side, like) if fits and plain and side % 2 else None
-    return new_layer(FIT_SEPARABLE, block, shape, like) if own_depthwise(block) is not None else None
+        if not fits or side % 2 == 0 or not _is_plain(layer):
+            return None
+        return convolution(layer.in_channels, layer.out_channels, side, like, layer.stride[0])
+    if shape is None or own_depthwise(block) is None:
+        return None
+    return new_layer(FIT_SEPARABLE, block, shape, like)
 
 
 def linear(channels: int, like: Tensor) -> nn.Linear:
@@ -97,12 +100,19 @@ def linear(channels: int, like: Tensor) -> nn.Linear:
     return layer
 
 
-def convolution(channels: int, side: int, like: Tensor) -> nn.Conv2d:
-    """A convolution of an odd side that hands on its input."""
-    layer = _new(nn.Conv2d(channels, channels, side, padding=side // 2), like)
+def convolution(channels: int, out_channels: int, side: int, like: Tensor, stride: int = 1) -> nn.Conv2d:
+    """A convolution of an odd side that hands on its input, or as many of its channels and places as it has itself."""
+    layer = _new(nn.Conv2d(channels, out_channels, side, stride, padding=side // 2), like)
     nn.init.dirac_(layer.weight)
     _zero_bias(layer)
     return layer
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    """Whether it is a dense convolution with a square kernel about every place, or every so many-th."""
+    side, stride = conv.kernel_size[0], conv.stride[0]
+    square = conv.kernel_size == (side, side) and conv.padding == (side // 2, side // 2)
+    return square and conv.stride == (stride, stride) and conv.dilation == (1, 1) and conv.groups == 1
 
 
 def own_depthwise(block: Residual) -> nn.Conv2d | None:

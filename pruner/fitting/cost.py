@@ -47,8 +47,8 @@ def expected_cost(
     sums_bytes = 0
     for work in works_of(network, choices, images):
         features, targets = work.way.features + 1, len(work.seen.square)
-        x = run.inputs[work.block]
-        there = x.shape[1] if x.dim() == 3 else x.shape[2] * x.shape[3]
+        y = run.before_end[work.block]
+        there = y.shape[1] if y.dim() == 3 else y.shape[2] * y.shape[3]
         rows = images * min(there, work.wanted)
         solving = _RIDGES_TRIED * features**2 * (features / 3 + 2 * targets)
         products += rows * features * (features + targets) + len(work.way.choices) * solving

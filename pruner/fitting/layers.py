@@ -35,10 +35,15 @@ Solved = Callable[[Sums, Sums, Sequence[slice]], list[Fit]]
 
 def way_of(choice: str, layer: Any) -> Way:
     """How the layer of a choice is fitted, by what it is: a linear, a convolution, or x + pointwise(depthwise(x)). What
-    it has to give is what the block adds to its input."""
+    it has to give is what the block adds to its input, or all of its output where that is of another shape."""
     features, rows, solved = _parts_of(layer)
+    changes_shape = isinstance(layer, nn.Conv2d) and _changes_shape(layer)
     return Way(
-        (choice,), features, rows, lambda x: x, lambda seen, apart, groups: {choice: solved(seen, apart, groups)}
+        (choice,),
+        features,
+        rows,
+        lambda x: None if changes_shape else x,
+        lambda seen, apart, groups: {choice: solved(seen, apart, groups)},
     )
 
 
@@ -47,12 +52,14 @@ def _parts_of(layer: Any) -> tuple[int, Rows, Solved]:
     if isinstance(layer, nn.Linear):
         return layer.in_features, values, _linear
     if isinstance(layer, nn.Conv2d):
-        side, channels = layer.kernel_size[0], layer.in_channels
-        rows = values if side == 1 else lambda x, places: patches(x, places, side)
+        side, stride, added = layer.kernel_size[0], layer.stride[0], not _changes_shape(layer)
+        rows = values if side == stride == 1 else lambda x, places: patches(x, places, side, stride)
         return (
-            channels * side**2,
+            layer.in_channels * side**2,
             rows,
-            lambda seen, apart, groups: [_convolution(one, side) for one in fitted(seen, apart, groups)],
+            lambda seen, apart, groups: [
+                _convolution(one, layer.weight.shape, added) for one in fitted(seen, apart, groups)
+            ],
         )
     depthwise, pointwise = layer.branch
     channels = pointwise.in_channels
@@ -74,11 +81,15 @@ def _linear(seen: Sums, apart: Sums, groups: Sequence[slice]) -> list[Fit]:
     ]
 
 
-def _convolution(solution: Solution, side: int) -> Fit:
-    """The skip is the tap in the middle."""
-    channels = len(solution.bias)
-    kernel = solution.weight.reshape(channels, channels, side, side).clone()
-    kernel[:, :, side // 2, side // 2] += torch.eye(channels).to(kernel)
+def _changes_shape(conv: nn.Conv2d) -> bool:
+    return conv.in_channels != conv.out_channels or conv.stride != (1, 1)
+
+
+def _convolution(solution: Solution, shape: torch.Size, added: bool) -> Fit:
+    """What is added to the input has it in the tap in the middle."""
+    kernel = solution.weight.reshape(shape).clone()
+    if added:
+        kernel[:, :, shape[2] // 2, shape[3] // 2] += torch.eye(len(kernel)).to(kernel)
     return Fit({"weight": kernel, "bias": solution.bias}, solution.ridge, solution.error)
 
 

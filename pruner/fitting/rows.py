@@ -35,13 +35,13 @@ def values(x: Tensor, places: Tensor) -> Tensor:
     return x.flatten(2)[:, :, places].transpose(1, 2).flatten(0, 1)
 
 
-def patches(x: Tensor, places: Tensor, side: int = 3) -> Tensor:
-    """What a convolution of that side, padded with zeros, sees at every place: (B * P, C * side * side), the taps of a
-    channel together, as in a kernel."""
-    width = x.shape[3]
+def patches(x: Tensor, places: Tensor, side: int = 3, stride: int = 1) -> Tensor:
+    """What a convolution of that side, padded with zeros, sees at every place of its output:
+    (B * P, C * side * side), the taps of a channel together, as in a kernel."""
+    width = -(-x.shape[3] // stride)
     padded = functional.pad(x, (side // 2,) * 4)
     taps = torch.arange(side, device=x.device)
-    rows = (places // width)[:, None, None] + taps[None, :, None]
-    columns = (places % width)[:, None, None] + taps[None, None, :]
+    rows = stride * (places // width)[:, None, None] + taps[None, :, None]
+    columns = stride * (places % width)[:, None, None] + taps[None, None, :]
     seen = padded[:, :, rows, columns]  # (B, C, P, side, side)
     return seen.transpose(1, 2).flatten(2).flatten(0, 1)

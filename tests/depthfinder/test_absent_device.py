@@ -18,6 +18,7 @@ from profiles.errors import ProfileError
 from profiles.profile import Profile
 from profiles.store import load_profile, profile_path, save_profile, shipped_profiles
 from pruner.models import load_model
+from pruner.plan import SHARES
 from pruner.progress import silent
 from pruner.surgery import describe
 
@@ -30,7 +31,7 @@ def asked(device: str, **changes: object) -> RunArguments:
 
 
 def found(arguments: RunArguments, root: Path, model: nn.Module) -> FoundTable:
-    return table_without_device(arguments, root, model, describe(model), (), silent)
+    return table_without_device(arguments, root, model, describe(model), (), (), silent)
 
 
 def alike(one: Profile, other: Profile) -> bool:
@@ -50,7 +51,7 @@ def test_a_table_in_the_output_goes_before_one_that_ships_and_that_before_a_mode
     modelled = found(asked("mi100"), tmp_path, small)
     assert modelled.path is None
     assert modelled.text == "a modelled table, made now"
-    assert alike(modelled.profile, modelled_profile(small, "mi100", Mode()))
+    assert alike(modelled.profile, modelled_profile(small, "mi100", Mode(), also=tuple(SHARES)))
 
     for table, origin in ((modelled.profile, "modelled"), (shipped.profile, "imported")):
         path = profile_path(tmp_path, table.model, table.setting)

@@ -20,7 +20,7 @@ NO_SCORE_DEPENDS_ON = {
     *MAY_CHANGE,
     *("device", "threads", "batch_size", "dtype", "channels_last", "compiled", "max_seconds"),
     *("budget_ms", "budget_ratio", "keep", "max_pruned", "keep_one_per_stage", "max_parameters", "max_memory_mb"),
-    *("sampler", "n_trials", "gap", "storage", "study_name", "fit_images"),
+    *("sampler", "n_trials", "gap", "storage", "study_name"),
     *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "block_loss_weight"),
     *("method", "granularity", "sparsity", "epochs", "search_share"),
 }

@@ -249,7 +249,7 @@ def test_every_strategy_ends_with_a_plan_within_the_budget(depthfinder: Command,
     assert found["strategy"] == strategy.split()[0]
     how = [plan["how"] for plan in found["evaluated"]]  # type: ignore[attr-defined]
     if strategy == "scores":
-        assert how.count("single") == 1 + 4 + 2 * 4  # the uncut network, four attentions, and two ways for four FFNs
+        assert how.count("single") == 1 + 4 + 5 * 4  # the uncut network, four attentions, and five ways for four FFNs
         assert set(how) == {"single", "single scores"}
     else:
         assert set(how) == {strategy.split()[0]}

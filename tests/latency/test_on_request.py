@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -126,15 +127,20 @@ def test_chains_without_such_choices_are_measured_by_the_networks_they_always_we
 
 
 def test_tables_with_and_without_are_two_and_both_are_read_back(found: Profile, tmp_path: Path) -> None:
-    plain = profile(made("deit", 0), Null(), max_seconds=0.1)
+    plain = dataclasses.replace(profile(made("deit", 0), Null(), max_seconds=0.1), created="9999-12-31T00:00:00+00:00")
     paths = [profile_path(tmp_path, one.model, one.setting, more) for one, more in ((found, ("thin",)), (plain, ()))]
     for path, table in zip(paths, (found, plain), strict=True):
         path.parent.mkdir(exist_ok=True)
         table.save(path)
         assert load_profile(path) == table
         assert "whole" in verified(path)
-        assert matching_profile(tmp_path, table.fingerprint, table.setting) == (path, table)
     assert paths[0] != paths[1]
+    assert found.fingerprint == plain.fingerprint, "it is one network"
+    thinning, fits = {(row.signature, row.choice) for row in found.rows if row.choice == THIN}, {("no block", "fit")}
+    search = partial(matching_profile, tmp_path, found.fingerprint, found.setting)
+    assert search() == (paths[1], plain), "the newest"
+    assert search(required=thinning) == search(wanted=thinning) == search(wanted=thinning | fits) == (paths[0], found)
+    assert search(required=thinning | fits) is None
     assert json.loads(paths[0].read_text())["thinning"] == ["thin"]
     assert "thinning" not in json.loads(paths[1].read_text())  # as in every table from before there was such a choice
     assert plain.thinning == frozenset()

@@ -9,7 +9,7 @@ from torch import nn
 from networks import images_for, in_a_row, made, relative_error
 from pruner.calibration import calibrate
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import DROP, FIT, FITS, MERGE, SEPARABLE, SHRINK, Plan
+from pruner.plan import DROP, FIT, FITS, FOLDS, MERGE, Plan
 from pruner.surgery import apply, describe, merge
 from pruner.training.blockwise import BlockTeaching, taught_blocks
 from pruner.training.moment import Moment
@@ -18,7 +18,6 @@ from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Progressive
 
 FAMILIES = ("deit", "basic", "bottleneck", "inverted residual", "convnext", "convnext, channels last")
-FOLDED = (MERGE, SEPARABLE, SHRINK)
 
 
 def network(family: str) -> nn.Module:
@@ -28,7 +27,7 @@ def network(family: str) -> nn.Module:
 def folding(model: nn.Module, seed: int = 0) -> Plan:
     """Every block that folds does, in a way drawn at random."""
     random, chain = Random(seed), describe(model)
-    ways = {block.name: [c for c in block.choices if c in FOLDED] for block in chain.blocks}
+    ways = {block.name: [c for c in block.choices if c in FOLDS] for block in chain.blocks}
     return chain.plan({name: random.choice(choices) for name, choices in ways.items() if choices})
 
 

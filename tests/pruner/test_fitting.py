@@ -21,7 +21,7 @@ from pruner.fitting.rows import patches, places_of, values
 from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
-from pruner.plan import DROP, FIT, FITS, Plan
+from pruner.plan import DROP, FIT, FITS, FOLDS, Plan
 from pruner.segment_runner import SegmentRunner
 from pruner.stand_ins import MOST_FEATURES, convolution, linear, new_layer, offered
 from pruner.surgery import OpenNetwork, apply, describe, supernet
@@ -31,9 +31,10 @@ LIKE = torch.zeros((), dtype=torch.float64)
 
 def sums_by(layer: nn.Module, x: Tensor, y: Tensor) -> Sums:
     """Of all places of activations x, for a layer that is to give y."""
-    way, everywhere = way_of(FIT, layer), torch.arange(x[0, 0].numel() if x.dim() == 4 else x.shape[1])
-    found = Sums.empty(way.features, x.shape[1] if x.dim() == 4 else x.shape[2])
-    found.add(way.rows(x, everywhere), values(y - x, everywhere))
+    way, everywhere = way_of(FIT, layer), torch.arange(y[0, 0].numel() if y.dim() == 4 else y.shape[1])
+    found = Sums.empty(way.features, y.shape[1] if y.dim() == 4 else y.shape[2])
+    beside = way.beside(x)
+    found.add(way.rows(x, everywhere), values(y if beside is None else y - beside, everywhere))
     return found
 
 
@@ -53,12 +54,24 @@ def test_what_is_a_layer_is_found_again(side: int) -> None:
     """Its borders too: the patches are padded as the convolution is."""
     torch.manual_seed(side)
     x = torch.randn(9, 4, 5, 7, dtype=torch.float64) if side else torch.randn(9, 20, 6, dtype=torch.float64)
-    truth = convolution(4, side, LIKE) if side else linear(6, LIKE)
+    truth, layer = (convolution(4, 4, side, LIKE) if side else linear(6, LIKE) for _ in range(2))
     for parameter in truth.parameters():
         nn.init.normal_(parameter)
-    layer = refitted(convolution(4, side, LIKE) if side else linear(6, LIKE), truth, x)
+    refitted(layer, truth, x)
     with torch.no_grad():
         assert relative_error(layer(x), truth(x)) < 1e-5  # a ridge of 1e-7 is left
+
+
+@pytest.mark.parametrize(("outputs", "side", "stride"), [(6, 1, 1), (4, 3, 2), (6, 3, 2), (3, 1, 2), (5, 5, 3)])
+def test_so_is_one_that_changes_the_shape(outputs: int, side: int, stride: int) -> None:
+    torch.manual_seed(side)
+    x = torch.randn(90, 4, 5, 8, dtype=torch.float64)
+    truth, layer = (convolution(4, outputs, side, LIKE, stride) for _ in range(2))
+    for parameter in truth.parameters():
+        nn.init.normal_(parameter)
+    refitted(layer, truth, x)
+    with torch.no_grad():
+        assert relative_error(layer(x), truth(x)) < 1e-5
 
 
 def test_a_separable_layer_is_found_again() -> None:
@@ -218,6 +231,29 @@ def test_plans_are_scored_by_the_layers_of_their_spans(opened: Opened) -> None:
         with torch.no_grad():
             expected = functional.cross_entropy(cut(images), labels)
         assert score.cross_entropy == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", ["basic", "bottleneck", "inverted residual"])
+def test_what_changes_the_shape_of_images_has_fitted_what_it_folds_to(shape: str) -> None:
+    """And plans are scored by that, as the network is with these layers in it."""
+    model = in_a_row(shape)
+    network, images = OpenNetwork(model).eval(), images_for(model, torch.float32)
+    ways = {name: site.fitted_choices for name, site in network.sites.items() if site.fitted_choices}
+    assert ways
+    for name, choices in ways.items():
+        assert not network.sites[name].may_be_fitted
+        assert set(choices) <= set(FOLDS)
+    fits = fit_at_once(network, ways, [images], len(images))
+    assert fits.keys() == {Key(name, choice) for name, choices in ways.items() for choice in choices}
+    plan, labels = network.chain.plan({name: choices[-1] for name, choices in ways.items()}), torch.zeros(len(images))
+    (score,) = Evaluator(network, [(images, labels.long())], fits=fits)([plan])
+    cut = apply(model, plan, merge_init="auto").eval()
+    for name, choice in plan.choices.items():
+        fits[Key(name, choice)].put_into(cut.sites[name].layer(choice))
+    cut.set_lambda(0.0)
+    with torch.no_grad():
+        expected = functional.cross_entropy(cut(images), labels.long())
+    assert score.cross_entropy == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_no_two_steps_of_a_block_have_one_rank(opened: Opened) -> None:

@@ -39,7 +39,11 @@ def test_a_block_that_cannot_be_dropped_has_it_last() -> None:
 def test_whoever_names_nothing_has_the_chain_that_tables_were_made_for() -> None:
     model = made("deit", 0)
     assert describe(model, ()) == describe(model, ["no such choice"]) == describe(model)
-    assert describe(model, ["narrow"]).fingerprint != describe(model).fingerprint
+    asked = describe(model, ["narrow", "narrow-50"])
+    assert asked.fingerprint == describe(model).fingerprint, "it is one network, whatever is asked of it"
+    assert asked.taking_back(["narrow", "narrow-50"]).fingerprint == asked.fingerprint
+    offered = [block.choices for block in asked.taking_back(["narrow", "narrow-50"]).blocks]
+    assert offered == [block.choices for block in describe(model).blocks] != [block.choices for block in asked.blocks]
     tables = {table.model: table for _, table in shipped_profiles()}
     for name in ("deit_tiny_patch16_224", "mobilenetv2_100"):
         assert tables[name].fingerprint == describe(load_model(name, **tables[name].model_kwargs)).fingerprint
