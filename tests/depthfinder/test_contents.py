@@ -23,7 +23,7 @@ SMALL = shlex.split("--model deit_tiny_patch16_224 --img-size 32 --dataset digit
     for pair in ("patch_size=16", "embed_dim=12", "depth=2", "num_heads=2", "num_classes=10")
     for word in ("--model-kwargs", pair)
 ]
-CUT = shlex.split("--budget-ratio 0.8 --n-trials 3 --supernet-epochs 1 --progressive-epochs 1")
+CUT = shlex.split("--budget-ratio 0.8 --n-trials 3 --supernet-epochs 1 --fit-images 40 --progressive-epochs 1")
 MASKED = shlex.split("--method magnitude --epochs 1 --distill-loss-weight 0")
 RUN_STAGES = stages_of(ALL_STAGES, finetunes=False)
 # What stands in a run folder when a stage is done, and not before.
@@ -47,7 +47,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for words in (
         ["search", *SMALL, *CUT, "--experiment", "run"],
         ["run", *SMALL, *CUT, "--experiment", "run"],
-        ["pareto", *SMALL, "--n-trials", "3", "--supernet-epochs", "1", "--experiment", "front"],
+        ["pareto", *SMALL, "--n-trials", "3", "--supernet-epochs", "1", "--fit-images", "40", "--experiment", "front"],
         ["sparsify", *SMALL, *MASKED, "--granularity", "channels", "--experiment", "channels"],
         ["sparsify", *SMALL, *MASKED, "--granularity", "4x4", "--experiment", "masks"],
     ):

@@ -18,7 +18,7 @@ from pruner.data.augmentation import Augmentation, Evaluation
 
 SMALL = "--model deit_tiny_patch16_224 --img-size 16 --model-kwargs patch_size=8 --model-kwargs embed_dim=24 "
 SEARCH = f"search {SMALL} --model-kwargs depth=2 --device null --max-seconds 0.1 --budget-ratio 0.8 --n-trials 2 "
-QUICK = SEARCH + "--supernet-epochs 1 --train-batch-size 8 --experiment run "
+QUICK = SEARCH + "--supernet-epochs 1 --fit-images 40 --train-batch-size 8 --experiment run "
 
 
 def test_a_search_over_a_folder_with_bad_images(depthfinder: Command, tmp_path: Path) -> None:

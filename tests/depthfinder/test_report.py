@@ -202,7 +202,9 @@ def test_a_run_by_a_table_predicted_from_other_sizes_ends_with_a_report(depthfin
     for batch in (2, 4):
         done = depthfinder(*shlex.split(f"profile {network} --batch-size {batch}"))
         assert done.returncode == 0, done.stderr
-    words = "--dataset digits --budget-ratio 0.8 --n-trials 4 --supernet-epochs 1 --progressive-epochs 1"
+    words = (
+        "--dataset digits --budget-ratio 0.8 --n-trials 4 --supernet-epochs 1 --fit-images 40 --progressive-epochs 1"
+    )
     done = depthfinder(*shlex.split(f"run {network} {words} --experiment here"))
     assert done.returncode == 0, done.stderr
     assert "not measured at this size: predicted from 2 tables of others" in done.stderr

@@ -32,7 +32,8 @@ NETWORK = "patch_size=8 embed_dim=24 depth=4 num_heads=2 num_classes=10"
 WORDS = [
     *shlex.split("run --model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --budget-ratio 0.7"),
     *shlex.split(
-        "--n-trials 10 --supernet-epochs 1 --progressive-epochs 1 --max-seconds 20 --experiment here --log-tensorboard"
+        "--n-trials 10 --supernet-epochs 1 --fit-images 40 --progressive-epochs 1 --max-seconds 20 --experiment here "
+        "--log-tensorboard"
     ),
     *(word for pair in shlex.split(NETWORK) for word in ("--model-kwargs", pair)),
 ]

@@ -20,7 +20,8 @@ from pruner.plan import Plan
 from pruner.surgery import apply, merge
 
 NETWORK = (
-    "--model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --supernet-epochs 1 --max-seconds 5 "
+    "--model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --supernet-epochs 1 "
+    "--fit-images 40 --max-seconds 5 "
     "--model-kwargs patch_size=16 --model-kwargs embed_dim=12 --model-kwargs depth=4 --model-kwargs num_heads=2 "
     "--model-kwargs num_classes=10 --n-trials 20"
 )

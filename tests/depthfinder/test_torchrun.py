@@ -15,7 +15,8 @@ WORDS = shlex.split(
     "run --model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --budget-ratio 0.7 "
     "--train-device cpu "
     "--model-kwargs patch_size=8 --model-kwargs embed_dim=24 --model-kwargs depth=2 --model-kwargs num_heads=2 "
-    "--model-kwargs num_classes=10 --n-trials 6 --finetune-epochs 1 --supernet-epochs 1 --progressive-epochs 1 "
+    "--model-kwargs num_classes=10 --n-trials 6 --finetune-epochs 1 --supernet-epochs 1 "
+    "--fit-images 40 --progressive-epochs 1 "
     "--max-seconds 5 --experiment here --checkpoint-minutes 0.001"
 )
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]

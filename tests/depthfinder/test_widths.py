@@ -13,7 +13,10 @@ NETWORK = (
     "--model deit_tiny_patch16_224 --img-size 32 --model-kwargs patch_size=16 --model-kwargs embed_dim=16 "
     "--model-kwargs depth=3 --model-kwargs num_heads=2 --model-kwargs num_classes=10 --device null --max-seconds 1"
 )
-SEARCH = f"search {NETWORK} --dataset digits --supernet-epochs 1 --n-trials 24 --budget-ratio 0.7 --experiment here"
+SEARCH = (
+    f"search {NETWORK} --dataset digits --supernet-epochs 1 --fit-images 40 --n-trials 24 --budget-ratio 0.7 "
+    "--experiment here"
+)
 HERE = Path("depthfinder-out/here")
 
 
