@@ -119,5 +119,6 @@ def note(record: Mapping[str, Any]) -> str:
         "plans. When chosen: width may be at the budget, the others have to be below it with their whole interval and "
         "by what loading the network anew shows. At the end: the exported networks of the first seed, loaded anew, in "
         "the same rounds as the baseline. Ahead and behind: by more than both standard deviations together. "
-        f"The whole study took {record['seconds'] / 60:.0f} minutes of two cores of a shared machine."
+        f"What was left of the study when it was typed last took {record['seconds'] / 60:.0f} minutes of two cores of "
+        "a shared machine."
     )
