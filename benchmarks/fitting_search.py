@@ -32,6 +32,7 @@ from plans_within import best_plan, scorer
 from progressive import LEARNING_RATE, RESULTS
 from small_networks import NETWORKS
 from torch import Tensor, nn
+from trained_plans import trained_plan
 
 import depthfinder as df
 from latency.devices import Mode, open_device
@@ -45,16 +46,10 @@ from pruner.distance import distance_of
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import expected_harms
-from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.plan import DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS, Plan
-from pruner.progress import silent
-from pruner.surgery import OpenNetwork, apply, describe, merge
+from pruner.surgery import OpenNetwork, describe
 from pruner.training.accuracy import accuracy
-from pruner.training.loop import fit
-from pruner.training.objective import Teaching, light_copy
-from pruner.training.pairs import learn_as_one, learn_as_pairs
-from pruner.training.progressive import Progressive, begin, close
-from pruner.training.schedules import Schedule, from_the_end
+from pruner.training.objective import light_copy
 from pruner.training.settings import Optimizing, TrainSettings
 from search.budget import BudgetUnreachableError
 from search.limits import LatencyLimit
@@ -233,33 +228,14 @@ def carried_out(job: Job, output: Path, baselines: Path) -> str:
         way, budget = job.what.split(" at ")
         plan = Plan.from_json(plan_of(job.network, way, float(budget), output)["plan"])
         whole, data = network_of(job.network, baselines), data_of(job.network)
-        merged, before = after_training(job, whole, plan)
+        settings = TrainSettings(EPOCHS[job.network], seed=job.seed, optimizing=Optimizing(lr=RATES[job.network]))
+        merged, before = trained_plan(whole, plan, data, settings, images_of(data, IMAGES))
         export_onnx(merged, output / f"{file.stem}.onnx", _some_images(job.network))
         after = accuracy(merged, data.test_batches(batch_size=250))
         record = dataclasses.asdict(job) | {"before": before, "after": after}
         write_whole(file, json.dumps(record | {"core_seconds": time.process_time() - began}) + "\n")
     record = json.loads(file.read_text())
     return f"{job.network}, {job.what}, seed {job.seed}: {record['before']:.2%} {record['after']:.2%}"
-
-
-def after_training(job: Job, whole: nn.Module, plan: Plan) -> tuple[nn.Module, float]:
-    """The merged network, and the accuracy that there was before the training."""
-    data = data_of(job.network)
-    settings = TrainSettings(EPOCHS[job.network], seed=job.seed, optimizing=Optimizing(lr=RATES[job.network]))
-    cut = apply(whole, plan, merge_init="auto")
-    begin(cut, plan, data, settings)
-    fit_in_sequence(cut, images_of(data, IMAGES))
-    cut.set_lambda(0.0)
-    before = accuracy(cut, data.test_batches(batch_size=250))
-    learn_as_pairs(cut)
-    objective = Progressive(
-        cut, Teaching(light_copy(whole)), Schedule(from_the_end(describe(whole), plan), "linear", 0.3)
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        fit(objective, data, settings, CheckpointFile(Path(folder) / "state.safetensors", "study"), silent)
-    learn_as_one(cut)
-    close(cut, data, settings)
-    return merge(cut.eval()), before
 
 
 def _some_images(network: str) -> Tensor:
