@@ -1,11 +1,14 @@
-"""The inner width of a block: the channels between two of its layers, and the same block with fewer of them.
+"""The inner width of a block: what stands between two of its layers, and the same block with less of it.
 
 A branch that mixes its channels in one layer, treats each for itself (an activation, a BatchNorm, a depthwise
 convolution, a squeeze-and-excitation) and mixes them again in a second may lose some of those between: an FFN, an
-inverted residual, a basic block, the last two layers of a bottleneck, a ConvNeXt block.
+inverted residual, a basic block, the last two layers of a bottleneck, a ConvNeXt block. An attention loses whole heads
+in the same way (`pruner/families/heads.py`).
 """
 
 import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,36 +27,55 @@ _ROUND_TO: Final = 8
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """Channels that `maker` makes and `reader` reads, with the modules `between` that treat each for itself.
+class Hidden(ABC):
+    """Units that `reader` reads, each of which a block may do without: channels, or heads.
 
     `behind` are the steps from the reader to the end of the branch: they multiply every channel of the output and add
     to it, and nothing else.
     """
 
-    maker: nn.Module
-    between: tuple[nn.Module, ...]
     reader: nn.Linear | nn.Conv2d
     behind: tuple[Step, ...]
 
     @property
-    def channels(self) -> int:
-        reader = self.reader
-        return reader.in_features if isinstance(reader, nn.Linear) else reader.in_channels
+    @abstractmethod
+    def units(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def kept_count(self, choice: str) -> int:
+        """How many a choice keeps."""
+
+    @abstractmethod
+    def by_weights(self) -> Tensor:
+        """The units from what counts for most, by the norms of the weights on both sides, to what counts least."""
+
+    @abstractmethod
+    def replacements(self, units: Tensor) -> Mapping[nn.Module, nn.Module]:
+        """What stands in place of the block's modules, the reader among them or in one of them, where these units
+        alone are left."""
 
     @property
     def side(self) -> int:
         """Of the reader's kernel."""
         return 1 if isinstance(self.reader, nn.Linear) else self.reader.kernel_size[0]
 
+    def reader_name(self, kept: nn.Module) -> str:
+        """Where the reader stands in the block, and in a narrowed copy of it."""
+        names: dict[nn.Module, str] = {module: name for name, module in kept.named_modules()}
+        return names[self.reader]
+
     @property
     def features(self) -> int:
         """What the reader reads at one place."""
-        return self.channels * self.side**2
+        reader = self.reader
+        inputs = reader.in_features if isinstance(reader, nn.Linear) else reader.in_channels
+        return inputs * self.side**2
 
-    def kept_count(self, choice: str) -> int:
-        """How many channels a choice keeps: its share of them, to the nearest multiple of eight."""
-        return max(_ROUND_TO, _ROUND_TO * round(SHARES[choice] * self.channels / _ROUND_TO))
+    @property
+    def taps(self) -> int:
+        """What the reader reads of one unit: features that lie side by side."""
+        return self.features // self.units
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -61,16 +83,35 @@ class Hidden:
         found: dict[int, str] = {}
         for choice in SHARES:
             found.setdefault(self.kept_count(choice), choice)
-        return tuple(choice for count, choice in found.items() if count < self.channels)
+        return tuple(choice for count, choice in found.items() if count < self.units)
+
+
+@dataclass(frozen=True)
+class HiddenChannels(Hidden):
+    """Channels that `maker` makes and `reader` reads, with the modules `between` that treat each for itself."""
+
+    maker: nn.Module
+    between: tuple[nn.Module, ...]
+
+    @property
+    def units(self) -> int:
+        return self.reader.in_features if isinstance(self.reader, nn.Linear) else self.reader.in_channels
+
+    def kept_count(self, choice: str) -> int:
+        """Its share of them, to the nearest multiple of eight."""
+        return max(_ROUND_TO, _ROUND_TO * round(SHARES[choice] * self.units / _ROUND_TO))
 
     @torch.no_grad()
     def by_weights(self) -> Tensor:
-        """The channels from what counts for most, by the norms of the weights on both sides, to what counts least."""
         made: Any = self.maker
         into = made.weight.flatten(1).double().norm(dim=1)
         out_of = self.reader.weight.transpose(0, 1).flatten(1).double().norm(dim=1)
         order: Tensor = (into * out_of).argsort(descending=True, stable=True)
         return order
+
+    def replacements(self, units: Tensor) -> Mapping[nn.Module, nn.Module]:
+        made = {module: sliced(module, outputs=units) for module in (self.maker, *self.between)}
+        return made | {self.reader: sliced(self.reader, inputs=units)}
 
 
 def hidden_of(anatomy: Residual) -> Hidden | None:
@@ -91,27 +132,22 @@ def hidden_of(anatomy: Residual) -> Hidden | None:
     norms = [step for step in behind if isinstance(step, BatchNorm)]
     if any(norm.why_not is not None for norm in norms) or (norms and any(isinstance(step, Scale) for step in behind)):
         return None
-    found = Hidden(
-        maker.modules()[0],
-        tuple(module for step in between for module in step.modules()),
+    found = HiddenChannels(
         reader.linear if isinstance(reader, Linear) else reader.conv,  # type: ignore[attr-defined]
         behind,
+        maker.modules()[0],
+        tuple(module for step in between for module in step.modules()),
     )
     # What ends the block is taken out of a narrowed copy, which it would be twice if it stood between as well.
     return None if anatomy.end is not None and anatomy.end.act in found.between else found
 
 
 def narrowed(
-    kept: nn.Module, anatomy: Residual, hidden: Hidden, channels: Tensor
+    kept: nn.Module, anatomy: Residual, hidden: Hidden, units: Tensor
 ) -> tuple[nn.Module, list[BatchNormPair]]:
-    """A copy of the block with these inner channels alone, without the activation that ends it; and its BatchNorms,
-    each with the convolution before it. A reader that no BatchNorm follows has a bias."""
-    replaced: dict[int, Any] = {id(hidden.maker): _sliced(hidden.maker, outputs=channels)}
-    replaced |= {id(module): _sliced(module, outputs=channels) for module in hidden.between}
-    reader: Any = _sliced(hidden.reader, inputs=channels)
-    if reader.bias is None and not any(isinstance(step, BatchNorm) for step in hidden.behind):
-        reader.bias = nn.Parameter(reader.weight.new_zeros(len(reader.weight)))
-    replaced[id(hidden.reader)] = reader
+    """A copy of the block with these units of its inner width alone, without the activation that ends it; and its
+    BatchNorms, each with the convolution before it. A reader that no BatchNorm follows has a bias."""
+    replaced: dict[int, Any] = {id(module): new for module, new in hidden.replacements(units).items()}
     owners = [step.owner for step in hidden.behind if isinstance(step, Scale)]
     replaced |= {id(owner): nn.Identity() for owner in owners if owner is not kept}
     if anatomy.end is not None:
@@ -121,6 +157,9 @@ def narrowed(
     # What is replaced is not copied.
     layer: Any
     layer, own_pairs = copy.deepcopy((kept, pairs), replaced)
+    reader: Any = layer.get_submodule(hidden.reader_name(kept))
+    if reader.bias is None and not any(isinstance(step, BatchNorm) for step in hidden.behind):
+        reader.bias = nn.Parameter(reader.weight.new_zeros(len(reader.weight)))
     with torch.no_grad():
         for owner in owners:  # the reader's rows take the factors in
             reader.weight.mul_(owner.gamma.view(-1, *[1] * (reader.weight.dim() - 1)))
@@ -172,12 +211,12 @@ def _keeps_size(step: Step) -> bool:
     )
 
 
-def _sliced(module: Any, outputs: Tensor | None = None, inputs: Tensor | None = None) -> Any:
+def sliced(module: Any, outputs: Tensor | None = None, inputs: Tensor | None = None) -> Any:
     """A copy of a layer with some of its outputs, or of its inputs."""
     layer = copy.deepcopy(module)
     if isinstance(module, SqueezeExcite):
-        layer.conv_reduce = _sliced(module.conv_reduce, inputs=outputs)
-        layer.conv_expand = _sliced(module.conv_expand, outputs=outputs)
+        layer.conv_reduce = sliced(module.conv_reduce, inputs=outputs)
+        layer.conv_expand = sliced(module.conv_expand, outputs=outputs)
         return layer
     for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
         if tensor.dim() == 0:

@@ -62,7 +62,7 @@ class Site(nn.Module):
             return
         stand_ins: tuple[str, ...] = ()
         self._outputs = outputs
-        self.hidden = hidden_of(self._anatomy)
+        self.hidden = self.hidden or hidden_of(self._anatomy)
         if self.hidden is not None and self.hidden.features <= MOST_FEATURES:
             stand_ins += self.hidden.offered
         if inputs == outputs:
@@ -139,11 +139,11 @@ class Site(nn.Module):
         layer.load_state_dict({**layer.state_dict(), **weights})
         return dataclasses.replace(form, layer=layer, batch_norms=batch_norms).merged().eval()
 
-    def narrowed(self, channels: Tensor) -> tuple[nn.Module, list[BatchNormPair]]:
-        """The block with these of its inner channels, without the activation that ends it; and its BatchNorms, each
+    def narrowed(self, units: Tensor) -> tuple[nn.Module, list[BatchNormPair]]:
+        """The block with these units of its inner width, without the activation that ends it; and its BatchNorms, each
         with the convolution before it."""
         assert self.hidden is not None, "only a block with an inner width is narrowed"
-        return narrowed(self.kept, self._anatomy, self.hidden, channels)
+        return narrowed(self.kept, self._anatomy, self.hidden, units)
 
     def beside(self, x: Tensor) -> Tensor | None:
         """What the block adds the output of its branch to; None where there is nothing."""

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruner._timm import Attention
+from pruner.families.heads import why_not_by_heads
 from pruner.forms import Form
 from pruner.modules import residual
-from pruner.oddities import first_oddity, why_not_plain
 
 _SHARE: Final = 0.5
 
@@ -49,24 +49,14 @@ def kept_channels(scores: Tensor) -> Tensor:
 def why_not_narrow(attention: nn.Module) -> str | None:
     """Why an attention cannot lose channels; None when it can."""
     plain: Any = attention
-    if type(attention) is not Attention or not hasattr(plain, "attn_dim"):
-        return f"its {type(attention).__name__} is no plain attention of heads that may have any width"
-    odd = first_oddity(attention) or _why_not_linear(attention)
-    if odd is not None:
-        return odd
+    why = why_not_by_heads(attention)
+    if why is not None:
+        return why
     if not (isinstance(plain.q_norm, nn.Identity) and isinstance(plain.k_norm, nn.Identity)):
         return "it normalizes queries and keys by all channels of a head"
-    if plain.gate is not None or not isinstance(plain.norm, nn.Identity):
-        return "it has a norm or a gate over all channels of the heads"
     if plain.head_dim < 2:
         return "its heads have one channel"
     return None
-
-
-def _why_not_linear(attention: Any) -> str | None:
-    """Why its two matrices cannot be taken apart by rows and columns; None when they can."""
-    layers = (attention.qkv, attention.proj)
-    return next((why for layer in layers if (why := why_not_plain(layer, "linear layer", nn.Linear))), None)
 
 
 @dataclass(frozen=True)

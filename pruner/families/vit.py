@@ -1,5 +1,6 @@
-"""Vision transformers (ViT, DeiT): every attention may be dropped, every FFN merged into one linear or dropped. On
-request an attention has half the channels in its heads, or leaves out tokens for the rest of the network."""
+"""Vision transformers (ViT, DeiT): every attention may be dropped, every FFN merged into one linear or dropped; both
+may be narrower. On request an attention has half the channels in its heads, or leaves out tokens for the rest of the
+network."""
 
 from collections import OrderedDict
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from pruner._timm import LayerScale, Mlp, TimmBlock, VisionTransformer
 from pruner.families.family import Family, family, without
 from pruner.families.head_channels import Narrowed, why_not_narrow
+from pruner.families.heads import heads_of
 from pruner.families.parts import batch_norm_like, linear_step, noise, twin, unknown_site
 from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not_thin
 from pruner.forms import Folded, Form, Residual
@@ -59,13 +61,16 @@ class VisionTransformers(Family):
 
 def _attention_site(name: str, block: Any, network: Any) -> Site:
     kept = without_identities(norm=block.norm1, attn=block.attn, scale=block.ls1, drop_path=block.drop_path1)
+    behind = (*_scale(block.ls1), *noise(block.drop_path1))
     label = f"{type(block.attn).__name__} heads={getattr(block.attn, 'num_heads', 1)}"
     anatomy = Residual((Opaque(kept, "an attention weighs tokens by the image itself and cannot fold", label),))
     requested: dict[str, Form | str] = {
         NARROW: why_not_narrow(block.attn) or Narrowed.of(kept),
         THIN: why_not_thin(network, block.attn) or _thinned(kept, network),
     }
-    return make_site(name, "vit.attn", residual(kept), anatomy, {MERGE: (anatomy.branch,)}, on_request=requested)
+    site = make_site(name, "vit.attn", residual(kept), anatomy, {MERGE: (anatomy.branch,)}, on_request=requested)
+    site.hidden = heads_of(block.attn, behind) if _why_not_scale(block.ls1) is None else None
+    return site
 
 
 def _thinned(branch: nn.Sequential, network: Any) -> Thinned:
@@ -84,7 +89,6 @@ def _ffn_site(name: str, block: Any) -> Site:
         return make_site(name, "vit.ffn", kept, anatomy, {MERGE: (anatomy.branch,)})
     norms = [twin(norm, nn.BatchNorm1d), batch_norm_like(norm.weight, nn.BatchNorm1d)]
     act = Activation(mlp.act)
-    scale: tuple[Step, ...] = () if does_nothing(block.ls2) else (Scale(block.ls2),)
     anatomy = Residual(
         (
             SwitchedNorm(norm, norms[0]),
@@ -93,12 +97,20 @@ def _ffn_site(name: str, block: Any) -> Site:
             *noise(mlp.drop1),
             linear_step(mlp.fc2),
             *noise(mlp.drop2),
-            *scale,
+            *_scale(block.ls2),
             *noise(block.drop_path2),
         )
     )
     requested = {MERGE_ACT: Folded(anatomy, (anatomy.branch,), EndActivation(norms[1], act.act))}
     return make_site(name, "vit.ffn", kept, anatomy, {MERGE: (anatomy.branch,)}, norms, requested)
+
+
+def _scale(module: nn.Module) -> tuple[Step, ...]:
+    return () if does_nothing(module) else (Scale(module),)
+
+
+def _why_not_scale(module: nn.Module) -> str | None:
+    return None if does_nothing(module) else why_not_plain(module, "factor for every channel", LayerScale)
 
 
 def _why_not(block: Any) -> str | None:
@@ -110,9 +122,7 @@ def _why_not(block: Any) -> str | None:
         return f"the {type(mlp.norm).__name__} inside it has no BatchNorm to switch to"
     if not isinstance(block.norm2, nn.LayerNorm) or block.norm2.weight is None:
         return f"its {type(block.norm2).__name__} has no BatchNorm to switch to"
-    if not does_nothing(block.ls2) and why_not_plain(block.ls2, "layer scale", LayerScale):
-        return why_not_plain(block.ls2, "factor for every channel", LayerScale)
-    return first_oddity(mlp)
+    return _why_not_scale(block.ls2) or first_oddity(mlp)
 
 
 class _Stem(nn.Module):

@@ -29,7 +29,7 @@ def narrower_way(site: Site, choices: Sequence[str]) -> Way:
     def solved(seen: Sums, apart: Sums, groups: Sequence[slice]) -> dict[str, list[Fit]]:
         (group,) = groups
         counts = {choice: hidden.kept_count(choice) for choice in choices}
-        order = nested_order(seen.of_targets(group), hidden.side**2, min(counts.values()))
+        order = nested_order(seen.of_targets(group), hidden.taps, min(counts.values()))
         return {c: [_fit(site, hidden, order[:count].sort().values, seen, apart)] for c, count in counts.items()}
 
     return Way(
@@ -38,7 +38,7 @@ def narrower_way(site: Site, choices: Sequence[str]) -> Way:
 
 
 def nested_order(sums: Sums, taps: int, fewest: int) -> Tensor:
-    """The channels, `taps` features each, from those that stay longest to that which goes first, down to `fewest`.
+    """The units, `taps` features each, from those that stay longest to that which goes first, down to `fewest`.
 
     Backward elimination: that channel goes by which the least-squares fit loses least when all others are refitted.
     The loss is w' B^-1 w, with w the channel's weights in the fit as it is and B its block of the inverse of the normal
@@ -88,14 +88,14 @@ def _read(kept: nn.Module, hidden: Hidden, x: Tensor, places: Tensor) -> Tensor:
     return values(z, places) if hidden.side == 1 else patches(z, places, hidden.side)
 
 
-def _fit(site: Site, hidden: Hidden, channels: Tensor, seen: Sums, apart: Sums) -> Fit:
-    places = _features_of(channels, hidden.side**2)
+def _fit(site: Site, hidden: Hidden, units: Tensor, seen: Sums, apart: Sums) -> Fit:
+    places = _features_of(units, hidden.taps)
     some = [sums.of_features(places) for sums in (seen, apart)]
     (solution,) = fitted(some[0], some[1], [slice(None)])
-    layer, _ = site.narrowed(channels)
+    layer, _ = site.narrowed(units)
     names = {id(module): name for name, module in site.kept.named_modules()}
     weights: dict[str, Tensor] = {name: tensor.detach() for name, tensor in layer.state_dict().items()}
-    reader = names[id(hidden.reader)]
+    reader = hidden.reader_name(site.kept)
     weights[f"{reader}.weight"] = solution.weight.reshape(weights[f"{reader}.weight"].shape)
     norms = [names[id(step.norm)] for step in hidden.behind if isinstance(step, BatchNorm)]
     if f"{reader}.bias" in weights:

@@ -54,10 +54,8 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("run --budget-ms nan", 2, "'nan' is not a positive number"),
         ("run --budget-ms 3 --budget-ratio 0.5", 2, "not both"),
         ("run --model test_vit", 2, "give a budget"),
-        ("run --model-kwargs depth", 2, "not of the form name=value"),
         ("run --config none.yaml", 2, "none.yaml cannot be read"),
         ("run --model deit_tiny_patch16_244 --budget-ms 3", 3, "nearest: deit_tiny_patch16_224"),
-        ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
         ("run --device ort-migraphx", 3, "ort-migraphx is not here: onnxruntime"),
         ("pareto --device ort-migraphx", 3, "ort-migraphx is not here: onnxruntime"),
         ("search --budget-ms ort-cpu=3,ort-cuda=4", 3, "ort-cuda is not here: onnxruntime"),
@@ -68,9 +66,6 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("search --device ort-cuda", 3, "ort-cuda is not here: onnxruntime"),
         ("profile --dtype fp16 --device ort-cpu --model test_vit", 2, "ort-cpu runs fp32, not fp16"),
         ("profile --dtype fp8", 2, "'fp8' is not one of 'fp32', 'fp16', 'bf16'"),
-        ("profile --import none.json", 1, "there are no results none.json"),
-        ("measure none.onnx", 3, "there is no none.onnx"),
-        ("profiles show none.json", 1, "there is no profile none.json"),
         (
             "run --model vgg11 --budget-ms 3",
             3,
@@ -83,11 +78,9 @@ def test_profile_and_search_are_commands_of_their_own(script: str) -> None:
         ("search --budget-ms 3.2ms", 2, "'3.2ms' is not a positive number of milliseconds"),
         ("search --budget-ms ort-cpu=3,ort-cpu=4", 2, "does not name every device once"),
         ("search --device cpu --budget-ms ort-cpu=3", 2, "--device cpu has no budget among ort-cpu"),
-        ("search --budget-ms ort-cpu=3,abacus=4", 3, "no device is called 'abacus'"),
         ("search --sampler best", 2, "no sampler is called 'best'; nearest: exhaustive"),
         ("search --keep blocks.99", 1, "has no block 'blocks.99' to keep"),
         ("search --choices shrink", 1, "no block of deit_digits offers 'shrink'; there are: drop, keep, merge"),
-        ("search --storage nosuch://x", 3, "a storage is sqlite:///FILE.db"),
         ("search --storage postgresql://me:pa55word@127.0.0.1:1/none", 3, "nothing answers at this host and port"),
         ("search --storage sqlite:///study.db --workers 2", 3, "is for one process: share the study among 2 workers"),
         ("run --device null --opt adamm", 2, "timm makes no optimizer of --opt adamm"),
@@ -298,7 +291,7 @@ def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Comm
     (ours,) = [one for one in listed if one["path"] == path]
     assert (ours["device"], ours["origin"]) == ("mi100", "modelled")
     verified = depthfinder("profiles", "verify", path).stdout
-    assert "whole; modelled, 8 rows, by its parts" in verified
+    assert "whole; modelled, 9 rows, by its parts" in verified
     assert "off in the mean" in verified
 
     budget = f"{0.9 * ours['baseline_ms']:.6f}"
@@ -318,11 +311,12 @@ def test_a_kit_and_a_modelled_table_are_had_without_the_device(depthfinder: Comm
     assert run.returncode == 0, run.stderr
     assert f"mi100 is not here: going by the modelled table {path}" in run.stderr
     assert "UNDECIDED" in run.stdout
-    assert "by the table is within the budget; mi100 was not here: nothing was measured" in " ".join(run.stdout.split())
     assert "table: Modelled " in re.sub(" +", " ", run.stdout)
     result = json.loads((tmp_path / "depthfinder-out/run/result.json").read_text())
     assert (result["measured_ratio"], result["pruned"]["latency"]) == (None, None)
     assert result["verdict"]["answer"] == "undecided"
+    because = "by the table is within the budget; mi100 was not here: nothing was measured"
+    assert result["verdict"]["reason"].endswith(because)
     assert result["pruned"]["predicted_ms"] <= float(budget)
     page = (tmp_path / "depthfinder-out/run/report.html").read_text()
     assert "Nothing was measured" in page

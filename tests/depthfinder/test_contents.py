@@ -118,8 +118,16 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-@pytest.mark.parametrize("command", ANSWERED)
+# As JSON a report answers where it does anyhow.
+ASKED = [
+    (command, folder)
+    for command in ANSWERED
+    for folder in FOLDERS
+    if "json" not in command or folder in ANSWERED[command]
+]
+
+
+@pytest.mark.parametrize(("command", "folder"), ASKED)
 def test_every_command_on_every_folder_answers_or_says_what_is_there(
     depthfinder: Command, left: Path, command: str, folder: str, taken_port: str, tmp_path: Path
 ) -> None:

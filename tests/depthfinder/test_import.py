@@ -62,10 +62,18 @@ def files(root: Path) -> set[Path]:
     return {path for path in root.rglob("*") if path.is_file()}
 
 
+ODD_NAMES = ("../../../../X", "/etc/X", "..", ".", "a\\..\\b", "timm/resnet18.a1_in1k", ".profile")
+
+
 @pytest.mark.parametrize(
-    "name", ["../../../../X", "/etc/X", "..", ".", "a\\..\\b", "timm/resnet18.a1_in1k", ".profile"]
+    ("part", "name"),
+    [
+        *(("model", name) for name in ODD_NAMES),
+        ("device", "../../../../X"),
+        ("runtime", "/etc/X"),
+        *(pytest.param(part, name, marks=pytest.mark.grid) for part in ("device", "runtime") for name in ODD_NAMES),
+    ],
 )
-@pytest.mark.parametrize("part", ["model", "device", "runtime"])
 def test_what_is_read_in_lies_below_the_output_whatever_it_is_called(
     depthfinder: Command, place: Path, results: Record, name: str, part: str, tmp_path: Path
 ) -> None:

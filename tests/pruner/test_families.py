@@ -59,10 +59,10 @@ _OTHERS: dict[str, dict[str, Any]] = {
 NETWORKS = {name: {"img_size": _ODD} for name in _ANY_SIZE.split()} | _OTHERS
 # Other sizes of what the rest holds already: with `make coverage`.
 _SIZES = """
-    resnet26d resnet34 resnet101 wide_resnet50_2 mobilenetv2_100 mobilenetv2_140 mnasnet_100
+    resnet18 resnet26d resnet34 resnet101 wide_resnet50_2 mobilenetv2_100 mobilenetv2_140 mnasnet_100
     efficientnetv2_rw_t efficientnet_lite0 efficientnet_lite1 efficientnet_lite2 efficientnet_b0
-    convnext_femto convnext_pico convnext_nano convnext_tiny convnext_small
-    deit_small_patch16_224 deit_base_patch16_224 deit3_small_patch16_224
+    convnext_atto convnext_femto convnext_pico convnext_nano convnext_tiny convnext_small
+    deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224 deit3_small_patch16_224
     vit_tiny_patch16_224 vit_small_patch16_224 vit_base_patch16_224
 """
 

@@ -27,7 +27,7 @@ NETWORKS = ["basic", "bottleneck, deep stem", "deit", "convnext", "test_efficien
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.grid)])
 def test_a_network_without_channels_computes_what_it_does_with_them_masked(name: str, seed: int) -> None:
     model = network(name).double()
     before = copy.deepcopy(model.state_dict())

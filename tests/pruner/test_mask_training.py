@@ -61,7 +61,8 @@ def _one_thread() -> object:
 @pytest.mark.parametrize(
     ("method", "granularity", "stops"),
     [
-        *((name, "8x4", (8,)) for name in ("smart", "pdp", "awg", "pas")),
+        ("smart", "8x4", (8,)),
+        *(pytest.param(name, "8x4", (8,), marks=pytest.mark.grid) for name in ("pdp", "awg", "pas")),
         ("acdc", "8x4", (2, 8)),
         ("smart", "2:4", (10,)),
         ("awg", "channels", (3, 10)),

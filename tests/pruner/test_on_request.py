@@ -18,8 +18,8 @@ def test_what_is_named_stands_among_the_choices_before_drop() -> None:
     usual, asked = describe(model), describe(model, ["thin", "narrow", "merge-act", "merge"])
     for one, other in zip(usual.blocks, asked.blocks, strict=True):
         if one.kind == "vit.attn":
-            assert (one.choices, one.on_request) == (("keep", "drop"), ("narrow", "thin", "fit"))
-            assert (other.choices, other.on_request) == (("keep", "narrow", "thin", "drop"), ("fit",))
+            assert (one.choices, one.on_request) == (("keep", "drop"), ("narrow", "thin", "narrow-50", "fit"))
+            assert (other.choices, other.on_request) == (("keep", "narrow", "thin", "drop"), ("narrow-50", "fit"))
         else:
             assert (one.choices, one.on_request) == (("keep", "merge", "drop"), ("merge-act", *SHARES, "fit"))
             assert (other.choices, other.on_request) == (("keep", "merge", "merge-act", "drop"), (*SHARES, "fit"))

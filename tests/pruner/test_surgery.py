@@ -126,7 +126,7 @@ def test_a_supernet_shares_weights_between_plans(small_vit: nn.Module) -> None:
     ("choices", "message"),
     [
         ({"blocks.9.mlp": "merge"}, "no block 'blocks.9.mlp'"),
-        ({"blocks.0.attn": "merge"}, "offers keep, drop, narrow, thin, fit, not 'merge'"),
+        ({"blocks.0.attn": "merge"}, "offers keep, drop, narrow, thin, narrow-50, fit, not 'merge'"),
         ({"blocks.0.mlp": "fold"}, "offers keep, merge, drop, merge-act, .*, fit, not 'fold'"),
     ],
 )

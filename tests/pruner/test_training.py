@@ -63,7 +63,9 @@ def _one_thread() -> object:
 
 
 @pytest.mark.parametrize("make", [a_supernet, a_cut])
-@pytest.mark.parametrize("stops", [(1,), (5, 7), (6, 11)])
+@pytest.mark.parametrize(
+    "stops", [pytest.param((1,), marks=pytest.mark.grid), (5, 7), pytest.param((6, 11), marks=pytest.mark.grid)]
+)
 def test_a_training_that_was_stopped_ends_bit_for_bit_the_same(
     make: Callable[[], Objective],
     stops: tuple[int, ...],

@@ -36,7 +36,9 @@ FAILED = -math.inf
 Open = Callable[[], BaseStorage]
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("journal", marks=pytest.mark.grid), "postgresql"])
+@pytest.fixture(
+    params=["memory", *(pytest.param(one, marks=pytest.mark.grid) for one in ("sqlite", "journal")), "postgresql"]
+)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens one storage, as a process of its own would."""
     if request.param == "memory":
