@@ -82,6 +82,20 @@ class Entry:
         return self.proposal.plan
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What stands in a study at one moment: the slots `here`, in a part of it, that are planned, in their order; and
+    what stands `elsewhere`, in its other parts, in the order of time."""
+
+    here: tuple[Entry, ...]
+    elsewhere: tuple[Entry, ...]
+
+    @property
+    def scored(self) -> list[Entry]:
+        """All that was evaluated: in other parts, then here."""
+        return [entry for entry in (*self.elsewhere, *self.here) if entry.score]
+
+
 class Ledger:
     """The slots of one part of a study in an Optuna storage. `identity` is what the study's scores depend on, in words;
     `part` is what is searched for by them."""
@@ -113,20 +127,23 @@ class Ledger:
         self._part = part
         self._seen: dict[int, tuple[Any, float]] = {}
         self._mine: dict[int, int] = {}
+        self._scored: dict[int, Entry] = {}
         self._beats = 0
         self._agree(name, dict(identity))
         if patience_s == 0:
             self._close([t for t in self._trials() if t.state == TrialState.RUNNING])
         self._tell_of_what_is_no_score(name)
 
+    def standing(self) -> Standing:
+        """What stands in the study now."""
+        standing = self._standing()
+        here = tuple(self._entry(trial) for (part, _), trial in standing.items() if part == self._part)
+        elsewhere = [self._entry(trial) for (part, _), trial in standing.items() if part != self._part]
+        return Standing(here, tuple(sorted(elsewhere, key=lambda entry: entry.number)))
+
     def entries(self) -> list[Entry]:
         """The slots of this part that are planned, in order."""
-        return [_entry(trial) for (part, _), trial in self._standing().items() if part == self._part]
-
-    def elsewhere(self) -> list[Entry]:
-        """What stands in the other parts, in the order of time."""
-        found = [_entry(trial) for (part, _), trial in self._standing().items() if part != self._part]
-        return sorted(found, key=lambda entry: entry.number)
+        return list(self.standing().here)
 
     def began(self, origin: str) -> float:
         """The number of the first entry of this part that is of such an origin, whatever became of it; infinity when
@@ -156,7 +173,7 @@ class Ledger:
         ]
         claimed: list[Entry] = []
         for trial in waiting:
-            entry = _entry(trial)
+            entry = self._entry(trial)
             if len(claimed) * peers >= len(waiting):
                 break
             if claimed and (entry.round, entry.bar) != (claimed[0].round, claimed[0].bar):
@@ -181,7 +198,8 @@ class Ledger:
     def release(self) -> None:
         """Gives back what this process has claimed and not completed."""
         mine = set(self._mine.values())
-        self._close([trial for trial in self._trials() if trial._trial_id in mine])
+        if mine:
+            self._close([trial for trial in self._trials() if trial._trial_id in mine])
         self._mine.clear()
 
     def withdraw(self, *, but_for: str | None = None) -> None:
@@ -251,6 +269,15 @@ class Ledger:
             plans.add(plan)
         self._close(surplus)
         return dict(sorted(first.items()))
+
+    def _entry(self, trial: FrozenTrial) -> Entry:
+        """What a trial says; read once where it is complete, for then it stays as it is."""
+        if trial.number not in self._scored:
+            entry = _entry(trial)
+            if trial.state != TrialState.COMPLETE:
+                return entry
+            self._scored[trial.number] = entry
+        return self._scored[trial.number]
 
     def _trials(self) -> list[FrozenTrial]:
         return sorted(self._storage.get_all_trials(self._study, deepcopy=False), key=lambda trial: trial.number)

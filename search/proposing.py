@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from search.ledger import Entry, Ledger
+from search.ledger import Entry, Ledger, Standing
 from search.sampler import Proposals, Sampler
 from search.space import Space
 
@@ -60,8 +60,9 @@ class Rounds:
 
     def slots(self, first: int) -> Iterator[list[int]]:
         """The slots of each round, from `first` on: those that were not taken before this search began."""
-        before = {entry.number for entry in self._before()}
-        taken = {entry.slot for entry in self.ledger.entries() if entry.number in before}
+        standing = self.ledger.standing()
+        before = self._before(standing)
+        taken = {entry.slot for entry in standing.here if entry.number in before}
         free = [slot for slot in range(first, self.n_trials) if slot not in taken]
         opening = self.sampler.opening(self.space, self.n_trials) - len(before) if first == 0 else 0
         size = opening if opening > 0 else self.sampler.round_size
@@ -71,18 +72,18 @@ class Rounds:
 
     def plans(self, number: int, slots: Sequence[int]) -> Planned:
         """What is proposed for a round; for those of its slots that hold a plan already too."""
-        history = self._known(slots[0])
+        history = self._known(self.ledger.standing(), slots[0])
         found = self.proposed(history, len(slots))
-        standing = self.ledger.entries()
-        filled = {entry.slot for entry in standing}
-        places: dict[object, int | None] = {entry.plan: None for entry in self.ledger.elsewhere()}
-        places |= {entry.plan: entry.slot for entry in standing}
+        standing = self.ledger.standing()  # again: proposing may take a while
+        filled = {entry.slot for entry in standing.here}
+        places: dict[object, int | None] = {entry.plan: None for entry in standing.elsewhere}
+        places |= {entry.plan: entry.slot for entry in standing.here}
         pairs = list(zip(slots, found.proposals, strict=False))
         if any(slot not in filled and places.get(one.plan, slot) != slot for slot, one in pairs):
             # Somebody searches by other rules at the same time: what they have found is learned from as well.
             free = [slot for slot in slots if slot not in filled]
-            open_plans = [entry for entry in (*standing, *self.ledger.elsewhere()) if not entry.score]
-            history = self._scored()
+            open_plans = [entry for entry in (*standing.here, *standing.elsewhere) if not entry.score]
+            history = standing.scored
             found = self.proposed(history, len(free) + len(open_plans))
             new = [one for one in found.proposals if one.plan not in places]
             pairs = list(zip(free, new, strict=False))
@@ -100,26 +101,22 @@ class Rounds:
     def found(self) -> list[Entry]:
         """What was evaluated in the other parts of the study, before the search and in its slots; each with a slot of
         its own."""
-        beyond = max((self.n_trials - 1, *(entry.slot for entry in self.ledger.entries()))) + 1
-        strangers = [entry for entry in self.ledger.elsewhere() if entry.score]
+        standing = self.ledger.standing()
+        beyond = max((self.n_trials - 1, *(entry.slot for entry in standing.here))) + 1
+        strangers = [entry for entry in standing.elsewhere if entry.score]
         moved = [replace(entry, slot=beyond + place) for place, entry in enumerate(strangers)]
         others = {entry.number for entry in strangers}
-        return [*moved, *(entry for entry in self._known(self.n_trials) if entry.number not in others)]
+        return [*moved, *(entry for entry in self._known(standing, self.n_trials) if entry.number not in others)]
 
-    def _scored(self) -> list[Entry]:
-        """All that was evaluated: in other parts in the order of time, then here in the order of slots."""
-        return [entry for entry in (*self.ledger.elsewhere(), *self.ledger.entries()) if entry.score]
-
-    def _before(self) -> list[Entry]:
-        """What was evaluated before this search began."""
+    def _before(self, standing: Standing) -> set[int]:
+        """The numbers of what was evaluated before this search began."""
         began = self.ledger.began(self.origin)
-        return [entry for entry in self._scored() if entry.number < began and entry.origin != self.origin]
+        return {entry.number for entry in standing.scored if entry.number < began and entry.origin != self.origin}
 
-    def _known(self, slot: int) -> list[Entry]:
+    def _known(self, standing: Standing, slot: int) -> list[Entry]:
         """That, and what was evaluated in the slots before this one."""
-        here = {entry.number for entry in self.ledger.entries() if entry.slot < slot}
-        before = {entry.number for entry in self._before()}
-        return [entry for entry in self._scored() if entry.number in here | before]
+        known = self._before(standing) | {entry.number for entry in standing.here if entry.slot < slot}
+        return [entry for entry in standing.scored if entry.number in known]
 
 
 def gap_of(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:

@@ -163,14 +163,14 @@ class _Worker:
     def carry_out(self, entries: Sequence[Entry], slots: Set[int]) -> _Ended:
         """Evaluates what nobody else does, and waits for the others, until all `slots` have scores."""
         while True:
-            standing = self.ledger.entries()
-            there = {entry.slot: entry for entry in standing if entry.slot in slots}
+            standing = self.ledger.standing()
+            there = {entry.slot: entry for entry in standing.here if entry.slot in slots}
             if len(there) == len(slots) and all(entry.score for entry in there.values()):
                 return _Ended.DONE
             if time.monotonic() > self.deadline:
                 return _Ended.LATE
             free = [entry for entry in entries if entry.slot not in there]
-            if {entry.plan for entry in free} & {entry.plan for entry in (*standing, *self.ledger.elsewhere())}:
+            if {entry.plan for entry in free} & {entry.plan for entry in (*standing.here, *standing.elsewhere)}:
                 return _Ended.OVERTAKEN
             self.ledger.plan(self.space, free)
             if not evaluate_a_share(self.ledger, self.evaluate, self.peers):

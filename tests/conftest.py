@@ -1,5 +1,6 @@
 """What many tests start from: a small vision transformer, the command line as a user types it, a database server."""
 
+import gc
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from postgres import Postgres, running_postgres
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks are found here
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays to the end: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
