@@ -3,8 +3,9 @@
 Three kinds of landscape (`landscapes.py`). Synthetic chains of 12, 24 and 40 sites, ten of each, whose single-block
 scores and interactions are drawn as large as a quadratic fit of the demo's supernet finds them, and whose optimum the
 exact solver proves. Ten of each with six choices for every site, as large as layers fitted to the demo's network
-show them; of these the best that is known is what climbing by the true scores finds from many plans, or any search.
-And the demo's supernet itself: 12 FFN sites, merged or kept, all 4,096 subsets evaluated.
+show them, and ten that are more rugged than that; of these the best that is known is what climbing by the true scores
+finds from many plans, or any search. And the demo's supernet itself: 12 FFN sites, merged or kept, all 4,096 subsets
+evaluated.
 
     python benchmarks/search_quality.py --output search-quality-out                   # some hours
     python benchmarks/search_quality.py --output search-quality-out --only six --samplers auto tpe
@@ -26,7 +27,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from landscapes import Landscape, demo, six_choices, two_choices
+from landscapes import Landscape, demo, rugged, six_choices, two_choices
 
 from profiles.files import write_whole
 from pruner.score import Score
@@ -49,6 +50,11 @@ NAMES: Final = {
     "random": "random",
     ADDITIVE: "additive, exact",
 }
+TITLES: Final = {
+    "two": "2 choices",
+    "six": "6 choices, best known",
+    "rugged": "6 choices, each pair by itself, best known",
+}
 # Optuna's Gaussian process takes seconds for each plan: two instances and fifty evaluations have to do for it.
 FEWER: Final = {"gp": (2, 50)}
 
@@ -70,12 +76,11 @@ class Job:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("search-quality-out"))
-    parser.add_argument("--only", choices=("demo", "two", "six"))
+    parser.add_argument("--only", nargs="+", default=["demo", *TITLES])
     parser.add_argument("--samplers", nargs="+", default=list(NAMES), choices=list(NAMES))
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
-    kinds = [("demo", 12), *(("two", sites) for sites in SIZES), *(("six", sites) for sites in SIZES)]
-    kinds = [one for one in kinds if asked.only in (None, one[0])]
+    kinds = [(kind, sites) for kind in asked.only for sites in ((12,) if kind == "demo" else SIZES)]
     if ("demo", 12) in kinds:
         demo(asked.output)  # is evaluated once, for all processes
     jobs = [
@@ -95,7 +100,7 @@ def main() -> None:
 def landscape_of(job: Job, output: Path) -> Landscape:
     if job.kind == "demo":
         return demo(output)
-    return (two_choices if job.kind == "two" else six_choices)(job.sites, job.instance)
+    return {"two": two_choices, "six": six_choices, "rugged": rugged}[job.kind](job.sites, job.instance)
 
 
 def carried_out(job: Job, output: Path) -> str:
@@ -159,7 +164,7 @@ def lines_of(kinds: Sequence[tuple[str, int]], samplers: Sequence[str], output: 
 def _title(kind: str, sites: int, output: Path) -> str:
     if kind == "demo":
         return f"demo's supernet: {demo(output).about}"
-    return f"{sites} sites, {'2 choices' if kind == 'two' else '6 choices, best known'}"
+    return f"{sites} sites, {TITLES[kind]}"
 
 
 def _cells(runs: Sequence[tuple[Sequence[float], float]], sampler: str) -> str:

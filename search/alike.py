@@ -3,9 +3,13 @@
 Were all gains drawn from their priors, the scores of two plans would have a covariance: the sum of the variances of all
 gains that both plans have. Two plans share the gain of a cut where they cut a block in the same way, and that
 of a pair of cuts where they do so twice; so everything follows from where they agree, block by block.
+
+Two ways of cutting one block have something in common besides: of a block that is hardly missed, half is missed still
+less. So a cut's gain may be in part its own and in part the block's, and both times how far the cut goes, which is told
+by the order of a block's choices: they list what keeps most of it first. Plans then agree in a block to a degree: with
+c in common and e saying whether both cut it alike, ((1 - c) e + c) a b, where a and b say how far either goes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -22,27 +26,36 @@ _HELD_BYTES: Final = 1 << 26
 @dataclass(frozen=True)
 class Weights:
     """The variance of the pairs' gains, next to a single cut's; if `near`, a pair's falls with the distance between its
-    blocks."""
+    blocks. `common` is the part of a cut's gain that it has in common with the other cuts of its block; at 0 it does
+    not matter either how far a cut goes."""
 
     pair: float
     near: bool
+    common: float = 0.0
 
 
 class Shared:
-    """What plans share with others, each (plans, other plans): the variances of what is no pair, and of pairs before
-    they are weighted, near ones and all alike. What is not asked for is not computed."""
+    """What plans share with others, each (plans, other plans), by weights; what is not asked for is not computed."""
 
-    def __init__(self, single: Array, near: Callable[[], Array], alike: Array) -> None:
-        self._single, self._find_near, self._alike = single, near, alike
+    def __init__(self, alike: "Alike", one: Array, other: Array, around: Array | None) -> None:
+        self._alike, self._one, self._other, self._around = alike, one, other, around
+        self._nears: dict[float, Array] = {}
 
     @cached_property
-    def _near(self) -> Array:
-        return self._find_near()
+    def _always(self) -> Array:
+        return self._alike.always_shared(self._one, self._other)
 
     def covariance(self, weights: Weights) -> Array:
         """(plans, other plans) of the scores."""
-        covariance: Array = self._single + weights.pair * (self._near if weights.near else self._alike)
+        agree, squares = self._alike.agreement(self._one, self._other, weights.common)
+        pairs = self._near(weights.common) if weights.near else self._alike.far * (agree * agree - squares) / 2
+        covariance: Array = self._always + agree + weights.pair * pairs
         return covariance
+
+    def _near(self, common: float) -> Array:
+        if common not in self._nears:
+            self._nears[common] = self._alike.near_pairs(self._one, self._other, common, self._around)
+        return self._nears[common]
 
 
 class Alike:
@@ -56,9 +69,12 @@ class Alike:
         # What is expected of cuts is one more thing that they have in common, each as much of it as there is.
         self._members = np.array(members if harms is None else [*members, harms])
         blocks, self._site = np.unique(space.places, return_inverse=True)
+        numbers = np.bincount(self._site, minlength=len(blocks))
+        first = np.cumsum(numbers) - numbers
+        self._amounts = (np.arange(self._count) - first[self._site] + 1) / numbers[self._site]
         apart = np.abs(blocks[:, None] - blocks[None]).astype(float)
         self._nearness = np.divide(1.0, apart, out=np.zeros_like(apart), where=apart > 0)
-        self._far = 3.0 / self._count
+        self.far = 3.0 / self._count
         # One block cannot be cut in two ways: there is no gain for that.
         self._elsewhere = (self._site[:, None] != self._site[None]) & np.triu(np.ones((self._count,) * 2, bool), 1)
 
@@ -67,24 +83,45 @@ class Alike:
         """The blocks that can be cut."""
         return len(self._nearness)
 
-    def shared(self, one: Array, other: Array, around: Array | None = None) -> "Shared":
+    @property
+    def has_grades(self) -> bool:
+        """Whether some block can be cut in several ways, which may have something in common."""
+        return self.sites < self._count
+
+    def shared(self, one: Array, other: Array, around: Array | None = None) -> Shared:
         """What plans and other plans share. Where each of the others differs in at most two blocks from one of those
         that they lie `around`, near pairs are counted from what changes."""
-        kinds = (one @ self._members.T) @ (other @ self._members.T).T
-        agree = one @ other.T
-        apart = self._far * (agree * agree - agree) / 2
-        single = _OFFSET_VARIANCE + _KIND_VARIANCE * kinds + agree
+        return Shared(self, one, other, around)
+
+    def always_shared(self, one: Array, other: Array) -> Array:
+        """(plans, other plans) of the offset and of kinds."""
+        found: Array = _OFFSET_VARIANCE + _KIND_VARIANCE * (one @ self._members.T) @ (other @ self._members.T).T
+        return found
+
+    def agreement(self, one: Array, other: Array, common: float) -> tuple[Array, Array]:
+        """(plans, other plans) the sum over the blocks of how far they agree, and that of its square."""
+        own, equal = 1 - common, one @ other.T
+        if not common:
+            return equal, equal
+        far, other_far = one * self._amounts, other * self._amounts
+        sites, other_sites = self._far_by_site(one), self._far_by_site(other)
+        agree = own * (far @ other_far.T) + common * (sites @ other_sites.T)
+        squares = (1 - common**2) * (far**2 @ (other_far**2).T)
+        return agree, squares + common**2 * (sites**2 @ (other_sites**2).T)
+
+    def near_pairs(self, one: Array, other: Array, common: float, around: Array | None) -> Array:
+        """(plans, other plans) the sum over the pairs of blocks of how far plans agree in both, over their distance."""
         if around is None:
-            return Shared(single, lambda: self._near_pairs(one, other), apart)
-        return Shared(single, lambda: self._near_pairs_around(one, other, around), apart)
+            return self._near_pairs(one, other, common)
+        return self._near_pairs_around(one, other, common, around)
 
     def variances(self, weights: Weights, vectors: Array) -> Array:
-        """(plans,) the same of each plan with itself."""
+        """(plans,) what each plan shares with itself."""
         counts = vectors @ self._members.T
-        cut = self._by_site(vectors) > 0
-        number = cut.sum(axis=1)
-        near = ((cut @ self._nearness) * cut).sum(axis=1) / 2
-        pairs = near if weights.near else self._far * (number * number - number) / 2
+        agree = self._far_by_site(vectors) ** 2 if weights.common else (self._by_site(vectors) > 0).astype(np.float64)
+        number = agree.sum(axis=1)
+        near = ((agree @ self._nearness) * agree).sum(axis=1) / 2
+        pairs = near if weights.near else self.far * (number * number - (agree * agree).sum(axis=1)) / 2
         variances: Array = (
             _OFFSET_VARIANCE + _KIND_VARIANCE * (counts * counts).sum(axis=1) + number + weights.pair * pairs
         )
@@ -94,50 +131,82 @@ class Alike:
         """(constant, (cuts,), strictly upper triangular (cuts, cuts)): what the plans' scores say of the gains, if the
         scores count for so much (plans,)."""
         cuts = vectors.T @ coefficients
-        single = cuts + _KIND_VARIANCE * (self._members @ cuts) @ self._members
-        pairs = self._pair_variances(weights) * (vectors.T @ (vectors * coefficients[:, None]))
+        # (plans, cuts) how far each plan agrees with each cut.
+        agree = vectors
+        if weights.common:
+            agree = (1 - weights.common) * vectors * self._amounts
+            agree = (agree + weights.common * self._far_by_site(vectors)[:, self._site]) * self._amounts
+        single = agree.T @ coefficients + _KIND_VARIANCE * (self._members @ cuts) @ self._members
+        pairs = self._pair_variances(weights) * (agree.T @ (agree * coefficients[:, None]))
         return _OFFSET_VARIANCE * float(coefficients.sum()), single, pairs
 
     def drawn(self, weights: Weights, random: np.random.Generator) -> tuple[float, Array, Array]:
         """The same drawn from the prior."""
         constant = np.sqrt(_OFFSET_VARIANCE) * random.normal()
         kinds = np.sqrt(_KIND_VARIANCE) * random.normal(size=len(self._members))
-        single = random.normal(size=self._count) + kinds @ self._members
-        pairs = np.sqrt(self._pair_variances(weights)) * random.normal(size=(self._count, self._count))
-        return float(constant), single, pairs
+        size = self._count + (self.sites if weights.common else 0)
+        single = self._of_cuts(random.normal(size=size), weights.common) + kinds @ self._members
+        pairs = self._of_cuts(self._of_cuts(random.normal(size=(size, size)), weights.common).T, weights.common).T
+        return float(constant), single, np.sqrt(self._pair_variances(weights)) * pairs
+
+    def _of_cuts(self, drawn: Array, common: float) -> Array:
+        """(cuts, ...) what cuts have of numbers that are independent: the first are their own, the others the blocks',
+        (cuts + blocks, ...)."""
+        if not common:
+            return drawn
+        own, blocks = drawn[: self._count], drawn[self._count :]
+        amounts = self._amounts.reshape(-1, *[1] * (drawn.ndim - 1))
+        found: Array = amounts * (np.sqrt(1 - common) * own + np.sqrt(common) * blocks[self._site])
+        return found
 
     def _pair_variances(self, weights: Weights) -> Array:
         """(cuts, cuts)"""
-        nearness = self._nearness[self._site][:, self._site] if weights.near else self._far
+        nearness = self._nearness[self._site][:, self._site] if weights.near else self.far
         variances: Array = weights.pair * nearness * self._elsewhere
         return variances
 
-    def _near_pairs(self, one: Array, other: Array) -> Array:
-        """(plans, other plans) the sum over the pairs of blocks that both cut alike of one over their distance."""
+    def _near_pairs(self, one: Array, other: Array, common: float) -> Array:
         firsts, seconds = self._by_site(one), self._by_site(other)
+        far, other_far = self._far_by_site(one), self._far_by_site(other)
         found = np.empty((len(one), len(other)))
         at_once = max(1, _HELD_BYTES // (8 * max(1, seconds.size)))
         for start in range(0, len(one), at_once):
             some = firsts[start : start + at_once, None]
             agree = ((some == seconds) & (some > 0)).astype(np.float64)
+            if common:
+                agree *= 1 - common
+                agree += common
+                agree *= far[start : start + at_once, None] * other_far
             flat = agree.reshape(-1, self.sites)
             found[start : start + at_once] = ((flat @ self._nearness) * flat).sum(axis=1).reshape(agree.shape[:2]) / 2
         return found
 
-    def _near_pairs_around(self, one: Array, other: Array, around: Array) -> Array:
-        """The same. With a the blocks that two plans cut alike and N the nearness, the sum is a'Na / 2; where a changes
-        by d in two blocks it becomes a'Na / 2 + d'Na + d'Nd / 2."""
+    def _near_pairs_around(self, one: Array, other: Array, common: float, around: Array) -> Array:
+        """The same. With a how far two plans agree in each block and N the nearness, the sum is a'Na / 2; where a
+        changes by d in two blocks it becomes a'Na / 2 + d'Na + d'Nd / 2."""
         firsts, seconds, bases = (self._by_site(vectors) for vectors in (one, other, around))
         nearest = np.stack([(seconds != base).sum(axis=1) for base in bases], axis=1).argmin(axis=1)
-        nearness, firsts = np.pad(self._nearness, (0, 1)), np.pad(firsts, ((0, 0), (0, 1)))  # the last is no block
+        nearness = np.pad(self._nearness, (0, 1))  # the last is no block
+        firsts, far = (np.pad(by_site, ((0, 0), (0, 1))) for by_site in (firsts, self._far_by_site(one)))
+        amounts = np.append(0.0, self._amounts)
+
+        def agreement(codes: Array, ours: Array, far: Array) -> Array:
+            """How far blocks cut as `codes` say, whole numbers, agree with ours."""
+            equal: Array = ((ours == codes) & (codes > 0)).astype(np.float64)
+            if not common:
+                return equal
+            degree: Array = ((1 - common) * equal + common) * far * amounts[codes.astype(int)]
+            return degree
+
         found = np.empty((len(one), len(other)))
         for number, base in enumerate(bases):
             own = np.flatnonzero(nearest == number)
             sites, codes = _changes(base, seconds[own])
-            padded = np.append(base, 0)
-            agree = ((firsts == padded) & (padded > 0)).astype(np.float64)
+            agree = agreement(np.append(base, 0), firsts, far)
             beside = agree @ nearness
-            change = [((firsts[:, at] == to) & (to > 0)) - agree[:, at] for at, to in zip(sites, codes, strict=True)]
+            change = [
+                agreement(to, firsts[:, at], far[:, at]) - agree[:, at] for at, to in zip(sites, codes, strict=True)
+            ]
             near = (agree * beside).sum(axis=1)[:, None] / 2 + change[0] * change[1] * nearness[sites[0], sites[1]]
             found[:, own] = near + change[0] * beside[:, sites[0]] + change[1] * beside[:, sites[1]]
         return found
@@ -148,6 +217,13 @@ class Alike:
         for cut, site in enumerate(self._site):
             codes[:, site] += (cut + 1) * vectors[:, cut]
         return codes
+
+    def _far_by_site(self, vectors: Array) -> Array:
+        """(plans, sites) how far the cut of each block goes; 0 where it has none."""
+        far = np.zeros((len(vectors), self.sites))
+        for cut, site in enumerate(self._site):
+            far[:, site] += self._amounts[cut] * vectors[:, cut]
+        return far
 
 
 def _changes(base: Array, codes: Array) -> tuple[Array, Array]:

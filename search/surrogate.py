@@ -9,6 +9,7 @@ There are as many gains as pairs of cuts, but what is learned of them lies in th
 is computed from how alike plans are (`alike.py`), and no list of pairs is ever made.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ from search.space import Array, Bits, Space
 # Prior variances, next to a single cut's: chosen for each set of observations by their marginal likelihood.
 _PAIR_VARIANCES: Final = (0.01, 0.03, 0.1, 0.3)
 _NOISES: Final = (1e-6, 1e-4, 1e-2, 1e-1)
+# Of what the cuts of one block have in common, where it can be cut in several ways.
+_COMMON: Final = (0.0, 0.3, 0.6, 0.9)
 _JITTER: Final = 1e-9
 # By how many of the plans these are chosen, spread evenly over the history: with all of them each choice would take as
 # long as the fit itself.
@@ -136,7 +139,9 @@ class Surrogate:
         shared = self._alike.shared(vectors, vectors)
         on_scales = [_Standardized.of(scores, scale) for scale in scales]
         choices = []
-        for weights in (Weights(pair, near) for pair in _PAIR_VARIANCES for near in (True, False)):
+        parts = _COMMON if self._alike.has_grades else (0.0,)
+        ways = itertools.product(_PAIR_VARIANCES, (True, False), parts)
+        for weights in (Weights(*way) for way in ways):
             covariance = shared.covariance(weights)
             for noise in _NOISES:
                 likelihoods = _likelihoods(on_scales, _factored(covariance, noise)[1])
