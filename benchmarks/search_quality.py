@@ -8,11 +8,11 @@ finds from many plans, or any search. And the demo's supernet itself: 12 FFN sit
 evaluated.
 
     python benchmarks/search_quality.py --output search-quality-out                   # some hours
-    python benchmarks/search_quality.py --output search-quality-out --only six --samplers auto tpe
+    python benchmarks/search_quality.py --output search-quality-out --only six rugged --samplers auto tpe
 
-What is printed is best found / optimum after 50, 100 and 200 evaluations, and goes to `results/`. The single-block
-scores of the additive solution count as evaluations too. No time is measured, and two searches run at a time. Typed
-again, it goes on from where it was.
+What is printed is best found / optimum after 50, 100 and 200 evaluations, and goes to `results/`, that of some
+landscapes to a file of their own. The single-block scores of the additive solution count as evaluations too. No time is
+measured, and two searches run at a time. Typed again, it goes on from where it was.
 """
 
 import argparse
@@ -94,7 +94,8 @@ def main() -> None:
             print(line, flush=True)
     lines = lines_of(kinds, asked.samplers, asked.output)
     print(*lines, sep="\n")
-    (RESULTS / "search_quality.md").write_text("\n".join(lines) + "\n")
+    part = "" if len(asked.only) == len(TITLES) + 1 else f"_{'_'.join(asked.only)}"
+    (RESULTS / f"search_quality{part}.md").write_text("\n".join(lines) + "\n")
 
 
 def landscape_of(job: Job, output: Path) -> Landscape:
