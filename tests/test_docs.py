@@ -46,7 +46,14 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
         ),
         *(
             ("docs/search.md", benchmark)
-            for benchmark in ("search_quality", "scale", "evaluator_subsets", "evaluator_large", "budgets")
+            for benchmark in (
+                "search_quality",
+                "search_quality_six_rugged_two",
+                "scale",
+                "evaluator_subsets",
+                "evaluator_large",
+                "budgets",
+            )
         ),
         *(("docs/fitting.md", f"fitting_{part}") for part in ("untrained", "ffns", "trained", "search", "large")),
         *(("docs/training.md", benchmark) for benchmark in ("progressive", "ranking", "training_cost")),
