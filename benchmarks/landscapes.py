@@ -80,9 +80,8 @@ def six_choices(sites: int, seed: int) -> Landscape:
 
     Dropping a site costs |normal| * 0.6 in log odds, and the others `HARMED` of it, times a lognormal number of spread
     0.3. Two cuts cost more or less together than apart: the product of what each costs, times a number that is drawn
-    for their two sites, at a distance of d <= 11 blocks 0.2 +- 0.4 over the root of d. So do layers fitted to the
-    demo's network, of which some thousand plans were scored: at a distance of one block, and from four on, nine tenths
-    and more of what pairs differ by from their sums is such a product.
+    for their two sites, at a distance of d <= 11 blocks 0.2 +- 0.4 over the root of d. With layers fitted to the demo's
+    network interactions were seen to go with such products; how large the numbers are was estimated from few pairs.
     """
     return _graded(sites, seed, "six", _by_sites)
 

@@ -84,8 +84,11 @@ def test_there_is_a_choice_for_every_other_number_of_heads(heads: int, left: dic
 
 @pytest.mark.parametrize("more", [{"scale_attn_norm": True}, {"attn_layer": "diff"}], ids=["norm", "another attention"])
 def test_heads_that_are_not_apart_are_not_taken_apart(more: dict[str, Any]) -> None:
-    blocks = describe(network(more)).blocks
-    assert not any(choice in block.on_request for block in blocks if block.kind == "vit.attn" for choice in SHARES)
+    attentions = [block for block in describe(network(more)).blocks if block.kind == "vit.attn"]
+    assert len(attentions) == 2
+    assert not any(choice in block.on_request for block in attentions for choice in SHARES)
+    plain = [block for block in describe(network({})).blocks if block.kind == "vit.attn"]
+    assert all("narrow-50" in block.on_request for block in plain)
 
 
 def test_until_they_are_fitted_those_stay_that_count_for_most_by_their_weights() -> None:
