@@ -51,7 +51,7 @@ class RunArguments(TrainingArguments, DataArguments):
     keep_one_per_stage: bool = False
     max_parameters: float | None = None
     max_memory_mb: float | None = None
-    scored_by: str = "supernet"
+    scored_by: str = "fits"
     fit_images: int = 1024
     strategy: str = "optuna"
     gate_form: str = "knapsack"

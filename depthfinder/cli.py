@@ -304,7 +304,9 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         if asked.device is not None and device not in budgets:
             raise typer.BadParameter(f"--device {device} has no budget among {', '.join(budgets)}")
         device = device if device in budgets else next(iter(budgets))
-    untrained = {"finetune_epochs": 0, "progressive_epochs": 0} if asked.without_training else {}
+    epochs = {"supernet_epochs": asked.supernet_epochs or TrainingArguments.supernet_epochs}
+    if asked.without_training:
+        epochs |= {"finetune_epochs": 0, "progressive_epochs": 0}
     return RunArguments(
         model=model,
         pretrained=asked.pretrained or (is_demo and asked.checkpoint is None),
@@ -324,7 +326,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         keep_one_per_stage=asked.keep_one_per_stage,
         max_parameters=asked.max_parameters,
         max_memory_mb=asked.max_memory_mb,
-        scored_by="fits" if asked.without_training else asked.scored_by,
+        scored_by=asked.way_of_scoring,
         fit_images=asked.fit_images,
         strategy=asked.strategy,
         gate_form=asked.gate_form,
@@ -337,7 +339,7 @@ def _arguments(asked: RunOptions) -> "RunArguments":
         study_name=asked.study_name,
         max_seconds=asked.max_seconds,
         n_trials=asked.n_trials,
-        **{f.name: getattr(asked, f.name) for f in dataclasses.fields(TrainingArguments)} | untrained,
+        **{f.name: getattr(asked, f.name) for f in dataclasses.fields(TrainingArguments)} | epochs,
         seed=asked.seed,
         dtype=asked.mode.dtype,
         channels_last=asked.channels_last,

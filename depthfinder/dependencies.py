@@ -40,7 +40,7 @@ _SCORING: Final = ("bn_estimation", "scored_by")
 _SEARCHING: Final = ("sampler", "n_trials", "gap", "storage", "study_name")
 _PROGRESSIVE: Final = (
     *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "kd_checkpoint"),
-    "block_loss_weight",
+    *("block_loss_weight", "least_lr_share"),
 )
 _MASKS: Final = ("method", "granularity", "sparsity", "epochs", "search_share")
 

@@ -40,7 +40,7 @@ def mask_stage(run: Run) -> None:
     if asked.distill_loss_weight:
         teaching = Teaching(light_copy(run.model), asked.kd_temperature, asked.distill_loss_weight)
     objective = Sparsifying(masked_network(run, run.model), teaching, asked.smoothing, asked.search_share)
-    train(run, "masks", objective, asked.epochs)
+    train(run, "masks", objective, run.train_settings(asked.epochs))
 
 
 def hand_over_stage(run: Run) -> None:

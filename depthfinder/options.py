@@ -249,12 +249,12 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
         ),
     ] = False
     scored_by: Annotated[
-        str,
+        str | None,
         _option(
-            "What plans are scored by: supernet, a weight-sharing network that is trained first, or fits, layers "
-            "fitted to the blocks on images without labels."
+            "What plans are scored by: fits, layers fitted to the blocks on images without labels, or supernet, a "
+            "weight-sharing network that is trained first; fits, unless the strategy learns with a supernet."
         ),
-    ] = "supernet"
+    ] = None
     fit_images: Annotated[int, _option("Images that layers are fitted on; a fifth of them judges the fits.", min=5)] = (
         1024
     )
@@ -291,6 +291,20 @@ class RunOptions(TrainingOptions, DataOptions, TableOptions):
     experiment: Annotated[
         str | None, _option("Name of the run's folder; by default from model, device, budget and seed.")
     ] = None
+
+    @property
+    def way_of_scoring(self) -> str:
+        """What was asked for; else a supernet where the strategy has one or something was asked of it, and fits if
+        not."""
+        if self.without_training:
+            return "fits"
+        if self.scored_by is not None:
+            return self.scored_by
+        asked, unasked = (
+            (one.supernet_epochs, one.supernet_sampling, one.supernet_plans, one.freeze_backbone)
+            for one in (self, RunOptions())
+        )
+        return "supernet" if asked != unasked or self.strategy in ("gate", "dimap") else "fits"
 
 
 Options = TypeVar("Options", bound=PrintOptions)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pruner.plan import MergeInit
-from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
+from pruner.training.settings import LEAST_LR_SHARE, AmpDtype, Mixing, Optimizing, Precision, TrainSettings
 
 LAMBDA_SCHEDULES: Final = ("linear", "cosine", "blocks", "score", "decay")
 STRATEGIES: Final = ("optuna", "gate", "scores", "dimap")
@@ -56,6 +56,7 @@ class TrainingArguments:
     kd_temperature: float = 2.0
     distill_loss_weight: float = 1.0
     block_loss_weight: float = 0.0
+    least_lr_share: float = LEAST_LR_SHARE
     supernet_sampling: str = "random"
     supernet_plans: int = 1
     freeze_backbone: bool = False

@@ -90,7 +90,10 @@ class LearningOptions:
 class TrainingOptions(LearningOptions):
     """How the networks of a search are trained."""
 
-    supernet_epochs: Annotated[int, _option("Epochs of the weight-sharing network.", min=1)] = 2
+    supernet_epochs: Annotated[
+        int | None,
+        _option("Epochs of the weight-sharing network, 2 by default; who asks for them has it score the plans.", min=1),
+    ] = None
     progressive_epochs: Annotated[
         int, _option("Epochs of the plan's network; 0 leaves it as it was cut, or fitted.", min=0)
     ] = 8
@@ -118,6 +121,14 @@ class TrainingOptions(LearningOptions):
         float,
         _option("Weight of what each layer in a block's place learns of that block's output; 0 is none.", min=0),
     ] = 0.0
+    least_lr_share: Annotated[
+        float,
+        _option(
+            "The share of --lr at which the plan's network learns if it loses nothing before any training; all of it "
+            "from a point of accuracy on. 1 is all of it always.",
+            callback=_share,
+        ),
+    ] = 0.2
     supernet_sampling: Annotated[
         str, _option("The plans a supernet step trains: random, sandwich, or latency (around the budget).")
     ] = "random"

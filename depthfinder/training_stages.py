@@ -27,10 +27,11 @@ from pruner.training.loop import check_precision, fit
 from pruner.training.norm_decay import NormDecay
 from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
+from pruner.training.pace import lost_before_training, paced
 from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Closing, Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
-from pruner.training.settings import SettingsError
+from pruner.training.settings import SettingsError, TrainSettings
 from pruner.training.state import network_state
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
 from search.draws import AroundTheLimits
@@ -56,8 +57,8 @@ def check_training(run: Run) -> None:
 
 def finetune_stage(run: Run) -> None:
     """The uncut network on these images, where its weights were learned on others."""
-    network = copy.deepcopy(run.untuned).train()
-    train(run, "finetune", Supervised(network, smoothing=run.arguments.smoothing), run.arguments.finetune_epochs)
+    objective = Supervised(copy.deepcopy(run.untuned).train(), smoothing=run.arguments.smoothing)
+    train(run, "finetune", objective, run.train_settings(run.arguments.finetune_epochs))
 
 
 def supernet_stage(run: Run) -> None:
@@ -77,7 +78,7 @@ def supernet_stage(run: Run) -> None:
     if asked.freeze_backbone:
         freeze_backbone(network)
         log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))
-    train(run, "supernet", objective_of(run, network, _draw(run)), asked.supernet_epochs)
+    train(run, "supernet", objective_of(run, network, _draw(run)), settings)
 
 
 def train_stage(run: Run) -> None:
@@ -89,9 +90,10 @@ def train_stage(run: Run) -> None:
         if run.world.leads:
             checkpoint.save(Checkpoint(0, network_state(cut)))
         return
+    settings = _paced(run, cut)
     learn_as_pairs(cut)
     objective = Progressive(cut, _teaching(run, cut), _closing(run, cut), smoothing=asked.smoothing)
-    train(run, "progressive", objective, asked.progressive_epochs)
+    train(run, "progressive", objective, settings)
 
 
 def begun(run: Run) -> Cut:
@@ -104,15 +106,27 @@ def begun(run: Run) -> Cut:
     return cut
 
 
-def train(run: Run, name: str, objective: Objective, epochs: int) -> None:
+def _paced(run: Run, cut: Cut) -> TrainSettings:
+    """How the plan's network learns: the slower, the less it loses before any training."""
+    asked = run.arguments
+    lost = lost_before_training(cut, light_copy(run.model).to(run.world.device), run.data, run.world)
+    settings = paced(run.train_settings(asked.progressive_epochs), lost, asked.least_lr_share)
+    if settings.optimizing.lr < asked.lr:
+        what = (
+            "before any training the network loses %.2f points on calibration images: it learns at %.2g, %.0f%% of --lr"
+        )
+        log.info(what, 100 * lost, settings.optimizing.lr, 100 * settings.optimizing.lr / asked.lr)
+    return settings
+
+
+def train(run: Run, name: str, objective: Objective, settings: TrainSettings) -> None:
     """One training of a run, from where it was left. Its checkpoint and its curves go by `name`."""
-    settings = run.train_settings(epochs)
     with told(run, name) as watcher:
         fit(
             objective,
             run.data,
             settings,
-            run.checkpoint(name, settings),
+            run.checkpoint(name, run.train_settings(settings.epochs)),
             run.watch,
             world=run.world,
             watcher=watcher,

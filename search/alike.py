@@ -69,9 +69,7 @@ class Alike:
         # What is expected of cuts is one more thing that they have in common, each as much of it as there is.
         self._members = np.array(members if harms is None else [*members, harms])
         blocks, self._site = np.unique(space.places, return_inverse=True)
-        numbers = np.bincount(self._site, minlength=len(blocks))
-        first = np.cumsum(numbers) - numbers
-        self._amounts = (np.arange(self._count) - first[self._site] + 1) / numbers[self._site]
+        self._amounts = space.reach
         apart = np.abs(blocks[:, None] - blocks[None]).astype(float)
         self._nearness = np.divide(1.0, apart, out=np.zeros_like(apart), where=apart > 0)
         self.far = 3.0 / self._count

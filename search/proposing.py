@@ -65,10 +65,11 @@ class Rounds:
         taken = {entry.slot for entry in standing.here if entry.number in before}
         free = [slot for slot in range(first, self.n_trials) if slot not in taken]
         opening = self.sampler.opening(self.space, self.n_trials) - len(before) if first == 0 else 0
-        size = opening if opening > 0 else self.sampler.round_size
+        size = opening if opening > 0 else self.sampler.size_behind(first)
         while free:
             yield free[:size]
-            free, size = free[size:], self.sampler.round_size
+            behind, free = free[min(size, len(free)) - 1] + 1, free[size:]
+            size = self.sampler.size_behind(behind)
 
     def plans(self, number: int, slots: Sequence[int]) -> Planned:
         """What is proposed for a round; for those of its slots that hold a plan already too."""

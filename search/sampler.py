@@ -31,7 +31,7 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     round_size: ClassVar[int] = 1
-    """How many plans are best proposed at once."""
+    """How many plans are best proposed at once, at the least."""
     has_opinion: ClassVar[bool] = False
     """Whether it says what is attainable."""
     seeks_one: ClassVar[bool] = True
@@ -43,6 +43,10 @@ class Sampler(ABC):
     def opening(self, space: Space, n_trials: int) -> int:
         """How many plans it wants to see before it learns from any."""
         return min(self.round_size, n_trials)
+
+    def size_behind(self, count: int) -> int:
+        """How many plans are best proposed at once, after so many."""
+        return self.round_size
 
     @abstractmethod
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:

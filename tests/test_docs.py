@@ -56,7 +56,10 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
             )
         ),
         *(("docs/fitting.md", f"fitting_{part}") for part in ("untrained", "ffns", "trained", "search", "large")),
-        *(("docs/training.md", benchmark) for benchmark in ("progressive", "ranking", "training_cost")),
+        *(
+            ("docs/training.md", benchmark)
+            for benchmark in ("progressive", "ranking", "training_cost", "learning_rates")
+        ),
         *(
             ("docs/predictor.md", f"predictor_{part}")
             for part in ("folds", "conv", "networks", "sign", "transfer", "pieces", "cost")

@@ -1,7 +1,7 @@
 """How a network is trained, as plain data, in timm's terms where timm has one."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 
 class SettingsError(ValueError):
@@ -9,6 +9,8 @@ class SettingsError(ValueError):
 
 
 AmpDtype = Literal["float16", "bfloat16"]
+LEAST_LR_SHARE: Final = 0.2
+"""The share of the learning rate at which a network learns that loses nothing before any training (`pace.py`)."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The sampler that is used unless another is asked for: single-block scores and interactions, learned, solved exactly.
 
-It begins with plans drawn at random. Single-block scores are not measured one by one, each block cut alone: learned
-from plans within the limits they cost fewer evaluations, and hold where the search goes on. Every round then asks three
-sources: the exact solver, given the likeliest gains; climbing from plan to plan by gains drawn from what is still
-possible (Thompson sampling); and the one- and two-block neighbours of the best plans, by the improvement that is to be
-expected of them. Where plans are scored together, those that begin like another one of the round, or like the best so
-far, cost less, and may be preferred.
+It begins with plans each of which is the best if blocks matter as is drawn for them. Single-block scores are not
+measured one by one, each block cut alone: learned from plans within the limits they cost fewer evaluations, and hold
+where the search goes on. Every round then asks three sources: the exact solver, given the likeliest gains; climbing
+from plan to plan by gains drawn from what is still possible (Thompson sampling); and the one- and two-block neighbours
+of the best plans, by the improvement that is to be expected of them. Where plans are scored together, those that begin
+like another one of the round, or like the best so far, cost less, and may be preferred.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from pruner.plan import Plan
-from search.feasible import every_plan, feasible_plan, random_wish, solved_plan
+from search.feasible import every_plan, feasible_plan, imagined_plan, random_wish, solved_plan
 from search.ledger import Entry, Proposal
 from search.neighbours import Moves, Neighbourhood, climbed
 from search.sampler import Proposals, Sampler, sampler
@@ -28,9 +28,11 @@ _INCUMBENTS: Final = 3
 _AROUND: Final = 1024
 _RANDOM_STARTS: Final = 4
 _ATTEMPTS: Final = 100
+_IMAGINED: Final = 3
 _SMALL: Final = 4096
 _CONFIDENCE: Final = 2.0
 _OPENING: Final = 16
+_LEARNT_BY: Final = 20
 # Of evaluating a plan that shares all but its last block, next to running a whole network.
 _OVERHEAD: Final = 0.1
 
@@ -50,6 +52,10 @@ class Learned(Sampler):
     def opening(self, space: Space, n_trials: int) -> int:
         return max(1, min(_OPENING, n_trials // 4))
 
+    def size_behind(self, count: int) -> int:
+        """A twentieth of what is known already: that teaches little more, and learning takes longer each time."""
+        return max(self.round_size, count // _LEARNT_BY)
+
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
         chosen = Chosen({entry.plan for entry in history}, count)
         random = Random(f"{seed} {len(history)}")
@@ -61,6 +67,8 @@ class Learned(Sampler):
             expected = solved_plan(space, -space.expected_harms)
             if expected is not None and space.admits(expected):
                 chosen.add(expected, "solver")
+        if len(history) <= 1:
+            _imagine(space, chosen, random)
         fill(space, chosen, random)
         if not chosen.proposals and space.num_plans <= _SMALL:
             attainable = -np.inf  # every plan was evaluated
@@ -72,9 +80,8 @@ class Thrifty(Learned):
     """The same for an evaluator that runs what plans share but once: plans that begin like others come first."""
 
     name = "thrifty"
-    round_size = 20
     drawn = 2
-    thrift = 1.0
+    thrift = 0.25
 
 
 class Chosen:
@@ -161,6 +168,15 @@ def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, path
             chosen.add(plan, "flip")
             paths.share(plan)
             left = np.minimum(left, paths.left_beside(plan, pool))
+
+
+def _imagine(space: Space, chosen: Chosen, random: Random) -> None:
+    """Fills the round with plans that may be the best, as far as some draws for each find new ones."""
+    for _ in range(_IMAGINED * chosen.count):
+        plan = None if chosen.is_full else imagined_plan(space, random)
+        if plan is None:
+            return
+        chosen.add(plan, "random")
 
 
 def _climbed_from_anywhere(space: Space, gains: Gains, incumbents: Sequence[Array], random: Random) -> Plan:

@@ -18,7 +18,6 @@ from profiles.errors import ProfileError
 from profiles.profile import Profile
 from profiles.store import load_profile, profile_path, save_profile, shipped_profiles
 from pruner.models import load_model
-from pruner.plan import SHARES
 from pruner.progress import silent
 from pruner.surgery import describe
 
@@ -51,7 +50,7 @@ def test_a_table_in_the_output_goes_before_one_that_ships_and_that_before_a_mode
     modelled = found(asked("mi100"), tmp_path, small)
     assert modelled.path is None
     assert modelled.text == "a modelled table, made now"
-    assert alike(modelled.profile, modelled_profile(small, "mi100", Mode(), also=tuple(SHARES)))
+    assert alike(modelled.profile, modelled_profile(small, "mi100", Mode(), also=asked("mi100").also))
 
     for table, origin in ((modelled.profile, "modelled"), (shipped.profile, "imported")):
         path = profile_path(tmp_path, table.model, table.setting)

@@ -22,6 +22,7 @@ NO_SCORE_DEPENDS_ON = {
     *("budget_ms", "budget_ratio", "keep", "max_pruned", "keep_one_per_stage", "max_parameters", "max_memory_mb"),
     *("sampler", "n_trials", "gap", "storage", "study_name"),
     *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "block_loss_weight"),
+    "least_lr_share",
     *("method", "granularity", "sparsity", "epochs", "search_share"),
 }
 # Their contents are in a study's identity: weights, images with their classes, and tables where training goes by them.
@@ -41,6 +42,7 @@ ASKED = RunArguments(
     max_seconds=1.0,
     n_trials=8,
     seed=0,
+    scored_by="supernet",
 )
 OTHER = {
     "n_trials": 16,

@@ -80,3 +80,22 @@ def test_a_recipe_says_how_to_type_it_and_what_it_is(recipe: Path) -> None:
     assert f"depthfinder run --config recipes/{recipe.name}" in text
     assert ("Not run here" in text) == (recipe.name != "demo.yaml")
     assert all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "scored_by"),
+    [
+        ("", "fits"),
+        ("--supernet-epochs 2", "supernet"),
+        ("--supernet-plans 2", "supernet"),
+        ("--freeze-backbone", "supernet"),
+        ("--strategy gate", "supernet"),
+        ("--strategy dimap", "supernet"),
+        ("--strategy scores", "fits"),
+        ("--scored-by fits --supernet-epochs 4", "fits"),
+        ("--scored-by supernet", "supernet"),
+        ("--without-training", "fits"),
+    ],
+)
+def test_a_supernet_scores_plans_where_something_is_asked_of_one(words: str, scored_by: str) -> None:
+    assert typed(*words.split()).scored_by == scored_by

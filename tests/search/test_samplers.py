@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from tables import chain_and_table
@@ -10,6 +11,7 @@ import search.samplers as samplers
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 from pruner.score import Score
+from search.feasible import imagined_plan
 from search.ledger import Entry, Proposal
 from search.limits import LatencyLimit, SizeLimit
 from search.sampler import SAMPLERS, Proposals, Sampler, UnknownSamplerError, known_sampler, sampler
@@ -66,6 +68,27 @@ def test_these_are_the_samplers() -> None:
     assert all(SAMPLERS[name].name == name for name in NAMES)
     assert known_sampler("auto") is SAMPLERS["auto"]
     assert all(type(one).__name__ in samplers.__all__ for one in SAMPLERS.values())
+
+
+def test_imagined_plans_spare_the_blocks_that_are_expected_to_matter() -> None:
+    space = SPACE.within([LatencyLimit(TABLE, 0.8 * BASELINE_MS)])
+    dear = {block.name for block in CHAIN.blocks[: len(CHAIN.blocks) // 2]}
+    harms = {cut: 20.0 if cut[0] in dear else 1.0 for cut in space.cuts}
+
+    def cut(space: Space) -> int:
+        plans = [imagined_plan(space, Random(seed)) for seed in range(40)]
+        assert all(plan is not None and space.admits(plan) for plan in plans)
+        assert len(set(plans)) > 3
+        return sum(block in dear for plan in plans if plan for block in plan.choices)
+
+    assert cut(space.expecting(harms)) < cut(space) / 4
+
+
+def test_rounds_grow_with_what_is_known() -> None:
+    asked = known_sampler("auto")
+    sizes = [asked.size_behind(count) for count in (0, 16, 160, 200, 2_000)]
+    assert sizes == [8, 8, 8, 10, 100]
+    assert known_sampler("tpe").size_behind(2_000) == known_sampler("tpe").round_size
 
 
 def test_an_unknown_sampler_is_answered_with_the_nearest_name() -> None:
