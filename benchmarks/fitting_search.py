@@ -51,7 +51,7 @@ from pruner.surgery import OpenNetwork, describe
 from pruner.training.accuracy import accuracy
 from pruner.training.objective import light_copy
 from pruner.training.settings import Optimizing, TrainSettings
-from search.budget import BudgetUnreachableError
+from search.errors import BudgetUnreachableError
 from search.limits import LatencyLimit
 from search.space import Space
 

@@ -11,8 +11,9 @@ from functools import cache
 
 import numpy as np
 
+from latency.errors import PredictorError
 from latency.predictor.convolution_transfer import KernelTimes
-from latency.predictor.described import BYTES, PredictorError, peak_described
+from latency.predictor.described import BYTES, peak_described
 from latency.predictor.expected import Basis, Expected, Judged
 from latency.predictor.kinds import KINDS
 from latency.predictor.operators import OperatorPredictor, Regressor, timed_on

@@ -32,8 +32,9 @@ from pruner.calibration import calibrate
 from pruner.data.digits import DigitScenes
 from pruner.evaluator import Evaluator
 from pruner.plan import MERGE, Plan
-from search.budget import Budget, BudgetUnreachableError
+from search.budget import Budget
 from search.candidate import SearchResult
+from search.errors import BudgetUnreachableError
 from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit

@@ -32,7 +32,7 @@ from pruner.surgery import input_size_of
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised, Teaching, light_copy
-from search.budget import BudgetUnreachableError
+from search.errors import BudgetUnreachableError
 from search.limits import LatencyLimit
 from search.space import Space
 

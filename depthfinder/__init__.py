@@ -25,6 +25,8 @@ __version__ = "0.1.0"
 
 take_own_packages()
 
+from depthfinder import errors  # noqa: E402 - imports the other packages, which have to be our own
+
 _HOMES = {
     "Block": "pruner.chain",
     "Candidate": "search.candidate",
@@ -58,6 +60,7 @@ __all__ = [
     "SearchResult",
     "apply",
     "describe",
+    "errors",
     "export",
     "load_merged",
     "load_model",

@@ -6,15 +6,12 @@ from typing import Final
 from depthfinder.arguments import RunArguments
 from depthfinder.console import log
 from depthfinder.dependencies import MAY_CHANGE, as_text, depends
+from depthfinder.errors import DifferentRunError
 from depthfinder.run_folder import EARLIER, RunFolder
 
 # Long trainings that others build upon: nobody has them done again by a slip of the hand.
 _COSTLY: Final = ("finetune", "supernet", "masks")
 _ARGUMENTS: Final = "args.yaml"
-
-
-class DifferentRunError(Exception):
-    """The run folder belongs to a run that was asked for something else."""
 
 
 @dataclass(frozen=True)

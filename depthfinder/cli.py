@@ -384,7 +384,7 @@ def _exit_with_status(application: typer.Typer) -> None:
     try:
         application()
     except Exception as error:
-        from depthfinder.exit_status import exit_status
+        from depthfinder.errors import exit_status
 
         status = exit_status(error)
         if status is None or "--debug" in sys.argv:

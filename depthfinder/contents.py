@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, FolderError, RunFolder, stages_of
+from depthfinder.errors import FolderError
+from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, RunFolder, stages_of
 
 Kind = Literal["run", "front", "sparsify", "tables", "runs", "nothing"]
 _MOST_NAMED: Final = 4

@@ -1,9 +1,10 @@
 """What a finished folder came to, as the terminal shows it, whichever command left it."""
 
 from depthfinder.contents import contents_of
+from depthfinder.errors import FolderError
 from depthfinder.mask_result import MaskResult, is_of_masks
 from depthfinder.result import RunResult
-from depthfinder.run_folder import FolderError, RunFolder
+from depthfinder.run_folder import RunFolder
 
 _HANDED_OVER = ("masked.safetensors", "masks.safetensors", "pruned.onnx")
 

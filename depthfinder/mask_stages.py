@@ -13,6 +13,7 @@ from depthfinder.training_stages import train
 from latency.export import export_onnx
 from latency.timing import time_interleaved
 from profiles.files import write_whole
+from pruner.errors import SettingsError
 from pruner.masks.export import masks_file, weights_file
 from pruner.masks.granularity import NOfM, parse
 from pruner.masks.masked import Masked
@@ -20,7 +21,6 @@ from pruner.masks.methods import known_method
 from pruner.masks.sparsifying import Sparsifying
 from pruner.trained_on import ENTRY
 from pruner.training.objective import Teaching, light_copy
-from pruner.training.settings import SettingsError
 
 _PARITY_IMAGES = 1_000
 

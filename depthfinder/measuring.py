@@ -10,7 +10,8 @@ from torch import nn
 from depthfinder.api import load_merged, uncut_network
 from depthfinder.contents import contents_of
 from depthfinder.sparsify_arguments import SparsifyArguments
-from latency.device import Device, UnsupportedModeError
+from latency.device import Device
+from latency.errors import UnsupportedModeError
 from latency.rounds import Program
 from pruner.errors import PlanError
 from pruner.models import load_model

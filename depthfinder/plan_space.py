@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from depthfinder.errors import NothingToPruneError
 from depthfinder.run import Run
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
@@ -12,10 +13,6 @@ from search.margin import AIMED_BELOW
 from search.space import Space
 
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
-
-
-class NothingToPruneError(Exception):
-    """The baseline is within the budget as it is."""
 
 
 def space_of(run: Run, limits: Sequence[Limit]) -> Space:

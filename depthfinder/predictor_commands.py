@@ -85,7 +85,7 @@ def predict_command(
     """Predicts what operators take, each with a 90 % interval and whether it lies in the range of what was fitted."""
     check_here(predictor, what="predictor ")
     check_here(rows)
-    from latency.predictor.described import PredictorError
+    from latency.errors import PredictorError
     from latency.predictor.operators import OperatorPredictor
     from latency.predictor.rows import PREDICTED, read_rows, write_rows
 

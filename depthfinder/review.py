@@ -16,8 +16,9 @@ from profiles.profile import Profile
 from profiles.store import load_profile
 from profiles.walk import unthinned
 from pruner.plan import KEEP, Plan
+from search.errors import ReviewError
 from search.review import ReviewCopy, build_review, check_installed
-from search.reviewed import Details, ReviewedPlan, ReviewError
+from search.reviewed import Details, ReviewedPlan
 
 _NEEDED: Final = ("search.json", "plan.json", "profile.json")
 _NEEDED_OF_A_FRONT: Final = ("front.json", "profile.json")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from depthfinder.errors import FolderError
 from profiles.files import write_whole
 from profiles.names import below, one_name
 
@@ -41,10 +42,6 @@ _LEAVES: Final[Mapping[str, Sequence[str]]] = {
     "mask report": ("report.html",),
 }
 _GONE_ON_WITH: Final = ("search", "front")
-
-
-class FolderError(FileNotFoundError):
-    """A folder that does not hold, or no longer whole, what is wanted of it."""
 
 
 def stages_of(stages: Sequence[str], *, finetunes: bool, scored_by: str = "supernet") -> tuple[str, ...]:

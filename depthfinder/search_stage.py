@@ -20,13 +20,14 @@ from latency.workbench import Workbench, reference
 from profiles.files import write_whole
 from pruner.plan import Plan
 from search.candidate import Candidate, SearchResult
+from search.errors import StorageError
 from search.finalists import Finalist, Judge, OnDevice, TimePlans
 from search.margin import margin_on
 from search.passed_over import passed_over
 from search.promise import keep_promise
 from search.search import Stop, search
 from search.storage import open_storage, storage_faults
-from search.storage_url import StorageError, redacted
+from search.storage_url import redacted
 
 _FINALIST_SECONDS: Final = 10.0
 _PASSED_OVER_TOLD: Final = 8

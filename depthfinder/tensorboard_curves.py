@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+from depthfinder.errors import TensorBoardMissingError
 from pruner.training.curve import Epoch
 
 _FIRST_EPOCH: Final = 1
@@ -13,10 +14,6 @@ _SCALARS: Final = {
     "images_per_s": "images_per_s",
     "lam": "lambda",
 }
-
-
-class TensorBoardMissingError(Exception):
-    """TensorBoard is not installed."""
 
 
 def check_installed() -> None:

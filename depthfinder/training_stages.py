@@ -14,9 +14,9 @@ from depthfinder.plan_space import check_budget, limits_of, space_of
 from depthfinder.run import Run, load_trained
 from depthfinder.scoring import scorer
 from depthfinder.strategies import objective_of, weight_sharing_network
-from latency.device import DeviceMissingError
+from latency.errors import DeviceMissingError
 from pruner.checkpoint import Checkpoint
-from pruner.errors import CheckpointError
+from pruner.errors import CheckpointError, SettingsError
 from pruner.fitting.at_once import fit_own_layers
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model_and_source
@@ -31,7 +31,7 @@ from pruner.training.pace import lost_before_training, paced
 from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Closing, Progressive, begin, close
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
-from pruner.training.settings import SettingsError, TrainSettings
+from pruner.training.settings import TrainSettings
 from pruner.training.state import network_state
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
 from search.draws import AroundTheLimits

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latency.device_names import check_device_name
+from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.hardware import processor
 from latency.mode import Dtype, Mode
 from latency.rounds import Program
@@ -18,14 +19,6 @@ from profiles.profile import Setting
 
 Fragment = TypeVar("Fragment")
 TORCH_DTYPES: Final[dict[str, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-class DeviceMissingError(RuntimeError):
-    """The device is known, but it is not here."""
-
-
-class UnsupportedModeError(ValueError):
-    """The device cannot run networks in the way that was asked for."""
 
 
 class Device(ABC, Generic[Fragment]):

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
+from latency.errors import UnknownDeviceError
+
 # Each with a description in profiles/devices/.
 NAMED_GPUS: Final = (
     *("mi100", "mi210", "mi250x", "mi300x"),
@@ -11,10 +13,6 @@ NAMED_GPUS: Final = (
     *("rtx3090", "rtx4090", "rtx5090", "rtxpro6000"),
 )
 DEVICE_NAMES: Final = ("cpu", "cuda", "rocm", *NAMED_GPUS, "null", "ort-cpu", "ort-cuda", "ort-migraphx")
-
-
-class UnknownDeviceError(LookupError):
-    """No device goes by that name."""
 
 
 def check_device_name(name: str, known: Iterable[str] = DEVICE_NAMES) -> None:

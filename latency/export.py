@@ -13,16 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from latency.devices.ort import open_session
+from latency.errors import ExportError
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
 from pruner.plan import PLAN_ENTRY, Plan
 
 _LENGTH: Final = 8
 NO_METADATA: Final[Mapping[str, str]] = {}
-
-
-class ExportError(RuntimeError):
-    """The exported network does not compute what the network does."""
 
 
 @dataclass(frozen=True)

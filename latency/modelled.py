@@ -15,12 +15,13 @@ from typing import Any, Final, Protocol
 from torch import nn
 
 from latency.design import designed_plans
+from latency.errors import PredictorError
 from latency.in_context import alone_in_context
 from latency.mode import Mode
 from latency.pieces import Pieces, all_choices
 from latency.predictor.blocks import PiecePredictor, TimedPiece
 from latency.predictor.compiled import fused
-from latency.predictor.described import PredictorError, peak_described
+from latency.predictor.described import peak_described
 from latency.predictor.host import HostTime
 from latency.predictor.kernels import KernelCosts
 from latency.predictor.listen import Operator, operators_of

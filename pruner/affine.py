@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruner.errors import FoldError
+
 Pair = tuple[int, int]
-
-
-class FoldError(ValueError):
-    """Two maps do not compose or add to one convolution."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from pruner import affine
 from pruner.affine import Affine
+from pruner.errors import FoldError
 from pruner.modules import BatchNormPair
 from pruner.steps import BatchNorm, Convolution, Linear, LinearPair, Step
 
@@ -71,7 +72,7 @@ def fold(steps: Sequence[Step]) -> Affine:
     """The steps at lambda 0 as one map. Raises `FoldError` when none of them does anything then."""
     maps = [mapped for step in steps if (mapped := step.affine()) is not None]
     if not maps:
-        raise affine.FoldError(f"nothing is left of {text(steps)} to fold")
+        raise FoldError(f"nothing is left of {text(steps)} to fold")
     return affine.composition(maps)
 
 

@@ -17,10 +17,6 @@ class Verdict:
     reason: str
 
 
-class BudgetUnreachableError(Exception):
-    """No plan fits the budget: names the fastest one's latency."""
-
-
 @dataclass(frozen=True)
 class Budget:
     """At most `latency_ms`; if `ratio` is set, the budget is that share of the baseline as measured side by side.

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 from pruner.plan import Plan
 from pruner.score import Score
-
-
-class NothingFoundError(LookupError):
-    """A search ended without a plan to take."""
+from search.errors import NothingFoundError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pruner.plan import Plan
-from search.budget import BudgetUnreachableError
+from search.errors import BudgetUnreachableError
 from search.limits import ThinningLimit
 from search.solver import MOST_PAIRS, solve
 from search.space import Array, Space

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend
 
-from search.storage_url import StorageError
+from search.errors import StorageError
 
 
 class Journal(JournalFileBackend):

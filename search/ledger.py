@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pruner.plan import Plan
 from pruner.score import Score
+from search.errors import StudyMismatchError
 from search.quietly import quietly
 from search.scores import is_score
 from search.space import Space
@@ -45,10 +46,6 @@ _PART: Final = "part"
 _IDENTITY: Final = "depthfinder"
 _FIGURES: Final = ("accuracy", "cross_entropy", "agreement", "distance", "images")
 _OPEN: Final = (TrialState.WAITING, TrialState.RUNNING)
-
-
-class StudyMismatchError(Exception):
-    """The study is there, and it is a search for something else."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from search.budget import BudgetUnreachableError
 from search.candidate import Candidate, SearchResult
+from search.errors import BudgetUnreachableError
 from search.finalists import Finalist, Judge, OnDevice, correction_of, measure_finalists, slowdown_of, winner_of
 
 Hunt = Callable[[Sequence[float], int, int], SearchResult]

@@ -20,8 +20,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from search.errors import DashboardMissingError, ReviewError
 from search.review_notes import study_note, trial_note, winner_note
-from search.reviewed import ReviewedPlan, ReviewError
+from search.reviewed import ReviewedPlan
 
 Direction = Literal["maximize", "minimize"]
 SCORE: Final = "score"
@@ -29,10 +30,6 @@ LATENCY: Final = "predicted_latency_ms"
 _STAMP: Final = "built-from.txt"
 # What is written here looks different from what an earlier version wrote: a copy of an earlier one is built again.
 _FORMAT: Final = "review/1"
-
-
-class DashboardMissingError(Exception):
-    """optuna-dashboard is not installed."""
 
 
 @dataclass(frozen=True)

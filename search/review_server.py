@@ -9,16 +9,13 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.errors import PortTakenError
 from search.review import ReviewCopy, check_installed
 
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """WSGI: (environ, start_response) -> the body."""
 
 _LOOPBACK: Final = "127.0.0.1"
-
-
-class PortTakenError(Exception):
-    """Something else listens there."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):

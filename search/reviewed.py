@@ -7,10 +7,6 @@ from profiles.measurement import Measurement
 from pruner.plan import Plan
 
 
-class ReviewError(ValueError):
-    """The plans contradict each other, so that no true picture of the search can be drawn from them."""
-
-
 @dataclass(frozen=True)
 class Details:
     """What else the evaluation of a plan found out; None for what was not recorded.

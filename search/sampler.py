@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from search.errors import UnknownSamplerError
 from search.ledger import Entry, Proposal
 from search.space import Space
-
-
-class UnknownSamplerError(ValueError):
-    """No sampler goes by that name."""
 
 
 @dataclass(frozen=True)

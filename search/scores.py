@@ -10,13 +10,10 @@ from typing import Final
 
 from pruner.plan import Plan
 from pruner.score import Score
+from search.errors import ScoreError
 
 # What is learned from scores takes their squares.
 LARGEST: Final = 1e150
-
-
-class ScoreError(ValueError):
-    """What an evaluation came to is no score."""
 
 
 def is_score(value: float) -> bool:

@@ -18,11 +18,12 @@ from pruner.plan import Plan
 from pruner.progress import Progress, silent
 from pruner.score import Score
 from search.candidate import Candidate, SearchResult
+from search.errors import ScoreError
 from search.feasible import check_reachable
 from search.ledger import Entry, Ledger
 from search.proposing import Rounds, gap_of
 from search.sampler import Sampler
-from search.scores import ScoreError, check_count, score_of
+from search.scores import check_count, score_of
 from search.space import Space
 
 Evaluate = Callable[[Sequence[Plan], float], Sequence[Score | float]]

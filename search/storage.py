@@ -16,8 +16,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.errors import StorageError
 from search.journal import Journal
-from search.storage_url import POSTGRESQL, StorageError, normalised, redacted
+from search.storage_url import POSTGRESQL, normalised, redacted
 
 _log = logging.getLogger("depthfinder.storage")
 

@@ -4,6 +4,8 @@ import re
 from typing import Final
 from urllib.parse import unquote_plus
 
+from search.errors import StorageError
+
 POSTGRESQL: Final = "postgresql+psycopg"
 _KINDS: Final = {
     "sqlite": "sqlite",
@@ -27,10 +29,6 @@ _SERVER: Final = re.compile(
 _FILE: Final = re.compile(r"(?P<place>(?:sqlite|journal):///[^?]*)(?P<query>\?.*)?", re.DOTALL)
 _PARAMETER: Final = re.compile(r"[?&]([^=&]*)=")
 _SECRETS: Final = ("pass", "pwd", "secret", "token")
-
-
-class StorageError(Exception):
-    """A study's storage that cannot be used: one line with the cause and the next step, without any password."""
 
 
 def redacted(url: str) -> str:

@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 from torch import Tensor, nn
 
-from latency.device import Device, DeviceMissingError, UnsupportedModeError, device
+from latency.device import Device, device
+from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.onnx_graph import join, to_onnx
 from latency.rounds import Program
 

@@ -6,11 +6,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, fx, nn
 
+from latency.errors import KitError
+
 _FEW: Final = 4096  # numbers that are no weights are few: they travel as they are
-
-
-class KitError(RuntimeError):
-    """A kit cannot be made, or read."""
 
 
 def torch_graph(module: nn.Module, example: Tensor) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from latency.device import Device
 from latency.devices.gpu import NamedGpu, TorchGpu
 from latency.devices.null import Null
 from latency.devices.ort import OrtDevice
+from latency.errors import KitError
 from latency.kit.onnx_runner import WEIGHTS
-from latency.kit.torch_graph import KitError, torch_graph
+from latency.kit.torch_graph import torch_graph
 from latency.mode import Mode
 from latency.onnx_graph import join, to_onnx
 from latency.pieces import Pieces

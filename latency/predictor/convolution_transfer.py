@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
+from latency.errors import PredictorError
 from latency.predictor.boosted import Boosted, Growth
-from latency.predictor.described import PredictorError
 from latency.predictor.expected import Basis, Expected
 from latency.predictor.kinds import KINDS
 from latency.predictor.reach import Reach

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from latency.errors import PredictorError
 from latency.predictor.kinds import KINDS
 from latency.predictor.rows import OperatorRows
 from latency.predictor.tiles import FLOAT_BYTES
@@ -13,10 +14,6 @@ from profiles.descriptions import Description, description_names, load_descripti
 
 BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Of a number in each dtype that timings may be of."""
-
-
-class PredictorError(ValueError):
-    """A predictor that cannot be fitted or asked, or a file that is none."""
 
 
 def description_of(device: str) -> Description | None:

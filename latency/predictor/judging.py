@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latency.predictor.described import PredictorError, device_in
+from latency.errors import PredictorError
+from latency.predictor.described import device_in
 from latency.predictor.expected import Judged
 from latency.predictor.kinds import KINDS
 from latency.predictor.operators import OperatorPredictor

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from latency.errors import PredictorError
 from latency.predictor.boosted import Growth
-from latency.predictor.described import PredictorError, description_of, device_in, fits, peak_described
+from latency.predictor.described import description_of, device_in, fits, peak_described
 from latency.predictor.kinds import KINDS
 from latency.predictor.regressor import RatioRegressor
 from latency.predictor.rows import OperatorRows

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from latency.errors import RowsError
 from latency.predictor.kinds import ELEMENTWISE, KINDS
 from latency.predictor.tiles import Array
 from profiles.files import write_whole
@@ -20,10 +21,6 @@ PREDICTED: Final = ("predicted_ms", "low_ms", "high_ms", "in_range")
 DTYPES: Final = ("fp32", "fp16", "bf16")
 _ABSENT: Final = {"b": 1.0, "kernel": 3.0, "stride": 1.0, "padding": 1.0, "groups": 1.0}
 _MAY_BE_ZERO: Final = {"padding"}
-
-
-class RowsError(ValueError):
-    """A table of operators that cannot be read."""
 
 
 @dataclass(frozen=True)

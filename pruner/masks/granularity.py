@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from torch import nn
 
+from pruner.errors import SettingsError
 from pruner.masks.channels import channel_parts
 from pruner.masks.layers import maskable
 from pruner.masks.parts import BlockPart, GroupedPart, Part
 from pruner.masks.selection import Selection, Within, globally
-from pruner.training.settings import SettingsError
 
 
 class Granularity(ABC):

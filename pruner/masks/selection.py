@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pruner.errors import SettingsError
 from pruner.masks.topk import soft_topk
-from pruner.training.settings import SettingsError
 
 Scores = Mapping[str, Tensor]
 """Part -> a figure for each of its groups, (entries,); more is better."""

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
+from pruner.errors import SettingsError
 from pruner.masks.masked import DECIDED, Masked
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Teaching, task_loss
-from pruner.training.settings import SettingsError
 
 SEARCH_SHARE = 0.6
 

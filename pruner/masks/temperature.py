@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from pruner.training.settings import SettingsError
+from pruner.errors import SettingsError
 
 
 class Temperature(Protocol):

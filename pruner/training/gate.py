@@ -6,13 +6,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from pruner.errors import SettingsError
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
 from pruner.masks.temperature import Falling
 from pruner.plan import Plan
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, divergence, task_loss
-from pruner.training.settings import SettingsError
 
 _FIRST_SHARE: Final = 0.1
 

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pruner._timm import ModelEmaV3, distribute_bn
 from pruner.checkpoint import Checkpoint, CheckpointFile
 from pruner.data.images import Batch, ImageData
+from pruner.errors import PeerLostError, SettingsError, TrainingError
 from pruner.progress import Progress
 from pruner.site import Site
 from pruner.surgery import OpenNetwork
@@ -26,17 +27,13 @@ from pruner.training.curve import Epoch, Watcher, nobody
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective
 from pruner.training.optimizing import clip, make_mixup, make_optimizer, make_scheduler
-from pruner.training.settings import Precision, SettingsError, TrainSettings
+from pruner.training.settings import Precision, TrainSettings
 from pruner.training.state import load_network, load_part, network_state, optimizer_state, restore_optimizer
 from pruner.training.synced import synced_batch_norm
-from pruner.training.world import PeerLostError, World, alone, losing_a_peer
+from pruner.training.world import World, alone, losing_a_peer
 
 _EVALUATION_BATCH = 128
 _SECONDS_BETWEEN_SAVES = 60.0
-
-
-class TrainingError(RuntimeError):
-    """The loss is no number any more."""
 
 
 def fit(

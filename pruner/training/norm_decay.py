@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from pruner.errors import SettingsError
 from pruner.surgery import Cut
-from pruner.training.settings import SettingsError
 
 
 @dataclass(frozen=True)

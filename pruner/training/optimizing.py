@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from pruner._timm import Mixup, create_optimizer_v2, create_scheduler_v2, dispatch_clip_grad
+from pruner.errors import SettingsError
 from pruner.surgery import OpenNetwork
-from pruner.training.settings import Mixing, Optimizing, SettingsError
+from pruner.training.settings import Mixing, Optimizing
 
 _WARM_UP_SHARE = 0.05
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pruner.chain import Chain
+from pruner.errors import SettingsError
 from pruner.plan import Plan
-from pruner.training.settings import SettingsError
 
 Curve = Callable[[float, int, int], float]
 """(how much of the closing is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""

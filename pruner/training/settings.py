@@ -3,11 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-
-class SettingsError(ValueError):
-    """A setting of a training that there is not, or that does not go with another."""
-
-
 AmpDtype = Literal["float16", "bfloat16"]
 LEAST_LR_SHARE: Final = 0.2
 """The share of the learning rate at which a network learns that loses nothing before any training (`pace.py`)."""

@@ -13,14 +13,11 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from pruner.data.images import WHOLE, Part
+from pruner.errors import PeerLostError
 
 # How long a living process may keep the others waiting within a step, and for a stage that one does alone.
 _PATIENCE: Final = datetime.timedelta(minutes=10)
 _LONG_PATIENCE: Final = datetime.timedelta(days=7)
-
-
-class PeerLostError(RuntimeError):
-    """Another of the processes that train together is gone."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random as Dice
 from typing import Final
 
+from search.errors import TooManyPlansError
 from search.feasible import every_plan, feasible_plan, random_wish
 from search.ledger import Entry, Proposal
 from search.sampler import Proposals, Sampler, sampler
@@ -13,10 +14,6 @@ from search.space import Space
 
 _ATTEMPTS: Final = 100
 _MOST_PLANS: Final = 2**20
-
-
-class TooManyPlansError(ValueError):
-    """There are more plans than anybody could evaluate."""
 
 
 @sampler

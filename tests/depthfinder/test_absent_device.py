@@ -11,7 +11,7 @@ from torch import nn
 
 from depthfinder.absent_device import FoundTable, table_without_device
 from depthfinder.arguments import RunArguments
-from latency.device import DeviceMissingError, UnsupportedModeError
+from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.mode import Mode
 from latency.modelled import modelled_profile
 from profiles.errors import ProfileError

@@ -1,7 +1,5 @@
 """What is wrong with the words alone is said without torch: by what a process has imported, never by the clock."""
 
-import ast
-import importlib
 import json
 import re
 import subprocess
@@ -15,7 +13,6 @@ from typer.testing import CliRunner
 
 from depthfinder.at_once import nearest_to
 from depthfinder.cli import app
-from depthfinder.exit_status import STATUS, exit_status
 from depthfinder.training_arguments import GATE_FORM_NAMES
 from pruner.masks.latency_gates import GATE_FORMS
 
@@ -107,36 +104,6 @@ def test_what_is_nearest_is_of_the_same_folder(tmp_path: Path) -> None:
     assert nearest_to(tmp_path / "diet.pt") == f"; nearest in {tmp_path}: deit.pt"
     assert nearest_to(tmp_path / "nothing-like-it.onnx") == ""
     assert nearest_to(tmp_path / "nowhere" / "deit.pt") == ""
-
-
-@pytest.mark.parametrize("name", STATUS)
-def test_a_status_is_of_an_error_by_its_own_name(name: str) -> None:
-    """One that is imported elsewhere under another name would have none."""
-    module, _, kind = name.rpartition(".")
-    found = getattr(importlib.import_module(module), kind)
-    assert issubclass(found, Exception)
-    assert f"{found.__module__}.{found.__qualname__}" == name
-
-
-def test_an_error_has_the_status_of_its_kind() -> None:
-    class MissingError(FileNotFoundError):
-        pass
-
-    assert exit_status(MissingError()) == exit_status(FileNotFoundError()) == 3
-    assert exit_status(RuntimeError()) is None
-
-
-# Caught where it is raised, by those who ask whether a fold can be had.
-CAUGHT_BY_US = {"FoldError"}
-
-
-def test_every_error_of_ours_has_a_status() -> None:
-    known = {name.rpartition(".")[2] for name in STATUS} | CAUGHT_BY_US
-    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
-                names = {node.name, *(base.id for base in node.bases if isinstance(base, ast.Name))}
-                assert names & known, f"{node.name} of {path} has no exit status"
 
 
 def commands(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> dict[str, typer.core.TyperCommand]:

@@ -9,9 +9,10 @@ import yaml
 from conftest import Command
 
 from depthfinder.arguments import RunArguments
-from depthfinder.claiming import DifferentRunError, claim
+from depthfinder.claiming import claim
 from depthfinder.data_arguments import DataArguments
 from depthfinder.data_options import DataOptions
+from depthfinder.errors import DifferentRunError
 from depthfinder.run_folder import RunFolder
 from folders import folder_of
 from pruner.data.augmentation import Augmentation, Evaluation

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from depthfinder.arguments import RunArguments
-from depthfinder.claiming import DifferentRunError, claim, difference
+from depthfinder.claiming import claim, difference
 from depthfinder.console import Watch
 from depthfinder.dependencies import MAY_CHANGE, depends, known_fields, scores_depend_on
+from depthfinder.errors import DifferentRunError
 from depthfinder.run import Run
 from depthfinder.run_folder import RunFolder
 from depthfinder.scoring import open_ledger
 from depthfinder.sparsify_arguments import SparsifyArguments
-from search.ledger import StudyMismatchError
+from search.errors import StudyMismatchError
 
 FIELDS = {field.name for field in dataclasses.fields(SparsifyArguments)}
 NO_SCORE_DEPENDS_ON = {

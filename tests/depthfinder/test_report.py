@@ -31,7 +31,7 @@ from profiles.store import load_profile, to_csv, verified
 from pruner.plan import Plan
 from reviews import measured
 from search.budget import Budget, Verdict
-from search.review import DashboardMissingError
+from search.errors import DashboardMissingError
 from search.verdict import verdict_by_table
 
 KINDS = ("measured", "imported", "imported from a GPU", "modelled", "predicted", "in part predicted")

@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latency.errors import PredictorError, RowsError
 from latency.predictor.boosted import Boosted, Growth
 from latency.predictor.conformal import Bounds, ClassBounds
 from latency.predictor.convolution import Convolutions, classes, impossible
 from latency.predictor.convolution_transfer import KernelTimes
-from latency.predictor.described import PredictorError, description_of, fits, peak_described
+from latency.predictor.described import description_of, fits, peak_described
 from latency.predictor.expected import Basis, Judged
 from latency.predictor.kinds import KINDS
 from latency.predictor.operators import OperatorPredictor
 from latency.predictor.regressor import WIDEST, RatioRegressor
-from latency.predictor.rows import OperatorRows, RowsError
+from latency.predictor.rows import OperatorRows
 from latency.predictor.scaled import ScaledRegressor
 from latency.predictor.transfer import Timed
 from latency.roofline import BEYOND_BELIEF, Peak

@@ -11,18 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from latency.device import (
-    DEVICES,
-    Device,
-    DeviceMissingError,
-    UnsupportedModeError,
-    device,
-    open_device,
-)
-from latency.device_names import DEVICE_NAMES, NAMED_GPUS, UnknownDeviceError
+from latency.device import DEVICES, Device, device, open_device
+from latency.device_names import DEVICE_NAMES, NAMED_GPUS
 from latency.devices import Mode
 from latency.devices.null import MS_PER_PARAMETER, Null
 from latency.devices.ort import check_provider, open_session
+from latency.errors import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.onnx_graph import to_onnx
 from latency.rounds import Pace
 from latency.workbench import Workbench

@@ -12,8 +12,9 @@ from torch import nn
 
 from latency.devices import known_device
 from latency.devices.torch_device import TorchDevice
+from latency.errors import KitError
 from latency.kit.reader import import_results
-from latency.kit.torch_graph import KitError, torch_graph
+from latency.kit.torch_graph import torch_graph
 from latency.kit.torch_runner import TorchRunner
 from latency.kit.writer import write_kit
 from latency.mode import Mode

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from depthfinder.table_origin import origin_of
+from latency.errors import PredictorError
 from latency.mode import Mode
 from latency.modelled import check_modelled, modelled_profile
-from latency.predictor.described import BYTES, PredictorError, peak_described
+from latency.predictor.described import BYTES, peak_described
 from latency.predictor.kinds import KINDS
 from latency.predictor.listen import operators_of
 from latency.predictor.published import PREDICTORS, published_predictor

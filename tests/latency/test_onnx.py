@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from latency.devices.ort import open_session
-from latency.export import ExportError, export_onnx, export_safetensors
+from latency.errors import ExportError
+from latency.export import export_onnx, export_safetensors
 from latency.onnx_graph import join, to_onnx
 from networks import SHAPES, images_for, made
 from pruner.plan import Plan

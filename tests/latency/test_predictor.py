@@ -16,14 +16,15 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
+from latency.errors import PredictorError, RowsError
 from latency.predictor.boosted import Boosted, Growth
-from latency.predictor.described import PredictorError, device_in
+from latency.predictor.described import device_in
 from latency.predictor.judging import Judgement, five_folds, judged
 from latency.predictor.kinds import ELEMENTWISE, KINDS
 from latency.predictor.listen import Operator, operators_of
 from latency.predictor.operators import OperatorPredictor
 from latency.predictor.regressor import RatioRegressor
-from latency.predictor.rows import OperatorRows, RowsError, read_rows, write_rows
+from latency.predictor.rows import OperatorRows, read_rows, write_rows
 from latency.roofline import Peak
 from networks import made
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from networks import images_for, made
 from pruner.checkpoint import CheckpointFile
 from pruner.data.digits import DigitScenes
+from pruner.errors import SettingsError
 from pruner.masks.gated import GateCosts, GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS, KNAPSACK
 from pruner.plan import DROP, KEEP, MERGE, Plan
@@ -17,7 +18,7 @@ from pruner.surgery import describe
 from pruner.training.gate import Annealing, GateObjective
 from pruner.training.loop import fit
 from pruner.training.moment import Moment
-from pruner.training.settings import SettingsError, TrainSettings
+from pruner.training.settings import TrainSettings
 from pruner.training.supernet import freeze_backbone
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)

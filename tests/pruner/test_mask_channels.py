@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from networks import disturbed, images_for, made, relative_error
+from pruner.errors import SettingsError
 from pruner.masks.channels import channel_parts, without_channels
 from pruner.masks.granularity import Channels
 from pruner.masks.masked import DECIDED, Masked
 from pruner.masks.methods import Magnitude, Smart
 from pruner.models import load_model
-from pruner.training.settings import SettingsError
 
 
 def network(name: str) -> nn.Module:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pruner.errors import SettingsError
 from pruner.masks.granularity import Blocks, Channels, NOfM, parse
 from pruner.masks.layers import maskable
 from pruner.masks.parts import BlockPart, ChannelPart, GroupedPart, Part
@@ -15,7 +16,6 @@ from pruner.masks.selection import Globally, Within, globally
 from pruner.masks.temperature import Falling, Fixed
 from pruner.masks.topk import soft_topk
 from pruner.models import load_model
-from pruner.training.settings import SettingsError
 
 SIDES = st.integers(1, 5)
 

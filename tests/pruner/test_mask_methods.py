@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pruner.errors import SettingsError, UnknownMethodError
 from pruner.masks.granularity import Blocks, Granularity, NOfM, parse
 from pruner.masks.masked import DECIDED, Masked
 from pruner.masks.methods import METHODS, Acdc, Awg, Magnitude, Method, Pas, Pdp, Smart, known_method, method
-from pruner.masks.methods.method import UnknownMethodError
 from pruner.masks.selection import Globally
 from pruner.masks.topk import soft_topk
-from pruner.training.settings import SettingsError
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(5))
 

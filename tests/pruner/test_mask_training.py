@@ -11,6 +11,7 @@ from torch import nn
 
 from pruner.checkpoint import CheckpointFile
 from pruner.data.digits import DigitScenes
+from pruner.errors import SettingsError
 from pruner.masks.export import masks_file, read_masks, weights_file
 from pruner.masks.granularity import parse
 from pruner.masks.masked import DECIDED, Masked
@@ -20,7 +21,7 @@ from pruner.models import load_model
 from pruner.progress import silent
 from pruner.training.loop import fit
 from pruner.training.moment import Moment
-from pruner.training.settings import Optimizing, SettingsError, TrainSettings
+from pruner.training.settings import Optimizing, TrainSettings
 from pruner.weights_file import read_weights
 
 DATA = DigitScenes(train_images=64, calibration_images=16, test_images=16)

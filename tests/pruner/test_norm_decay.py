@@ -5,12 +5,12 @@ import torch
 
 from networks import images_for, made
 from pruner.chain import Chain
+from pruner.errors import SettingsError
 from pruner.plan import KEEP, Plan
 from pruner.surgery import apply, describe
 from pruner.training.moment import Moment
 from pruner.training.norm_decay import NormDecay
 from pruner.training.progressive import Progressive
-from pruner.training.settings import SettingsError
 
 
 def all_cut(chain: Chain) -> Plan:

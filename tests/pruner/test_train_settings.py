@@ -12,6 +12,7 @@ import rounding
 from networks import made
 from pruner.checkpoint import Checkpoint, CheckpointFile
 from pruner.data.digits import DigitScenes
+from pruner.errors import SettingsError
 from pruner.progress import silent
 from pruner.surgery import supernet
 from pruner.training.curve import Epoch
@@ -19,7 +20,7 @@ from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, SettingsError, TrainSettings
+from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
 from pruner.training.state import optimizer_state, restore_optimizer
 from pruner.training.world import World, alone
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from networks import made
 from pruner.checkpoint import CheckpointFile
 from pruner.data.digits import DigitScenes
+from pruner.errors import TrainingError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import apply, describe, supernet
 from pruner.training.accuracy import accuracy
-from pruner.training.loop import TrainingError, fit
+from pruner.training.loop import fit
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Teaching, light_copy
 from pruner.training.progressive import Progressive, close

@@ -13,7 +13,8 @@ from networks import made
 from pruner.plan import Plan
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
-from search.budget import Budget, BudgetUnreachableError
+from search.budget import Budget
+from search.errors import BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, fastest_plan, feasible_plan, random_wish, solved_plan
 from search.limits import LatencyLimit, Limit, SizeLimit
 from search.space import Array, Space

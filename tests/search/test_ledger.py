@@ -12,7 +12,8 @@ from optuna.storages import BaseStorage
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 from pruner.score import Score
-from search.ledger import Entry, Ledger, Proposal, StudyMismatchError, in_memory
+from search.errors import StudyMismatchError
+from search.ledger import Entry, Ledger, Proposal, in_memory
 from search.limits import SizeLimit
 from search.space import Space
 from search.storage import open_storage

@@ -11,8 +11,9 @@ from latency.rounds import Reading
 from latency.timing import Timings
 from pruner.plan import Plan
 from pruner.score import Score
-from search.budget import Budget, BudgetUnreachableError
+from search.budget import Budget
 from search.candidate import Candidate, SearchResult
+from search.errors import BudgetUnreachableError
 from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit

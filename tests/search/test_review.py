@@ -20,9 +20,10 @@ from tables import chain_and_table
 from depthfinder.review import reviewed_plans
 from pruner.plan import Plan
 from reviews import EARLIER, INFEASIBLE, NUM_PLANS, TRAP, UNFIT, WINNER, choices, found, measured
+from search.errors import ReviewError
 from search.review import Direction, ReviewCopy, build_review
 from search.review_notes import as_text
-from search.reviewed import Details, ReviewedPlan, ReviewError
+from search.reviewed import Details, ReviewedPlan
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("optuna_dashboard"), reason="no optuna-dashboard here")
 

@@ -11,11 +11,11 @@ import search.samplers as samplers
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 from pruner.score import Score
+from search.errors import TooManyPlansError, UnknownSamplerError
 from search.feasible import imagined_plan
 from search.ledger import Entry, Proposal
 from search.limits import LatencyLimit, SizeLimit
-from search.sampler import SAMPLERS, Proposals, Sampler, UnknownSamplerError, known_sampler, sampler
-from search.samplers.by_order import TooManyPlansError
+from search.sampler import SAMPLERS, Proposals, Sampler, known_sampler, sampler
 from search.samplers.front import Front
 from search.space import Space
 

@@ -16,11 +16,11 @@ import depthfinder as df
 from postgres import Postgres
 from pruner.plan import Plan
 from pruner.score import Score
-from search.candidate import NothingFoundError
+from search.errors import NothingFoundError, ScoreError
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.samplers import known_sampler
-from search.scores import LARGEST, ScoreError
+from search.scores import LARGEST
 from search.search import Evaluate, Stop, search
 from search.space import Space
 from search.storage import open_storage

@@ -17,8 +17,8 @@ from tables import chain_and_table
 from profiles.profile import Profile
 from pruner.plan import Plan
 from pruner.score import Score
-from search.budget import BudgetUnreachableError
 from search.candidate import SearchResult
+from search.errors import BudgetUnreachableError
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.samplers import known_sampler

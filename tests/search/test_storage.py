@@ -19,8 +19,9 @@ from optuna.trial import TrialState
 
 from postgres import Postgres
 from search import storage as storage_module
+from search.errors import StorageError
 from search.storage import open_storage, storage_faults
-from search.storage_url import StorageError, redacted
+from search.storage_url import redacted
 from studies import NAME, at_once, claim, is_whole, open_study, propose, waiting
 
 MARK = "Hidden5ecret"

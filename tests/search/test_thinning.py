@@ -16,7 +16,7 @@ from pruner.masks.latency_gates import KNAPSACK
 from pruner.models import load_model
 from pruner.plan import KEEP, THIN, Plan
 from pruner.surgery import describe
-from search.budget import BudgetUnreachableError
+from search.errors import BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, solved_plan
 from search.gate_costs import gate_costs
 from search.limits import LatencyLimit

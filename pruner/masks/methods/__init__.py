@@ -1,9 +1,10 @@
 """The methods that are known, one to a file."""
 
+from pruner.errors import UnknownMethodError
 from pruner.masks.methods.acdc import Acdc
 from pruner.masks.methods.awg import Awg
 from pruner.masks.methods.magnitude import Magnitude
-from pruner.masks.methods.method import METHODS, Method, UnknownMethodError, known_method, method
+from pruner.masks.methods.method import METHODS, Method, known_method, method
 from pruner.masks.methods.pas import Pas
 from pruner.masks.methods.pdp import Pdp
 from pruner.masks.methods.smart import Smart

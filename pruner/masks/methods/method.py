@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from pruner.training.settings import SettingsError
+from pruner.errors import UnknownMethodError
 
 if TYPE_CHECKING:
     from pruner.masks.masked import Masked
-
-
-class UnknownMethodError(SettingsError):
-    """No method goes by that name."""
 
 
 class Method(ABC):
