@@ -19,9 +19,10 @@ from latency.hardware import processor_name
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from pruner.calibration import calibrate
+from pruner.choices import MERGE
 from pruner.data.digits import DigitScenes
 from pruner.evaluator import Evaluator
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.finalists import Judge

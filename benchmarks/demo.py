@@ -16,8 +16,11 @@ from pathlib import Path
 from depthfinder.pictures import block_map, latency_bars, pareto
 from depthfinder.result import RunResult
 from profiles.store import load_profile
+from pruner.choices import DROP, FITS, FOLDS, KEEP, SHARES
 
 RESULTS = Path(__file__).parent / "results"
+# What is told of each seed's blocks -> the choices that this is.
+GROUPS = {"kept": (KEEP,), "narrower": tuple(SHARES), "fitted": FITS, "merged": FOLDS, "dropped": (DROP,)}
 COLUMNS = (
     "seed",
     "baseline",
@@ -29,7 +32,7 @@ COLUMNS = (
     "95 % interval",
     "by processor time",
     "verdict",
-    "kept / merged / dropped",
+    " / ".join(GROUPS),
     "minutes",
 )
 
@@ -81,7 +84,7 @@ def row(seed: int, folder: Path, result: RunResult) -> str:
         f"{ratio.low:.3f} to {ratio.high:.3f}",
         "" if result.processor_ratio is None else f"{result.processor_ratio.value:.3f}",
         result.verdict.answer,
-        " / ".join(str(pruned.blocks.get(choice, 0)) for choice in ("keep", "merge", "drop")),
+        " / ".join(str(sum(pruned.blocks.get(choice, 0) for choice in choices)) for choices in GROUPS.values()),
         f"{minutes:.1f}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -38,10 +38,11 @@ from latency.profiler import profile
 from profiles.profile import Profile
 from pruner.calibration import calibrate
 from pruner.chain import Chain
+from pruner.choices import KEEP, MERGE
 from pruner.data.digits import DigitScenes
 from pruner.data.images import Batch
 from pruner.evaluator import Evaluator
-from pruner.plan import KEEP, MERGE, Plan
+from pruner.plan import Plan
 from pruner.score import Score
 from pruner.surgery import Supernet, supernet
 from pruner.training.accuracy import accuracy

@@ -39,6 +39,7 @@ from torch.nn import functional
 
 from profiles.files import write_whole
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK
 from pruner.data.digits import DigitScenes
 from pruner.data.images import ImageData
 from pruner.fitting.at_once import fit_at_once
@@ -46,7 +47,7 @@ from pruner.fitting.fits import Key
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.fitting.spans import followers_of, span_of
 from pruner.models import load_model
-from pruner.plan import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK, MergeInit, Plan
+from pruner.plan import MergeInit, Plan
 from pruner.progress import silent
 from pruner.surgery import Cut, OpenNetwork, apply, describe
 from pruner.training.accuracy import accuracy

@@ -31,12 +31,13 @@ from latency.hardware import processor_name
 from profiles.files import write_whole
 from profiles.store import load_profile
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import MERGE
 from pruner.criteria.dimap import harm_of_cuts
 from pruner.data.digits import DigitScenes
 from pruner.evaluator import Evaluator
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import Supernet
 from pruner.training.accuracy import accuracy

@@ -16,10 +16,11 @@ from latency.devices.null import Null
 from latency.profiler import profile
 from pruner.chain import Block, Chain
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import KEEP, MERGE
 from pruner.data.digits import DigitScenes
 from pruner.evaluator import Evaluator
 from pruner.models import load_model
-from pruner.plan import KEEP, MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import describe, supernet
 from pruner.training.loop import fit

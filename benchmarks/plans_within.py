@@ -11,10 +11,11 @@ from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import MERGE
 from pruner.data.images import ImageData
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_own_layers
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import describe, supernet
 from pruner.training.loop import fit

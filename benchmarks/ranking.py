@@ -26,8 +26,9 @@ from scipy.stats import spearmanr
 from profiles.files import write_whole
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import MERGE
 from pruner.evaluator import Evaluator
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import apply, describe, supernet
 from pruner.training.accuracy import accuracy

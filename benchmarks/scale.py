@@ -27,7 +27,8 @@ import numpy as np
 
 from latency.hardware import processor_name
 from pruner.chain import Block, Chain
-from pruner.plan import KEEP, Plan
+from pruner.choices import KEEP
+from pruner.plan import Plan
 from pruner.score import Score
 from search.feasible import feasible_plan, random_wish
 from search.ledger import Entry, Ledger, Proposal, in_memory

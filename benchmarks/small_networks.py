@@ -18,9 +18,10 @@ from torch import nn
 
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import DROP, MERGE, SEPARABLE, SHRINK
 from pruner.data.images import ImageData
 from pruner.models import load_model
-from pruner.plan import DROP, MERGE, SEPARABLE, SHRINK, Plan
+from pruner.plan import Plan
 from pruner.progress import Progress
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised

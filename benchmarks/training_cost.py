@@ -22,8 +22,9 @@ from throughput import RandomImages
 
 from latency.hardware import processor_name
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import MERGE
 from pruner.models import load_model
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import apply, describe, input_size_of, supernet
 from pruner.training.loop import fit

@@ -29,9 +29,10 @@ from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench, reference
 from profiles.profile import Profile
 from pruner.calibration import calibrate
+from pruner.choices import MERGE
 from pruner.data.digits import DigitScenes
 from pruner.evaluator import Evaluator
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from search.budget import Budget
 from search.candidate import SearchResult
 from search.errors import BudgetUnreachableError

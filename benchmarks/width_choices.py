@@ -25,8 +25,9 @@ from profiles.profile import Profile
 from profiles.store import load_profile
 from pruner.calibration import estimate_batch_norm
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import FOLDS, OWN_WEIGHTS, SHARES
 from pruner.evaluator import Evaluator
-from pruner.plan import FOLDS, OWN_WEIGHTS, SHARES, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import input_size_of
 from pruner.training.accuracy import accuracy

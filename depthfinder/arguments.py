@@ -14,7 +14,7 @@ from depthfinder.training_arguments import TrainingArguments
 from latency.mode import Dtype, Mode
 from profiles.files import write_whole
 from profiles.names import as_file_name
-from pruner.plan import DROP, FITS, FOLDS
+from pruner.choices import DROP, FITS, FOLDS
 
 NO_WIDTHS: Final = "none"
 
@@ -120,7 +120,8 @@ class RunArguments(TrainingArguments, DataArguments):
     @classmethod
     def load(cls, path: Path) -> "RunArguments":
         """Raises `FileNotFoundError` when there is no such file."""
-        values: dict[str, Any] = yaml.safe_load(path.read_text())
+        # Runs of before there was a choice were scored by a supernet.
+        values: dict[str, Any] = {"scored_by": "supernet"} | yaml.safe_load(path.read_text())
         # YAML has lists alone.
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values)

@@ -20,8 +20,8 @@ from depthfinder.training_arguments import (
 )
 from latency.device_names import check_device_name
 from profiles.errors import ProfileError
+from pruner.choices import SHARES
 from pruner.errors import CheckpointError, DataError, SettingsError
-from pruner.plan import SHARES
 from search.storage_url import normalised
 
 _TRAIN_DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?")

@@ -107,7 +107,7 @@ for _name, _command in _PREDICTOR:
 @app.command("run", epilog=_EPILOG_RUN)
 @takes(RunOptions)
 def run_command(asked: RunOptions) -> None:
-    """All stages: profile, supernet, search, progressive training, merge, measurement, report.
+    """All stages: profile, what plans are scored by, search, progressive training, merge, measurement, report.
 
     Without --model it runs the demo: a trained 12-block DeiT on images made of handwritten digits, to 0.6 of its
     latency.
@@ -134,7 +134,7 @@ def run_command(asked: RunOptions) -> None:
 @app.command("search", epilog=_EPILOG_SEARCH)
 @takes(RunOptions)
 def search_command(asked: RunOptions) -> None:
-    """The first stages alone: profile, supernet and search; `depthfinder run` with the same options goes on from there.
+    """The first stages alone, up to the search; `depthfinder run` with the same options goes on from there.
 
     With --without-training all of it, in minutes: layers are fitted in the blocks' places on images without labels, and
     the plan that they find is merged, measured and reported.

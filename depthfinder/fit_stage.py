@@ -8,11 +8,11 @@ from torch import Tensor
 from depthfinder.console import log
 from depthfinder.plan_space import check_budget, limits_of, space_of
 from depthfinder.run import Run
+from pruner.choices import DROP, FOLDS, KEEP
 from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.cost import expected_cost
 from pruner.fitting.fits import Fits, as_checkpoint, expected_harms, from_checkpoint
-from pruner.plan import DROP, FOLDS, KEEP
 from pruner.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space

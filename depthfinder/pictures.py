@@ -14,25 +14,11 @@ from depthfinder.result import RunResult
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.walk import rows_of, unthinned
-from pruner.plan import SHARES, Plan
+from pruner.choices import CHOICES, SHARES
+from pruner.plan import Plan
 from pruner.training.curve import Epoch
 
-COLOURS: Final = {
-    "keep": "#1f5f8b",
-    "merge": "#e39b2d",
-    "separable": "#c9772b",
-    "shrink": "#7a8f3c",
-    "merge-act": "#a8562f",
-    "fit": "#2a9d8f",
-    "fit-3x3": "#21867a",
-    "fit-separable": "#5fb3a8",
-    "narrow": "#4a90a4",
-    "narrow-75": "#3a76a0",
-    "narrow-50": "#4f87ad",
-    "narrow-25": "#6b9cbd",
-    "thin": "#6b4e9b",
-    "drop": "#d9dde1",
-}
+COLOURS: Final = {name: choice.colour for name, choice in CHOICES.items()}
 PALE: Final = "#9aa5b1"
 _MAP_WIDTH: Final = 640
 _MAP_ROW: Final = 40

@@ -10,26 +10,11 @@ from typing import Any, Final
 from profiles.files import write_whole
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
+from pruner.choices import CHOICES, DROP, KEEP, MERGE
 from search.budget import Verdict
 
-_WORDS: Final = {
-    "keep": "kept",
-    "merge": "merged",
-    "separable": "separable",
-    "shrink": "shrunk",
-    "merge-act": "merged with activation",
-    "fit": "fitted",
-    "fit-3x3": "fitted 3x3",
-    "fit-separable": "fitted separable",
-    "narrow": "narrowed",
-    "narrow-75": "three quarters wide",
-    "narrow-50": "half as wide",
-    "narrow-25": "a quarter as wide",
-    "thin": "thinned behind",
-    "drop": "dropped",
-}
 _ANSWERS: Final = {"met": "met", "not met": "NOT met", "undecided": "UNDECIDED"}
-_ALWAYS_COUNTED: Final = ("keep", "merge", "drop")
+_ALWAYS_COUNTED: Final = (KEEP, MERGE, DROP)
 
 
 @dataclass(frozen=True)
@@ -101,8 +86,8 @@ class RunResult:
     @property
     def rows(self) -> list[tuple[str, str, str]]:
         """(what, baseline's, pruned network's), as text for a table."""
-        choices = [one for one in _WORDS if one in _ALWAYS_COUNTED or self.pruned.blocks.get(one)]
-        counted = " / ".join(_WORDS[choice] for choice in choices)
+        choices = [one for one in CHOICES if one in _ALWAYS_COUNTED or self.pruned.blocks.get(one)]
+        counted = " / ".join(CHOICES[choice].label for choice in choices)
         return [
             self._row(self.accuracy_text, lambda n: f"{n.accuracy:.2%}"),
             self._row("measured latency", lambda n: f"{n.latency.latency_ms:.3f} ms" if n.latency else "not measured"),

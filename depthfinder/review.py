@@ -15,7 +15,8 @@ from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.store import load_profile
 from profiles.walk import unthinned
-from pruner.plan import KEEP, Plan
+from pruner.choices import KEEP
+from pruner.plan import Plan
 from search.errors import ReviewError
 from search.review import ReviewCopy, build_review, check_installed
 from search.reviewed import Details, ReviewedPlan

@@ -29,11 +29,12 @@ from profiles.profile import Profile, Setting
 from profiles.store import check_usable, load_profile
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import FITS, SHARES
 from pruner.data.catalogue import Catalogue
 from pruner.data.images import ImageData
 from pruner.errors import CheckpointError
 from pruner.models import load_model_and_source
-from pruner.plan import FITS, SHARES, Plan
+from pruner.plan import Plan
 from pruner.surgery import describe
 from pruner.trained_on import TrainedOn
 from pruner.training.settings import TrainSettings

@@ -4,10 +4,10 @@ from typing import Final
 
 from depthfinder.plan_space import limits_of, space_of
 from depthfinder.run import Run, load_trained
+from pruner.choices import KEEP
 from pruner.criteria.dimap import harm_of_cuts
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
-from pruner.plan import KEEP
 from pruner.surgery import Supernet, supernet
 from pruner.training.gate import Annealing, GateObjective
 from pruner.training.objective import Objective

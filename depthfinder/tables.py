@@ -14,6 +14,7 @@ from profiles.difference import Difference
 from profiles.profile import Profile, Setting
 from profiles.two_sums import Bound
 from pruner.chain import Block, Chain
+from pruner.choices import CHOICES, KEEP
 from pruner.plan import Plan
 
 if TYPE_CHECKING:
@@ -158,7 +159,11 @@ def chain_table(chain: Chain) -> Table:
     size = "x".join(str(side) for side in chain.input_size)
     what = f"{len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
     title = f"{chain.model} for images of {size}: {what}"
-    table = Table("blocks", "what they do", "choices", title=escape(title), show_lines=True)
+    offered = {choice for block in chain.blocks for choice in block.choices} - {KEEP}
+    without = "; ".join(f"{one.name}: without {one.removes}" for one in CHOICES.values() if one.name in offered)
+    table = Table(
+        "blocks", "what they do", "choices", title=escape(title), caption=escape(without) or None, show_lines=True
+    )
     alike: dict[Block, list[str]] = {}
     for block in chain.blocks:
         alike.setdefault(dataclasses.replace(block, name=""), []).append(block.name)

@@ -16,11 +16,11 @@ from depthfinder.scoring import scorer
 from depthfinder.strategies import objective_of, weight_sharing_network
 from latency.errors import DeviceMissingError
 from pruner.checkpoint import Checkpoint
+from pruner.choices import MERGE, OWN_WEIGHTS
 from pruner.errors import CheckpointError, SettingsError
 from pruner.fitting.at_once import fit_own_layers
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model_and_source
-from pruner.plan import MERGE, OWN_WEIGHTS
 from pruner.surgery import Cut, apply
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import check_precision, fit

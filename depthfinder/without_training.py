@@ -6,12 +6,13 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor, nn
 
+from pruner.choices import OWN_WEIGHTS
 from pruner.distance import distance_of
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import Fits, expected_harms
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import OWN_WEIGHTS, Plan
+from pruner.plan import Plan
 from pruner.score import Score
 from pruner.surgery import Cut, OpenNetwork, apply
 

@@ -10,7 +10,8 @@ from latency.study import What
 from profiles.profile import Segment
 from profiles.walk import rows_of, unthinned
 from pruner.chain import Chain
-from pruner.plan import KEEP, THIN, Plan
+from pruner.choices import KEEP, THIN
+from pruner.plan import Plan
 
 _SHARES_CUT: Final = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _MOST_DRAWS: Final = 400

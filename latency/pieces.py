@@ -12,8 +12,9 @@ from latency.study import Kind, What, key_of
 from profiles.profile import Segment
 from profiles.walk import rows_of, thinned, unthinned
 from pruner.chain import Chain
+from pruner.choices import DROP, KEEP, THIN
 from pruner.modules import folded_on
-from pruner.plan import DROP, KEEP, THIN, Plan
+from pruner.plan import Plan
 from pruner.surgery import OpenNetwork
 
 Compile = Callable[[nn.Module, Tensor], Any]

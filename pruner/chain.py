@@ -7,8 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
 
+from pruner.choices import DROP, KEEP, SHARES, THIN
 from pruner.errors import PlanError
-from pruner.plan import DROP, KEEP, SHARES, THIN, Plan
+from pruner.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from pruner._timm import SqueezeExcite
 from pruner.branch import batch_norm_pairs
+from pruner.choices import SHARES
 from pruner.forms import Residual
 from pruner.modules import BatchNormPair
 from pruner.oddities import first_oddity
-from pruner.plan import SHARES
 from pruner.steps import Activation, BatchNorm, Convolution, Linear, Noise, Opaque, Scale, Step
 
 _ROUND_TO: Final = 8

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruner.plan import KEEP
+from pruner.choices import KEEP
 from pruner.site import Site
 
 

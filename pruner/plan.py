@@ -6,31 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
+from pruner.choices import KEEP
 from pruner.errors import PlanError
-
-KEEP: Final = "keep"
-MERGE: Final = "merge"
-SEPARABLE: Final = "separable"
-SHRINK: Final = "shrink"
-DROP: Final = "drop"
-MERGE_ACT: Final = "merge-act"
-NARROW: Final = "narrow"
-THIN: Final = "thin"
-FIT: Final = "fit"
-FIT_3X3: Final = "fit-3x3"
-FIT_SEPARABLE: Final = "fit-separable"
-
-FOLDS: Final = (MERGE, SEPARABLE, SHRINK)
-"""The choices that make fewer layers of a block's own weights."""
-
-FITS: Final = (FIT, FIT_3X3, FIT_SEPARABLE)
-"""The choices whose one layer has weights of its own, fitted to what the block computes."""
-
-SHARES: Final = MappingProxyType({"narrow-75": 0.75, "narrow-50": 0.5, "narrow-25": 0.25})
-"""The choices that keep so much of a block's inner width, and fit what is left to what the block computes."""
-
-OWN_WEIGHTS: Final = (*SHARES, *FITS)
-"""The choices that stand in for a block with weights of their own."""
 
 MergeInit = Literal["auto", "fitted", "folded"]
 """What the training of merged blocks starts from: their own weights, or a layer that is fitted to them."""

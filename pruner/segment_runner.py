@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pruner.calibration import BatchNorms, estimating_batch_norm
+from pruner.choices import DROP, KEEP
 from pruner.fitting.fits import Fits, Key
 from pruner.fitting.spans import LONGEST, followers_of, span_of
 from pruner.lighter import lighter
 from pruner.modules import only_training
-from pruner.plan import DROP, KEEP, Plan
+from pruner.plan import Plan
 from pruner.prefixes import Path
 from pruner.site import Site
 from pruner.surgery import OpenNetwork

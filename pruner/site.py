@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pruner.branch import batch_norm_pairs, why_not
 from pruner.chain import Block
+from pruner.choices import DROP, FITS, KEEP, MERGE, OWN_WEIGHTS, SHARES
 from pruner.forms import Dropped, Folded, Form, Residual
 from pruner.hidden import Hidden, hidden_of, narrowed
 from pruner.modules import BatchNormPair, folded_copy
 from pruner.oddities import first_oddity, oddity
-from pruner.plan import DROP, FITS, KEEP, MERGE, OWN_WEIGHTS, SHARES
 from pruner.stand_ins import MOST_FEATURES, Fitted, layer_like, new_layer, offered, own_depthwise
 from pruner.steps import Opaque, Scale, Step, Switch, run_in_turn
 

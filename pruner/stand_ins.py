@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from torch import Tensor, nn
 
+from pruner.choices import FIT, FIT_3X3, FIT_SEPARABLE
 from pruner.forms import Form, Residual
 from pruner.modules import BatchNormPair, folded_copy, in_a_row, residual
-from pruner.plan import FIT, FIT_3X3, FIT_SEPARABLE
 from pruner.steps import Convolution, gated
 
 MOST_FEATURES: Final = 4608

@@ -10,12 +10,13 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from pruner.chain import Chain
+from pruner.choices import DROP, KEEP
 from pruner.errors import UnknownModelError
 from pruner.families import family_of
 from pruner.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.oddities import check_around, copied
 from pruner.outline import Outline, digest
-from pruner.plan import DROP, KEEP, MergeInit, Plan
+from pruner.plan import MergeInit, Plan
 from pruner.self_check import check_opened
 from pruner.site import Site
 

@@ -1,7 +1,7 @@
 """What a latency table says of each choice, as the gates of a network are told it."""
 
+from pruner.choices import KEEP, THIN
 from pruner.masks.gated import GateCosts
-from pruner.plan import KEEP, THIN
 from search.space import Space
 
 

@@ -2,26 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
 
+from pruner.choices import CHOICES
 from search.reviewed import ReviewedPlan
-
-_WORDS: Final = {
-    "keep": "kept",
-    "merge": "merged",
-    "separable": "made separable",
-    "shrink": "shrunk",
-    "merge-act": "merged with activation",
-    "fit": "stood in for by a fitted layer",
-    "fit-3x3": "stood in for by a fitted 3x3",
-    "fit-separable": "stood in for by a fitted separable layer",
-    "narrow": "narrowed",
-    "narrow-75": "three quarters as wide inside",
-    "narrow-50": "half as wide inside",
-    "narrow-25": "a quarter as wide inside",
-    "thin": "thinning the tokens behind",
-    "drop": "dropped",
-}
 
 
 def as_text(name: str) -> str:
@@ -41,10 +24,10 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
 def in_words(reviewed: ReviewedPlan, blocks: Sequence[str]) -> str:
     """Which blocks became what, a line for each choice, in running order."""
     lines = []
-    for choice in dict.fromkeys((*_WORDS, *reviewed.plan.choices.values())):
+    for choice in dict.fromkeys((*CHOICES, *reviewed.plan.choices.values())):
         names = [name for name in blocks if reviewed.plan.choice_of(name) == choice]
         if names:
-            word = _WORDS.get(choice, choice)
+            word = CHOICES[choice].label if choice in CHOICES else choice
             lines.append(f"- **{as_text(word)}** ({len(names)} of {len(blocks)}): {', '.join(map(as_text, names))}")
     return "\n".join(lines)
 

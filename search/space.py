@@ -10,8 +10,9 @@ from random import Random
 import numpy as np
 
 from pruner.chain import Block, Chain
+from pruner.choices import KEEP, THIN
 from pruner.errors import PlanError
-from pruner.plan import KEEP, THIN, Plan
+from pruner.plan import Plan
 from search.limits import CountLimit, Limit, ThinningLimit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

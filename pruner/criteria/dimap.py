@@ -17,7 +17,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pruner.plan import KEEP
+from pruner.choices import KEEP
 from pruner.site import Site
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import OpenNetwork

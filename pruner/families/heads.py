@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from pruner._timm import Attention
+from pruner.choices import SHARES
 from pruner.hidden import Hidden, sliced
 from pruner.oddities import first_oddity, why_not_plain
-from pruner.plan import SHARES
 from pruner.steps import Step
 
 

@@ -16,12 +16,12 @@ from pruner._timm import (
     UniversalInvertedResidual,
 )
 from pruner.branch import batch_norm_pairs
+from pruner.choices import MERGE, MERGE_ACT
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import attention_step, batch_norm_like, blur_step, conv_step, noise, norm_steps, unknown_site
 from pruner.forms import Folded, Residual
 from pruner.modules import BatchNormPair, does_nothing
 from pruner.oddities import why_not_plain
-from pruner.plan import MERGE, MERGE_ACT
 from pruner.site import Site, make_site
 from pruner.steps import Activation, Convolution, EndActivation, Opaque, Scale, Step
 

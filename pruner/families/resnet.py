@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pruner._timm import BasicBlock, Bottleneck, ResNet
 from pruner.branch import batch_norm_pairs
+from pruner.choices import MERGE, SHRINK
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import (
     attention_step,
@@ -20,7 +21,6 @@ from pruner.families.parts import (
 from pruner.forms import Residual
 from pruner.modules import BatchNormPair
 from pruner.oddities import why_not_plain
-from pruner.plan import MERGE, SHRINK
 from pruner.site import Site, make_site
 from pruner.steps import Activation, Fading
 

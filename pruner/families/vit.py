@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruner._timm import LayerScale, Mlp, TimmBlock, VisionTransformer
+from pruner.choices import MERGE, MERGE_ACT, NARROW, THIN
 from pruner.families.family import Family, family, without
 from pruner.families.head_channels import Narrowed, why_not_narrow
 from pruner.families.heads import heads_of
@@ -16,7 +17,6 @@ from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not
 from pruner.forms import Folded, Form, Residual
 from pruner.modules import does_nothing, residual, without_identities
 from pruner.oddities import first_oddity, oddity, why_not_plain
-from pruner.plan import MERGE, MERGE_ACT, NARROW, THIN
 from pruner.site import Site, make_site
 from pruner.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
 

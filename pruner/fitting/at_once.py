@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from pruner.choices import OWN_WEIGHTS, SHARES
 from pruner.errors import FitError
 from pruner.fitting.fits import Fit, Fits, Key
 from pruner.fitting.layers import Way, way_of
@@ -17,7 +18,6 @@ from pruner.fitting.spans import followers_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
 from pruner.modules import only_training
-from pruner.plan import OWN_WEIGHTS, SHARES
 from pruner.progress import Progress, silent
 from pruner.site import Site
 from pruner.surgery import OpenNetwork

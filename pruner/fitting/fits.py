@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruner.checkpoint import Checkpoint
-from pruner.plan import DROP
+from pruner.choices import DROP
 
 
 class Key(NamedTuple):

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from pruner.plan import DROP, FITS, SHARES, Plan
+from pruner.choices import DROP, FITS, SHARES
+from pruner.plan import Plan
 from pruner.site import Site
 from pruner.surgery import Cut, OpenNetwork
 

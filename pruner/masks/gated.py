@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from pruner.choices import KEEP
 from pruner.masks.latency_gates import GateForm
-from pruner.plan import KEEP
 from pruner.surgery import Supernet
 
 _TRAVEL: Final = 8.0

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruner.choices import DROP, FITS
 from pruner.fitting.spans import followers_of, span_of
-from pruner.plan import DROP, FITS
 from pruner.surgery import Cut
 from pruner.training.objective import Teaching
 

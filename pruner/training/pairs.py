@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pruner.plan import SHARES
+from pruner.choices import SHARES
 from pruner.surgery import Cut
 
 _TIMES_WIDER: Final = 4

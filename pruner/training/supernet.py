@@ -8,7 +8,8 @@ from typing import Final
 from torch import Tensor, nn
 
 from pruner.chain import Chain
-from pruner.plan import KEEP, Plan
+from pruner.choices import KEEP
+from pruner.plan import Plan
 from pruner.surgery import Supernet
 from pruner.training.moment import Moment
 from pruner.training.objective import Objective, divergence, task_loss

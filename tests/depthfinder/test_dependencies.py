@@ -179,3 +179,11 @@ def test_a_study_is_opened_by_whoever_scores_alike(tmp_path: Path) -> None:
     for name, value in {"lr": 1e-3, "mixup": 0.2, "bn_estimation": True, "supernet_sampling": "sandwich"}.items():
         with pytest.raises(StudyMismatchError, match=f"{name}: "):
             opened(**{name: value})
+
+
+def test_a_run_of_before_there_was_a_choice_was_scored_by_a_supernet(tmp_path: Path) -> None:
+    ASKED.save(tmp_path / "args.yaml")
+    before = (tmp_path / "args.yaml").read_text().replace("scored_by: supernet\n", "")
+    assert "scored_by" not in before
+    (tmp_path / "args.yaml").write_text(before)
+    assert RunArguments.load(tmp_path / "args.yaml").scored_by == "supernet"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Command
 
-from pruner.plan import SHARES
+from pruner.choices import SHARES
 
 NETWORK = (
     "--model deit_tiny_patch16_224 --img-size 32 --model-kwargs patch_size=16 --model-kwargs embed_dim=16 "

@@ -6,8 +6,8 @@ import pytest
 
 from latency.design import designed_plans
 from networks import made
+from pruner.choices import DROP
 from pruner.models import load_model
-from pruner.plan import DROP
 from pruner.surgery import describe
 
 

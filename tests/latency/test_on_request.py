@@ -27,7 +27,8 @@ from networks import images_for, made
 from profiles.profile import Choices, Profile
 from profiles.store import load_profile, matching_profile, profile_path, verified
 from profiles.walk import rows_of, thinned
-from pruner.plan import THIN, Plan
+from pruner.choices import THIN
+from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 
 ALSO = ("merge-act", "narrow", "thin")

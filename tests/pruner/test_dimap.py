@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from networks import made
+from pruner.choices import DROP, KEEP, MERGE
 from pruner.criteria.dimap import harm_of_cuts, importance
-from pruner.plan import DROP, KEEP, MERGE
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import supernet
 

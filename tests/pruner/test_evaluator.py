@@ -17,12 +17,13 @@ from torch.nn import functional
 import rounding
 from networks import made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.choices import DROP, KEEP, MERGE, SEPARABLE, THIN
 from pruner.data.images import Batch
 from pruner.errors import PlanError
 from pruner.evaluator import Evaluator
 from pruner.lighter import lighter
 from pruner.models import load_model
-from pruner.plan import DROP, KEEP, MERGE, SEPARABLE, THIN, Plan
+from pruner.plan import Plan
 from pruner.prefixes import worth_keeping
 from pruner.score import Score, Tally
 from pruner.surgery import Supernet, supernet

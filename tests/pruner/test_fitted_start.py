@@ -8,8 +8,9 @@ from torch import nn
 
 from networks import images_for, in_a_row, made, relative_error
 from pruner.calibration import calibrate
+from pruner.choices import DROP, FIT, FITS, FOLDS, MERGE
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import DROP, FIT, FITS, FOLDS, MERGE, Plan
+from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 from pruner.training.blockwise import BlockTeaching, taught_blocks
 from pruner.training.moment import Moment

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from networks import ROWS, images_for, in_a_row, made, relative_error
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import DROP, FIT, FITS, FOLDS
 from pruner.errors import FitError
 from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_at_once, fit_own_layers
@@ -21,7 +22,7 @@ from pruner.fitting.rows import patches, places_of, values
 from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
-from pruner.plan import DROP, FIT, FITS, FOLDS, Plan
+from pruner.plan import Plan
 from pruner.segment_runner import SegmentRunner
 from pruner.stand_ins import MOST_FEATURES, convolution, linear, new_layer, offered
 from pruner.surgery import OpenNetwork, apply, describe, supernet

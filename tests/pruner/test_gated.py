@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from networks import images_for, made
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import DROP, KEEP, MERGE
 from pruner.data.digits import DigitScenes
 from pruner.errors import SettingsError
 from pruner.masks.gated import GateCosts, GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS, KNAPSACK
-from pruner.plan import DROP, KEEP, MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import describe
 from pruner.training.gate import Annealing, GateObjective

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from networks import images_for, made, relative_error
 from pruner._timm import Attention
+from pruner.choices import NARROW
 from pruner.families.head_channels import channel_scores, kept_channels
 from pruner.models import load_model
-from pruner.plan import NARROW
 from pruner.surgery import apply, describe, merge
 
 NAME = "blocks.1.attn"

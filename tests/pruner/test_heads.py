@@ -8,9 +8,9 @@ from torch import nn
 
 from networks import made, relative_error
 from pruner._timm import Attention
+from pruner.choices import SHARES
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.models import load_model
-from pruner.plan import SHARES
 from pruner.site import Site
 from pruner.surgery import apply, describe, merge
 

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from networks import SHAPES, images_for, made, relative_error
+from pruner.choices import SHARES
 from pruner.fitting.at_once import works_of_site
 from pruner.fitting.fits import Key
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.fitting.narrower import nested_order
 from pruner.fitting.sums import Sums
-from pruner.plan import SHARES, Plan
+from pruner.plan import Plan
 from pruner.surgery import Cut, apply, describe, merge
 
 NETWORKS = tuple(shape for shape in SHAPES if shape != "grouped")  # which reads its channels in groups

@@ -5,8 +5,9 @@ import torch
 
 from networks import images_for, made
 from pruner.chain import Chain
+from pruner.choices import KEEP
 from pruner.errors import SettingsError
-from pruner.plan import KEEP, Plan
+from pruner.plan import Plan
 from pruner.surgery import apply, describe
 from pruner.training.moment import Moment
 from pruner.training.norm_decay import NormDecay

@@ -21,9 +21,10 @@ from latency.mode import Mode
 from latency.profiler import profile
 from networks import disturbed, images_for, made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.choices import FITS
 from pruner.errors import OddModelError, PlanError, UnknownModelError
 from pruner.models import load_model
-from pruner.plan import FITS, Plan
+from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 
 # A network of each family, a block of it with an identity as its shortcut, a layer that is folded in there, and the

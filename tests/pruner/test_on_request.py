@@ -6,8 +6,8 @@ import pytest
 
 from networks import made
 from profiles.store import shipped_profiles
+from pruner.choices import SHARES
 from pruner.models import load_model
-from pruner.plan import SHARES
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import apply, describe, supernet
 from pruner.training.supernet import most_pruned

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import pruner.training.pace as pace
+from pruner.choices import DROP
 from pruner.data.digits import DigitScenes
 from pruner.models import load_model
-from pruner.plan import DROP, Plan
+from pruner.plan import Plan
 from pruner.surgery import apply, describe
 from pruner.training.accuracy import accuracy
 from pruner.training.objective import light_copy

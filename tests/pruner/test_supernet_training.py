@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from networks import images_for, made
 from pruner.checkpoint import CheckpointFile
+from pruner.choices import MERGE
 from pruner.data.digits import DigitScenes
-from pruner.plan import MERGE, Plan
+from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import apply, describe, supernet
 from pruner.training.loop import fit

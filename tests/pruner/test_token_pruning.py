@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from networks import images_for, made, relative_error
+from pruner.choices import THIN
 from pruner.families.token_pruning import importance, kept_count
 from pruner.models import load_model
-from pruner.plan import THIN, Plan
+from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge, supernet
 
 SHAPES = ("deit", "no bias", "layer scale", "pooled, no class token", "distilled", "odd width")

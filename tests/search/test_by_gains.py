@@ -8,7 +8,8 @@ from tables import chain_and_table
 from latency.devices.null import Null
 from latency.profiler import profile
 from networks import made
-from pruner.plan import KEEP, Plan
+from pruner.choices import KEEP
+from pruner.plan import Plan
 from pruner.score import Score
 from pruner.surgery import describe
 from search.candidate import SearchResult

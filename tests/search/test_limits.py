@@ -14,7 +14,8 @@ from latency.profiler import profile
 from networks import made
 from profiles.profile import Profile
 from pruner.chain import Chain
-from pruner.plan import KEEP, Plan
+from pruner.choices import KEEP
+from pruner.plan import Plan
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import describe, supernet
 from search.feasible import every_plan, solved_plan

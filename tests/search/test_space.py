@@ -14,9 +14,10 @@ from latency.profiler import profile
 from networks import made
 from profiles.store import shipped_profiles
 from pruner.chain import Block, Chain
+from pruner.choices import KEEP, MERGE
 from pruner.errors import PlanError
 from pruner.models import load_model
-from pruner.plan import KEEP, MERGE, Plan
+from pruner.plan import Plan
 from pruner.surgery import describe
 from search.limits import CountLimit, LatencyLimit, SizeLimit, latency_limits_by
 from search.space import Space

@@ -10,11 +10,12 @@ from latency.devices.null import Null
 from latency.profiler import profile
 from profiles.profile import Profile
 from profiles.walk import thinned, unthinned
+from pruner.choices import KEEP, THIN
 from pruner.errors import PlanError
 from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import KNAPSACK
 from pruner.models import load_model
-from pruner.plan import KEEP, THIN, Plan
+from pruner.plan import Plan
 from pruner.surgery import describe
 from search.errors import BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, solved_plan
