@@ -90,19 +90,15 @@ def random_wish(space: Space, random: Random) -> dict[str, str]:
 
 
 def imagined_plan(space: Space, random: Random) -> Plan | None:
-    """The best plan within the limits under harms that are drawn at random: around what is expected of the cuts where
-    something is, else as large for a block as it happens, and larger the further a cut of it goes. None when no plan is
-    within the limits.
+    """The best plan within the limits under harms that are drawn around what is expected of the cuts; something has to
+    be. None when no plan is within the limits.
 
     Unlike a plan drawn evenly from all it is one that could be the best, whichever blocks turn out to matter.
     """
-    expected = space.expected_harms
-    of_blocks = [
-        abs(random.gauss(0, 1)) if expected is None else math.exp(random.gauss(0, _BLOCK_SPREAD)) for _ in space.choices
-    ]
-    number = {block: place for place, block in enumerate(space.choices)}
-    drawn = [of_blocks[number[block]] * math.exp(random.gauss(0, _CUT_SPREAD)) for block, _ in space.cuts]
-    plan = solved_plan(space, -np.array(drawn) * (space.reach if expected is None else expected))
+    assert space.expected_harms is not None, "harms are drawn around what is expected"
+    of_blocks = {block: math.exp(random.gauss(0, _BLOCK_SPREAD)) for block in space.choices}
+    off = [of_blocks[block] * math.exp(random.gauss(0, _CUT_SPREAD)) for block, _ in space.cuts]
+    plan = solved_plan(space, -np.array(off) * space.expected_harms)
     return None if plan is None else space.thinned(plan, random)
 
 

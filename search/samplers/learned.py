@@ -1,6 +1,7 @@
 """The sampler that is used unless another is asked for: single-block scores and interactions, learned, solved exactly.
 
-It begins with plans each of which is the best if blocks matter as is drawn for them. Single-block scores are not
+It begins with plans drawn at random; where something is expected of cuts, each is the best if blocks matter as is drawn
+for them around that. Single-block scores are not
 measured one by one, each block cut alone: learned from plans within the limits they cost fewer evaluations, and hold
 where the search goes on. Every round then asks three sources: the exact solver, given the likeliest gains; climbing
 from plan to plan by gains drawn from what is still possible (Thompson sampling); and the one- and two-block neighbours
@@ -67,7 +68,6 @@ class Learned(Sampler):
             expected = solved_plan(space, -space.expected_harms)
             if expected is not None and space.admits(expected):
                 chosen.add(expected, "solver")
-        if len(history) <= 1:
             _imagine(space, chosen, random)
         fill(space, chosen, random)
         if not chosen.proposals and space.num_plans <= _SMALL:
