@@ -48,6 +48,7 @@ def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
             ("docs/search.md", benchmark)
             for benchmark in (
                 "search_quality",
+                "search_quality_six",
                 "search_quality_six_rugged_two",
                 "scale",
                 "evaluator_subsets",
