@@ -1,6 +1,6 @@
 """What may become of a block: each choice, and all that is known of it wherever it stands.
 
-In the order of `CHOICES` a choice keeps more of a block than those behind it. What a choice does to a given block is
+`CHOICES` begins with what keeps the whole block and ends with what keeps none of it. What a choice does to one block is
 its family's to say (`pruner/families/`); here is what holds for every block.
 
 >>> CHOICES["narrow-50"].label

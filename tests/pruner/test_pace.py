@@ -17,7 +17,7 @@ from pruner.training.pace import MUCH, lost_before_training, paced
 from pruner.training.settings import Optimizing, TrainSettings
 
 SETTINGS = TrainSettings(epochs=3, optimizing=Optimizing(lr=0.01, opt="sgd"))
-DATA = DigitScenes(calibration_images=200)
+DATA = DigitScenes(calibration_images=80)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_what_is_lost_is_what_closed_gates_cost() -> None:
     chain = describe(whole)
     cut = apply(whole, chain.plan({block.name: DROP for block in chain.blocks[:6]}))
     with torch.no_grad():
-        dropped = accuracy(whole, DATA.calibration_batches(batch_size=100))
+        dropped = accuracy(whole, DATA.calibration_batches(batch_size=80))
         cut.set_lambda(0.0)
-        dropped -= accuracy(cut, DATA.calibration_batches(batch_size=100))
+        dropped -= accuracy(cut, DATA.calibration_batches(batch_size=80))
     cut.set_lambda(1.0)
     assert lost_before_training(cut, light_copy(whole), DATA) == pytest.approx(dropped)
     assert dropped > MUCH, "six blocks of 24 are missed, so that this says something"
