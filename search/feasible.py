@@ -15,8 +15,8 @@ from search.solver import MOST_PAIRS, solve
 from search.space import Array, Space
 
 _TIGHTENINGS: Final = 4
-# Of harms that are drawn, as standard deviations of their logarithms: how far blocks are from what is expected of them
-# (layers fitted to four small networks: 1.2 to 2.3 in all), and how far cuts are from what their blocks have in common.
+# Of harms that are drawn, as standard deviations of their logarithms: how far blocks are from what is expected of them,
+# and how far cuts are from what their blocks have in common.
 _BLOCK_SPREAD: Final = 1.0
 _CUT_SPREAD: Final = 0.3
 
