@@ -29,10 +29,10 @@ from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.margin import AIMED_BELOW
-from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
+from search.verification import search_within_budget
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 60
@@ -68,7 +68,7 @@ def main() -> None:
         ledger = Ledger(in_memory(), "study", {}, patience_s=0)
         told: list[str] = []
 
-        def hunt(
+        def search_slots(
             corrections: Sequence[float], first: int, stop: int, budget: Budget = budget, ledger: Ledger = ledger
         ) -> SearchResult:
             limit = LatencyLimit(table, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
@@ -76,13 +76,13 @@ def main() -> None:
                 Space.of(chain, [limit]),
                 evaluate=lambda plans, bar: evaluate(plans, bar),
                 ledger=ledger,
-                sampler=known_sampler("thrifty"),
+                sampler=known_sampler("prefix"),
                 stop=Stop(stop),
                 first=first,
             )
 
         judges = [Judge(budget, table, timed)]
-        found = keep_promise(hunt, judges, TRIALS, margin=AIMED_BELOW, tell=told.append)
+        found = search_within_budget(search_slots, judges, TRIALS, margin=AIMED_BELOW, tell=told.append)
         verdict = found.winner.verdicts[0]
         assert verdict.measured is not None
         again = timed({"baseline": chain.plan({}), "winner": found.winner.candidate.plan}).measurement("winner")

@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from depthfinder.pictures import block_map, latency_bars, pareto
-from depthfinder.result import RunResult
+from depthfinder.folder.result import RunResult
+from depthfinder.report.pictures import block_map, latency_bars, pareto
 from profiles.store import load_profile
 from pruner.choices import DROP, FITS, FOLDS, KEEP, SHARES
 

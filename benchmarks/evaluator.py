@@ -153,7 +153,7 @@ def searching(table: Profile, network: Supernet, batches: Sequence[Batch]) -> tu
         Space.of(network.chain, [budget]),
         evaluate=lambda plans, bar: evaluate(plans, bar),
         ledger=Ledger(in_memory(), "study", {}, patience_s=0),
-        sampler=known_sampler("thrifty"),
+        sampler=known_sampler("prefix"),
         stop=Stop(SEARCHED_PLANS, gap=-1.0),
     )
     found = sorted((*result.candidates, *result.others), key=lambda candidate: candidate.number)

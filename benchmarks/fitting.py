@@ -53,12 +53,12 @@ from pruner.surgery import Cut, OpenNetwork, apply, describe
 from pruner.training.accuracy import accuracy
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
 from pruner.training.pairs import learn_as_pairs
-from pruner.training.progressive import Progressive, begin, close
+from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.schedules import Schedule, from_the_end
 from pruner.training.settings import Optimizing, TrainSettings
+from pruner.training.train_step import TrainStep
 
 RESULTS: Final = Path(__file__).parent / "results"
 IMAGES: Final = 1_024
@@ -113,7 +113,7 @@ def main() -> None:
         part = PARTS[name]
         networks = [network for network in arguments.networks if network in part.networks]
         seeds = arguments.seeds[:1] if name == "large" else arguments.seeds
-        jobs = [Job(network, what, seed) for network in networks for what in part.whats for seed in seeds]
+        jobs = [Job(network, what, seed) for network in networks for what in part.row_keys for seed in seeds]
         began = time.monotonic()
         for line in in_processes(part.work, jobs, arguments.output, 1 if name == "large" else arguments.processes):
             print(f"{line}, {time.monotonic() - began:.0f} s", flush=True)
@@ -181,8 +181,8 @@ def in_way(
     cut = apply(model, plan).eval()
     settings = TrainSettings(0, seed=0)
     if way == "folded":
-        begin(cut, plan, data, settings)
-        close(cut, data, settings)
+        calibrate_norms(cut, plan, data, settings)
+        finalize(cut, data, settings)
     cut.set_lambda(0.0)
     if fit:
         (at_once if way == "fitted at once" else fit_in_sequence)(cut, images_of(data))
@@ -235,7 +235,7 @@ def trained_from(job: Job, whole: nn.Module) -> tuple[float, float]:
     start: MergeInit = "fitted" if job.what.startswith("fitted") else "folded"
     cut = apply(whole, plan, merge_init=start)
     if job.what != "continued":
-        begin(cut, plan, FEW, settings)
+        calibrate_norms(cut, plan, FEW, settings)
     if start == "fitted":
         fit_in_sequence(cut, images_of(FEW))
     if job.what == "fitted, pairs":
@@ -257,14 +257,14 @@ def trained_from(job: Job, whole: nn.Module) -> tuple[float, float]:
 class GatesOfAll(Progressive):
     """Closes the gates of fitted layers slowly, too."""
 
-    def _lams(self, moment: Moment) -> dict[str, float]:
-        return self.schedule.lams(moment.share)
+    def _lams(self, train_step: TrainStep) -> dict[str, float]:
+        return self.schedule.lams(train_step.share)
 
 
 def closed_accuracy(cut: Cut, settings: TrainSettings) -> float:
     """On the test scenes, of a copy that is closed."""
     closed = copy.deepcopy(cut)
-    close(closed, FEW, settings)
+    finalize(closed, FEW, settings)
     return accuracy(closed, FEW.test_batches(batch_size=250))
 
 
@@ -342,7 +342,7 @@ class Part:
     """One table: of which networks, of what, and how."""
 
     networks: tuple[str, ...]
-    whats: tuple[str, ...]
+    row_keys: tuple[str, ...]
     work: Callable[[Job, Path], str]
     table: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], list[str]]
 

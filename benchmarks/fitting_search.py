@@ -209,7 +209,7 @@ def _table(network: str, whole: nn.Module, way: str, output: Path) -> Path:
     widths = way.endswith("widths")
     file = output / f"{network}-table{'-widths' if widths else ''}.json"
     if not file.exists():
-        df.profile(whole, DEVICE, also=OWN_WEIGHTS if widths else FITS, max_seconds=TABLE_SECONDS).save(file)
+        df.profile(whole, DEVICE, extra_choices=OWN_WEIGHTS if widths else FITS, max_seconds=TABLE_SECONDS).save(file)
     return file
 
 

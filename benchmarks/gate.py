@@ -44,7 +44,7 @@ from pruner.training.accuracy import accuracy
 from pruner.training.gate import Annealing, GateObjective
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Teaching, light_copy
-from pruner.training.progressive import Progressive, begin, close
+from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 from search.candidate import Candidate
@@ -168,7 +168,7 @@ def trained(
     network = df.supernet(model) if annealing is None else GatedSupernet(model, gate_costs(space))
     settings = TrainSettings(study.supernet_epochs, seed=seed)
     merged = space.chain.plan({block.name: MERGE for block in space.chain.blocks if MERGE in block.choices})
-    begin(network, merged, DATA, settings)
+    calibrate_norms(network, merged, DATA, settings)
     objective: Objective
     if annealing is None:
         objective = SupernetObjective(network)
@@ -178,7 +178,7 @@ def trained(
         objective = GateObjective(network, annealing)
     fit(objective, DATA, settings, CheckpointFile(study.output / f"{source}-{seed}.safetensors", source), silent)
     if annealing is None:
-        return network, {"optuna": known_sampler("thrifty"), "scores": BySingleScores()}
+        return network, {"optuna": known_sampler("prefix"), "scores": BySingleScores()}
     assert isinstance(network, GatedSupernet)
     return network, {source: ByGains(network.gains(GATE_FORMS[source], annealing.coldest), source)}
 
@@ -207,11 +207,11 @@ def judged(study: Study, arm: str, seed: int) -> str:
         choices = json.loads((study.output / f"plan-{arm}-{seed}.json").read_text())["choices"]
         plan, settings = Plan(df.describe(model).model, choices), TrainSettings(study.epochs, seed=seed)
         cut = df.apply(model, plan)
-        begin(cut, plan, DATA, settings)
+        calibrate_norms(cut, plan, DATA, settings)
         objective = Progressive(cut, Teaching(light_copy(model)))
         with tempfile.TemporaryDirectory() as folder:
             fit(objective, DATA, settings, CheckpointFile(Path(folder) / "state.safetensors", "gate"), silent)
-        close(cut, DATA, settings)
+        finalize(cut, DATA, settings)
         reached = accuracy(cut, DATA.test_batches(batch_size=250))
         write_whole(file, json.dumps({"arm": arm, "seed": seed, "accuracy": reached}) + "\n")
     return f"{arm} {seed}: {json.loads(file.read_text())['accuracy']:.2%}"

@@ -24,7 +24,7 @@ from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import describe, supernet
 from pruner.training.loop import fit
-from pruner.training.progressive import begin
+from pruner.training.progressive import calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 from search.feasible import feasible_plan, random_wish, solved_plan
@@ -175,7 +175,7 @@ def demo_scores(path: Path) -> dict[Plan, float]:
         return dict(zip(plans, np.load(path).tolist(), strict=True))
     data, settings = DigitScenes(), TrainSettings(2)
     network = supernet(model)
-    begin(network, chain.plan(dict.fromkeys(ffns, MERGE)), data, settings)
+    calibrate_norms(network, chain.plan(dict.fromkeys(ffns, MERGE)), data, settings)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = CheckpointFile(Path(folder) / "supernet.safetensors", "search quality")
         fit(SupernetObjective(network), data, settings, checkpoint, silent)

@@ -19,7 +19,7 @@ from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import describe, supernet
 from pruner.training.loop import fit
-from pruner.training.progressive import begin
+from pruner.training.progressive import calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 from search.budget import Budget
@@ -28,10 +28,10 @@ from search.finalists import Finalist, Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.margin import AIMED_BELOW, margin_on
-from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
+from search.verification import search_within_budget
 
 _STATISTICS_BATCHES: Final = 8
 
@@ -41,13 +41,13 @@ def scorer(
     data: ImageData,
     settings: TrainSettings,
     checkpoints: CheckpointFile,
-    also: Sequence[str] = (),
+    extra_choices: Sequence[str] = (),
 ) -> Evaluator:
     """Scores plans on calibration images by a trained supernet, with BatchNorm statistics taken anew for every plan.
-    The supernet's training is taken up from its checkpoint. What is offered `also` begins fitted."""
-    network = supernet(whole, also)
+    The supernet's training is taken up from its checkpoint. What is offered besides begins fitted."""
+    network = supernet(whole, extra_choices)
     mergeable = {block.name: MERGE for block in network.chain.blocks if MERGE in block.choices}
-    begin(network, network.chain.plan(mergeable), data, settings)
+    calibrate_norms(network, network.chain.plan(mergeable), data, settings)
     more: list[Tensor] = []
     for images, _ in data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed):
         more.append(images)
@@ -82,17 +82,17 @@ def best_plan(
         programs = {name: bench.program_of(plan) for name, plan in plans.items()}
         return time_interleaved(programs, seconds=seconds, seed=0)
 
-    def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
+    def search_slots(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
         limit = LatencyLimit(costs, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
         return search(
             space_of(limit),
             evaluate=lambda plans, bar: evaluate(plans, bar),
             ledger=ledger,
-            sampler=known_sampler("thrifty"),
+            sampler=known_sampler("prefix"),
             stop=Stop(stop),
             first=first,
         )
 
     judges = [Judge(budget, costs, timed)]
     margin = margin_on(judges, describe(whole).plan({}), tell)
-    return keep_promise(hunt, judges, trials, margin=margin, tell=tell).winner
+    return search_within_budget(search_slots, judges, trials, margin=margin, tell=tell).winner

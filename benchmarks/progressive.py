@@ -38,7 +38,7 @@ from pruner.surgery import apply, describe, input_size_of, merge
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
-from pruner.training.progressive import Progressive, begin, close
+from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import Optimizing, TrainSettings
 
@@ -150,7 +150,7 @@ def trained(job: Job, whole: nn.Module) -> float:
     source = network.untrained(job.seed) if job.arm == "scratch" else whole
     cut = apply(source, Plan(chain.model) if job.arm == "continued" else plan)
     if job.arm not in ("continued", "scratch"):
-        begin(cut, plan, FEW, settings)
+        calibrate_norms(cut, plan, FEW, settings)
     cut.set_lambda(0.0)
     objective: Objective
     if job.arm in SCHEDULES:
@@ -160,7 +160,7 @@ def trained(job: Job, whole: nn.Module) -> float:
         objective = Supervised(cut, Teaching(light_copy(whole)) if distilled else None)
     with tempfile.TemporaryDirectory() as folder:
         fit(objective, FEW, settings, CheckpointFile(Path(folder) / "state.safetensors", "study"), silent)
-    close(cut, FEW, settings)
+    finalize(cut, FEW, settings)
     return test_accuracy(cut)
 
 
@@ -182,7 +182,7 @@ def schedule(name: str, whole: nn.Module, plan: Plan, settings: TrainSettings) -
     order = from_the_end(describe(whole), plan)
     if curve == "score":
         alone = apply(whole, plan)
-        begin(alone, plan, FEW, settings)
+        calibrate_norms(alone, plan, FEW, settings)
         scores = Evaluator(alone, list(FEW.calibration_batches(batch_size=100)))(single_cuts(plan))
         order = least_harm_first(plan, {name: one.value for name, one in zip(plan.choices, scores, strict=True)})
     return Schedule(order, "blocks" if curve == "score" else curve, share)

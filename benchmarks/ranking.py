@@ -34,7 +34,7 @@ from pruner.surgery import apply, describe, supernet
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Teaching, light_copy
-from pruner.training.progressive import Progressive, begin, close
+from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.settings import Optimizing, TrainSettings
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, SupernetObjective
 
@@ -94,7 +94,7 @@ def scores(family: str, sampling: str, output: Path) -> list[float]:
     network = supernet(baseline(family, output))
     chain = network.chain
     settings = TrainSettings(SUPERNET_EPOCHS, seed=SEED, optimizing=Optimizing(lr=LEARNING_RATE))
-    begin(network, chain.plan({b.name: MERGE for b in chain.blocks if MERGE in b.choices}), FEW, settings)
+    calibrate_norms(network, chain.plan({b.name: MERGE for b in chain.blocks if MERGE in b.choices}), FEW, settings)
     draws: Mapping[str, Draw] = {
         "random": RandomPlans(chain),
         "random, 2 plans": RandomPlans(chain, 2),
@@ -115,11 +115,11 @@ def trained(family: str, place: int, output: Path) -> float:
     plan = plans_of(describe(whole))[place]
     settings = TrainSettings(EPOCHS, seed=SEED, optimizing=Optimizing(lr=LEARNING_RATE))
     cut = apply(whole, plan)
-    begin(cut, plan, FEW, settings)
+    calibrate_norms(cut, plan, FEW, settings)
     with tempfile.TemporaryDirectory() as folder:
         file = CheckpointFile(Path(folder) / "state.safetensors", "ranking")
         fit(Progressive(cut, Teaching(light_copy(whole))), FEW, settings, file, silent)
-    close(cut, FEW, settings)
+    finalize(cut, FEW, settings)
     return accuracy(cut, FEW.test_batches(batch_size=250))
 
 

@@ -38,7 +38,7 @@ from search.search import Stop, search
 from search.space import Array, Space
 
 RESULTS: Final = Path(__file__).parent / "results"
-SAMPLER: Final = "thrifty"
+SAMPLER: Final = "prefix"
 TRIALS: Final = 2_000
 HISTORY: Final = 200
 SHARE: Final = 0.7

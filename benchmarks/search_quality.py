@@ -43,7 +43,7 @@ INSTANCES: Final = range(10)
 ADDITIVE: Final = "additive"
 NAMES: Final = {
     "auto": "ours",
-    "thrifty": "ours, thrifty",
+    "prefix": "ours, prefix",
     "tpe": "TPE",
     "nsga2": "NSGA-II",
     "gp": "GP",

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import depthfinder as df
-from depthfinder.profile_pictures import judgement, where_the_time_goes
+from depthfinder.report.profile_pictures import judgement, where_the_time_goes
 from latency.devices import Mode, open_device
 from latency.mode import Dtype
 from latency.modelled import modelled_profile

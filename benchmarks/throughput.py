@@ -32,7 +32,8 @@ import yaml
 from torch import nn
 
 import depthfinder as df
-from depthfinder.training_arguments import TrainingArguments
+from depthfinder.config.declared import made
+from depthfinder.config.train import TrainConfig
 from latency.hardware import processor_name
 from pruner.chain import Chain
 from pruner.checkpoint import CheckpointFile
@@ -190,7 +191,7 @@ def images_per_s(objective: Objective, data: RandomImages, setting: Setting) -> 
 
 def hours(recipe: Mapping[str, Any], line: Line) -> float:
     """What the epochs that a recipe asks for would take on ImageNet at the speeds of its network."""
-    asked = TrainingArguments(**{f: recipe[f] for f in TrainingArguments.__dataclass_fields__ if f in recipe})
+    asked = made(TrainConfig, recipe)
     share = asked.closing_share
     seconds_per_image = (
         asked.finetune_epochs / line.rate("plain")

@@ -18,7 +18,7 @@ from pruner.training.loop import fit
 from pruner.training.objective import Teaching, light_copy
 from pruner.training.pace import lost_before_training, paced
 from pruner.training.pairs import learn_as_one, learn_as_pairs
-from pruner.training.progressive import Progressive, begin, close
+from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.schedules import Schedule, from_the_end
 from pruner.training.settings import LEAST_LR_SHARE, TrainSettings
 
@@ -35,7 +35,7 @@ def trained_plan(
 ) -> tuple[nn.Module, float]:
     """The merged network, and the test accuracy that there was before the training; fitted on batches of `images`."""
     cut = apply(whole, plan, merge_init="auto")
-    begin(cut, plan, data, settings)
+    calibrate_norms(cut, plan, data, settings)
     fit_in_sequence(cut, images)
     cut.set_lambda(0.0)
     before = accuracy(cut, data.test_batches(batch_size=250))
@@ -46,5 +46,5 @@ def trained_plan(
         file = CheckpointFile(Path(folder) / "state.safetensors", "study")
         fit(Progressive(cut, Teaching(light_copy(whole)), schedule), data, settings, file, silent)
     learn_as_one(cut)
-    close(cut, data, settings)
+    finalize(cut, data, settings)
     return merge(cut.eval()), before

@@ -29,7 +29,7 @@ from pruner.progress import silent
 from pruner.surgery import apply, describe, input_size_of, supernet
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
-from pruner.training.progressive import Progressive, begin
+from pruner.training.progressive import Progressive, calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 
@@ -81,9 +81,9 @@ def timed(name: str, rounds: int, steps: int) -> dict[str, Any]:
     plan = chain.random_plan(0.4, Random(2))
     teacher = light_copy(baseline)
     cut = apply(baseline, plan)
-    begin(cut, plan, data, settings)
+    calibrate_norms(cut, plan, data, settings)
     shared = supernet(baseline)
-    begin(shared, chain.plan({b.name: MERGE for b in chain.blocks if MERGE in b.choices}), data, settings)
+    calibrate_norms(shared, chain.plan({b.name: MERGE for b in chain.blocks if MERGE in b.choices}), data, settings)
     nothing = Plan(chain.model)
     ways: dict[str, Callable[[], Objective]] = {
         "ordinary": lambda: Supervised(baseline),

@@ -40,11 +40,11 @@ from search.finalists import Judge
 from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.margin import AIMED_BELOW
-from search.promise import keep_promise
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
 from search.verdict import gather_evidence, verdict_on
+from search.verification import search_within_budget
 
 RESULTS = Path(__file__).parent / "results"
 RATIO, TRIALS, ALLOWED = 0.7, 40, 1.03
@@ -117,7 +117,7 @@ class Bench:
     def hunter(self, table: Profile, budget: Budget, seed: int) -> Callable[[Sequence[float], int, int], SearchResult]:
         ledger = Ledger(in_memory(), "study", {}, patience_s=0)
 
-        def hunt(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
+        def search_slots(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
             limit = LatencyLimit(table, budget.tightened(AIMED_BELOW).latency_ms / corrections[0])
             return search(
                 Space.of(self.chain, [limit]),
@@ -129,7 +129,7 @@ class Bench:
                 seed=seed,
             )
 
-        return hunt
+        return search_slots
 
 
 def main() -> None:
@@ -165,7 +165,9 @@ def outcome(bench: Bench, seed: int, busy: bool) -> Outcome:
         budget = Budget.relative(RATIO, table)
         judges = [Judge(budget, table, bench.timer(FINALIST_SECONDS))]
         try:
-            kept = keep_promise(bench.hunter(table, budget, seed), judges, TRIALS, margin=AIMED_BELOW, tell=[].append)
+            kept = search_within_budget(
+                bench.hunter(table, budget, seed), judges, TRIALS, margin=AIMED_BELOW, tell=[].append
+            )
         except BudgetUnreachableError as error:
             reason = str(error)
         else:

@@ -6,9 +6,10 @@ The four small networks that `benchmarks/progressive.py` trained are brought to 
 image and one thread. Width: torch-pruning's isomorphic pruning (`narrowing.py`), at a ratio found by bisection on what
 is measured; the same with its layers fitted anew (`refitting.py`). Depth: a search by one table and one supernet
 (`plans_within.py`) among what blocks merge to and dropping. All together: the same with narrower blocks, by a supernet
-of all these and by fits; that plan of the two is taken which is better after one epoch, as width's way is. All are
-trained on the same 1,024 scenes, at the same learning rate and with the same teacher, and width for as many epochs
-more as a supernet took. The scenes that count are made of digits that nothing before saw.
+of all these and by fits; the plan by fits is taken, unless the other is better after one epoch by more than the
+standard error of the scenes that tell. All are trained on the same 1,024 scenes, at the same learning rate and with the
+same teacher, and width for as many epochs more as a supernet took. The scenes that count are made of digits that
+nothing before saw.
 
 Whatever is measured is measured while nothing else of this runs; in between, two processes of one thread each train.
 Typed again, it goes on from where it was. The table goes to `benchmarks/results/`.

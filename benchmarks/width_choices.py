@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -120,8 +121,10 @@ def settled(family: str, budget: float, asked: Asked) -> Any:
 def table(family: str, arm: str, asked: Asked) -> Profile:
     file = asked.output / f"{family}-table{'-widths' if ALSO[arm] else ''}.json"
     if not file.exists():
-        also = OWN_WEIGHTS if ALSO[arm] else ()
-        df.profile(learned(family, asked.baselines), DEVICE, also=also, max_seconds=asked.table_seconds).save(file)
+        extra_choices = OWN_WEIGHTS if ALSO[arm] else ()
+        df.profile(
+            learned(family, asked.baselines), DEVICE, extra_choices=extra_choices, max_seconds=asked.table_seconds
+        ).save(file)
     return load_profile(file)
 
 
@@ -170,8 +173,8 @@ def searched(family: str, budget: float, arm: str, by: str, asked: Asked) -> Any
             )
         except BudgetUnreachableError as error:
             return {"by": by, "unreachable": str(error)}
-        plan, score = winner.candidate.plan, winner.candidate.score
-        return {"by": by, "plan": plan.to_json(), "score": score, "ratio": winner.verdicts[0].ratio}
+        verdict, found = winner.verdicts[0], {"by": by, "plan": winner.candidate.plan.to_json()}
+        return found | {"score": winner.candidate.score, "ratio": verdict.ratio, "answer": verdict.answer}
 
     return kept_in(asked.output / f"{named(family, budget, arm)}-{named('', '', by)}.json", find)
 
@@ -191,11 +194,13 @@ def tried_out(family: str, budget: float, by: str, asked: Asked) -> str:
 
 
 def decided(family: str, budget: float, arm: str, asked: Asked) -> Any:
-    """Of the plans that were found that which was best when tried out."""
+    """The plan by fits, unless that by a supernet was better when tried out by more than the standard error of so few
+    scenes; one whose measurement cannot be believed only where there is no other."""
 
     def find() -> Any:
         found = [searched(family, budget, arm, by, asked) for by in SCORED_BY[arm]]
         reached = [one for one in found if "plan" in one]
+        reached = [one for one in reached if one["answer"] == "met"] or reached
         if len(reached) < 2:
             return (reached or found)[0]
         tried = {
@@ -204,7 +209,10 @@ def decided(family: str, budget: float, arm: str, asked: Asked) -> Any:
             )
             for one in reached
         }
-        return max(reached, key=lambda one: tried[one["by"]]) | {"tryouts": tried}
+        right, scenes = tried[BY_FITS], sum(len(images) for images, _ in FEW.calibration_batches(batch_size=100))
+        clearly = tried[BY_SUPERNET] - right > math.sqrt(right * (1 - right) / scenes)
+        best = BY_SUPERNET if clearly else BY_FITS
+        return next(one for one in reached if one["by"] == best) | {"tryouts": tried}
 
     return kept_in(asked.output / f"{named(family, budget, arm)}.json", find)
 

@@ -48,7 +48,7 @@ def _row(place: Mapping[str, Any], arm: str, of_arm: Mapping[str, Jobs]) -> str:
     mean, spread = _mean_and_spread(jobs)
     before = f"{100 * statistics.mean(job['before'] for job in jobs):.2f}"
     cells = (_how(chosen), f"{chosen['ratio']:.3f}", ratio, f"{jobs[0]['parameters']:,}")
-    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", before, f"{mean:.2f} ± {spread:.2f}", beside(of_arm, arm))
+    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", before, f"{mean:.2f} ± {spread:.2f}", beside(place, of_arm, arm))
     return f"{start} {' | '.join((*cells, *figures))} |"
 
 
@@ -57,7 +57,7 @@ def _how(chosen: Mapping[str, Any]) -> str:
         return f"{chosen['part'] / PARTS:.2f}, {Way(**chosen['way']).text}"
     choices = list(Plan.from_json(chosen["plan"]).choices.values())
     cuts = ", ".join(f"{choices.count(choice)} {choice}" for choice in sorted(set(choices)))
-    return f"{cuts} ({chosen['by']})"
+    return f"{cuts} ({chosen['by']}{'' if is_decided(chosen) else ', undecided'})"
 
 
 def _mean_and_spread(jobs: Jobs) -> tuple[float, float]:
@@ -65,11 +65,19 @@ def _mean_and_spread(jobs: Jobs) -> tuple[float, float]:
     return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 
-def beside(of_arm: Mapping[str, Jobs], arm: str) -> str:
+def is_decided(chosen: Mapping[str, Any]) -> bool:
+    """Whether what was measured when it was chosen could be believed; width is read without such a verdict."""
+    return chosen.get("answer", "met") == "met"
+
+
+def beside(place: Mapping[str, Any], of_arm: Mapping[str, Jobs], arm: str) -> str:
     """How all together stands beside an arm: ahead or behind, if its mean is so by more than both standard deviations
-    together; nothing of itself, or where one of the two does not reach the budget."""
+    together; undecided where a plan's measurement could not be believed; nothing of itself, or where one of the two
+    does not reach the budget."""
     if arm == TOGETHER or not of_arm[TOGETHER]:
         return ""
+    if not (is_decided(place[arm]) and is_decided(place[TOGETHER])):
+        return "undecided"
     (mean, spread), (other, other_spread) = (_mean_and_spread(of_arm[one]) for one in (TOGETHER, arm))
     if abs(mean - other) <= spread + other_spread:
         return "level"
@@ -81,12 +89,13 @@ def summary(record: Mapping[str, Any]) -> list[str]:
     places = record["places"]
     found = []
     for arm in (one for one in record["asked"]["arms"] if one != TOGETHER):
-        jobs = [jobs_of(record, place) for place in places]
-        said = [beside(one, arm).partition(" ")[0] for one in jobs if one[arm]]
-        unreached = sum(1 for one in jobs if not one[arm])
+        jobs = [(place, jobs_of(record, place)) for place in places]
+        said = [beside(place, one, arm).partition(" ")[0] for place, one in jobs if one[arm]]
+        unreached = sum(1 for _, one in jobs if not one[arm])
         found.append(
             f"All together beside {arm}: ahead at {said.count('ahead')}, level at {said.count('level')}, behind at "
-            f"{said.count('behind')} of {len(said)} places; {unreached} more that {arm} does not reach."
+            f"{said.count('behind')}, undecided at {said.count('undecided')} of {len(said)} places; {unreached} more "
+            f"that {arm} does not reach."
         )
     largest = max(place["budget"] for place in places)
     for family, whole in record["baselines"].items():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from depthfinder.own_packages import take_own_packages
 
 if TYPE_CHECKING:
-    from depthfinder.api import export, load_merged, measure, profile, search
+    from depthfinder.api import export, load_merged, measure, profile, run, search
+    from depthfinder.folder.result import RunResult
     from depthfinder.without_training import Fitted
     from profiles.measurement import Measurement
     from profiles.profile import Profile
@@ -35,6 +36,7 @@ _HOMES = {
     "Measurement": "profiles.measurement",
     "Plan": "pruner.plan",
     "Profile": "profiles.profile",
+    "RunResult": "depthfinder.folder.result",
     "SearchResult": "search.candidate",
     "apply": "pruner.surgery",
     "describe": "pruner.surgery",
@@ -45,6 +47,7 @@ _HOMES = {
     "measure": "depthfinder.api",
     "merge": "pruner.surgery",
     "profile": "depthfinder.api",
+    "run": "depthfinder.api",
     "search": "depthfinder.api",
     "supernet": "pruner.surgery",
 }
@@ -57,6 +60,7 @@ __all__ = [
     "Measurement",
     "Plan",
     "Profile",
+    "RunResult",
     "SearchResult",
     "apply",
     "describe",
@@ -68,6 +72,7 @@ __all__ = [
     "measure",
     "merge",
     "profile",
+    "run",
     "search",
     "supernet",
 ]

@@ -7,18 +7,27 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from depthfinder.arguments import RunArguments
-from depthfinder.contents import contents_of
+from depthfinder.config.declared import declared_in
+from depthfinder.config.model import ModelConfig
+from depthfinder.config.resolved import run_config_with_budget
+from depthfinder.config.run import RunConfig
+from depthfinder.folder.contents import contents_of
+from depthfinder.folder.result import RunResult
+from depthfinder.folder.stages import ALL_STAGES
+from depthfinder.pipeline.job import run_job
 from latency.devices import Mode, open_device
 from latency.export import Parity, export_onnx
 from latency.mode import Dtype
 from latency.profiler import profile as _profile
 from latency.timing import time_interleaved
+from profiles.deprecated import renamed_argument
 from profiles.errors import ProfileError
 from profiles.fingerprint import why_not
 from profiles.measurement import Measurement
 from profiles.profile import Profile
+from profiles.registry import nearest_first
 from pruner.chain import Chain
+from pruner.errors import SettingsError
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.score import Score
@@ -41,6 +50,7 @@ Evaluate = Callable[[Sequence[Plan]], Sequence[Score | float]]
 """Scores of plans, higher is better."""
 
 
+@renamed_argument("also", "extra_choices")
 def profile(
     model: nn.Module,
     device: str = "ort-cpu",
@@ -53,7 +63,7 @@ def profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     input_size: Sequence[int] | None = None,
 ) -> Profile:
     """The latency table of `model` on a device, measured now, for the chain of `describe(model, also, input_size=...)`.
@@ -72,7 +82,7 @@ def profile(
         max_seconds=max_seconds,
         seed=seed,
         model_kwargs=model_kwargs,
-        also=also,
+        extra_choices=extra_choices,
         input_size=input_size,
     )
 
@@ -126,8 +136,8 @@ def search(
     lacking = sorted({choice for block, choice in space.cuts if not profile.has_row(signatures[block], choice)})
     if lacking:
         raise ProfileError(
-            f"this profile has no rows for {', '.join(lacking)}: profile with also={lacking}, or search with choices= "
-            "that leave them out"
+            f"this profile has no rows for {', '.join(lacking)}: profile with extra_choices={lacking}, or search with "
+            "choices= that leave them out"
         )
     identity = {
         "network": f"{chain.model} {chain.fingerprint}",
@@ -145,6 +155,42 @@ def search(
     )
 
 
+def run(
+    *,
+    output: str | Path = "depthfinder-out",
+    experiment: str | None = None,
+    without_training: bool = False,
+    **settings: Any,
+) -> RunResult:
+    """All stages, as `depthfinder run` carries them out: a table, a search, training, merging, a measured verdict.
+
+    The same call again goes on from where it was stopped, and a finished run is read back.
+
+    Args:
+        output: The folder that holds profiles and runs.
+        experiment: The name of the run's folder below it; by default from the settings that matter most.
+        without_training: Whether to train nothing: layers are fitted on images without labels.
+        settings: What `depthfinder run --help-all` lists, by its names with underscores; without any it is the demo.
+
+    Raises:
+        SettingsError: for a setting that there is not, with the nearest that there is, or a value that is refused.
+        BudgetUnreachableError: when no plan fits.
+
+    Example:
+        >>> found = run(budget_ratio=0.6, lr=-1)
+        Traceback (most recent call last):
+        pruner.errors.SettingsError: --lr: -1 is not a positive number
+    """
+    known = {one.name for one in declared_in(RunConfig)}
+    for name in settings.keys() - known:
+        nearest = ", ".join(nearest_first(name, sorted(known))[:1])
+        raise SettingsError(f"no setting is called {name!r}; nearest: {nearest}")
+    config = run_config_with_budget(settings, without_training=without_training)
+    job = run_job(config, Path(output), experiment=experiment, storage=settings.get("storage"))
+    job.carry_out(ALL_STAGES)
+    return RunResult.load(job.folder["result.json"])
+
+
 def load_merged(folder: str | Path) -> nn.Module:
     """The merged network that a run left in `folder`, in evaluation mode, from its weights, its plan and its arguments.
 
@@ -154,7 +200,7 @@ def load_merged(folder: str | Path) -> nn.Module:
     run = Path(folder)
     if not all((run / name).is_file() for name in _MERGED):
         raise contents_of(run).lacking("merged network", *_MERGED)
-    model = uncut_network(RunArguments.load(run / "args.yaml"), run / "merged.safetensors")
+    model = uncut_network(RunConfig.load(run / "args.yaml").network, run / "merged.safetensors")
     cut = apply(model, Plan.from_json((run / "plan.json").read_text()))
     cut.set_lambda(0.0)
     network = merge(cut)
@@ -162,13 +208,13 @@ def load_merged(folder: str | Path) -> nn.Module:
     return network
 
 
-def uncut_network(arguments: RunArguments, weights: Path) -> nn.Module:
+def uncut_network(asked: ModelConfig, weights: Path) -> nn.Module:
     """The network that a run began with, as far as the file of weights it ended with tells: weights drawn at random."""
-    model, found = load_model(arguments.model, **arguments.model_kwargs), read_weights(weights)
+    model, found = load_model(asked.model, **asked.kwargs), read_weights(weights)
     # A network that was trained on images has as many outputs as these had classes.
     outputs = {len(found[name]) for name in head_names(model) if name in found}
     if len(outputs) == 1:
-        model = load_model(arguments.model, **{"num_classes": outputs.pop(), **arguments.model_kwargs})
+        model = load_model(asked.model, **{"num_classes": outputs.pop(), **asked.kwargs})
     return model
 
 

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,9 @@ class Watch:
     def signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM finish the step under way, save and stop; a second one stops at once, and so does a step
         that takes longer than `patience.PATIENCE_S` of processor time."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
         before = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with bounded():

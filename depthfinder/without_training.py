@@ -24,7 +24,7 @@ class Fitted:
     """Scores plans of `model` by layers fitted to it: give it to `df.search` as `evaluate`.
 
     The chain and the table are to offer the fits: `df.describe(model, df.Fitted.choices)` and
-    `df.profile(model, also=df.Fitted.choices)`.
+    `df.profile(model, extra_choices=df.Fitted.choices)`.
     A score is exp(-d), d the mean distance of a plan's outputs from the uncut network's on the last quarter of the
     images, which no layer is fitted on.
 

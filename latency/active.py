@@ -12,7 +12,7 @@ from latency.modelled import anchored, predicted_profile
 from latency.pieces import plan_with
 from latency.predictor.blocks import TimedPiece
 from latency.predictor.listen import operators_of
-from latency.study import What, key_of
+from latency.study import RowKey, key_of
 from latency.timing import time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile, Row
@@ -31,7 +31,7 @@ def active_profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` as predicted from `pieces` that were measured on this device, after measuring the `count`
@@ -42,8 +42,10 @@ def active_profile(
     """
     started = time.monotonic()
     setting, kwargs = device.setting(batch_size), dict(model_kwargs or {})
-    first = predicted_profile(model, setting, pieces, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
-    bench = Workbench(model, device, batch_size, also)
+    first = predicted_profile(
+        model, setting, pieces, seed=seed, model_kwargs=kwargs, extra_choices=extra_choices, progress=progress
+    )
+    bench = Workbench(model, device, batch_size, extra_choices)
     uncut = bench.network_keys(bench.chain.plan({}))
     chosen = sorted(first.rows, key=_doubt_ms, reverse=True)[:count]
     programs = {_UNCUT: bench.network(uncut)}
@@ -63,7 +65,13 @@ def active_profile(
         for row in chosen
     ]
     second = predicted_profile(
-        model, setting, [*pieces, *measured], seed=seed, model_kwargs=kwargs, also=also, progress=progress
+        model,
+        setting,
+        [*pieces, *measured],
+        seed=seed,
+        model_kwargs=kwargs,
+        extra_choices=extra_choices,
+        progress=progress,
     )
     rows = tuple(
         dataclasses.replace(
@@ -86,7 +94,7 @@ def _doubt_ms(row: Row) -> float:
     return (row.high_ms - row.low_ms) * row.blocks
 
 
-def _what(row: Row) -> What:
+def _what(row: Row) -> RowKey:
     return row.signature, row.choice
 
 

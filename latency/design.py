@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from latency.pieces import THINNING, VANISHING, places_of
-from latency.study import What
+from latency.study import RowKey
 from profiles.profile import Segment
 from profiles.walk import rows_of, unthinned
 from pruner.chain import Chain
@@ -64,7 +64,7 @@ def _covering(chain: Chain, plans: Sequence[Plan], taken: Sequence[Plan], random
     return tuple(covered)
 
 
-def _changed(chain: Chain, plan: Plan, what: What, random: Random) -> Plan:
+def _changed(chain: Chain, plan: Plan, what: RowKey, random: Random) -> Plan:
     """The plan with a row in it, at a place drawn evenly."""
     signature, choice = what[0], unthinned(what[1])
     offering = [block.name for block in chain.blocks if block.signature == signature]
@@ -79,7 +79,7 @@ def _changed(chain: Chain, plan: Plan, what: What, random: Random) -> Plan:
     return chain.plan({**choices, random.choice(offering): choice})
 
 
-def _stands(segments: Sequence[Segment], plans: Sequence[Plan], what: What) -> int:
+def _stands(segments: Sequence[Segment], plans: Sequence[Plan], what: RowKey) -> int:
     """In how many places of the plans' networks a row stands."""
     signatures = {segment.name: segment.signature for segment in segments}
     rows = (row for plan in plans for row in rows_of(segments, plan, VANISHING, THINNING))

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from latency.device_names import check_device_name
-from latency.errors import DeviceMissingError, UnsupportedModeError
+from latency.errors import DeviceMissingError, UnknownDeviceError, UnsupportedModeError
 from latency.hardware import processor
 from latency.mode import Dtype, Mode
 from latency.rounds import Program
 from profiles.descriptions import description_names
 from profiles.profile import Setting
+from profiles.registry import Registry
 
 Fragment = TypeVar("Fragment")
 TORCH_DTYPES: Final[dict[str, torch.dtype]] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -99,21 +99,18 @@ class Device(ABC, Generic[Fragment]):
         return self.assemble([self.compile(network, images)], images)
 
 
-DEVICES: dict[str, type[Device[Any]]] = {}
+DEVICES: Final = Registry[type[Device[Any]]]("device", UnknownDeviceError)
 
 
 def device(cls: type[Device[Any]]) -> type[Device[Any]]:
     """Registers a device under its name. Raises `ValueError` when the name is taken."""
-    if cls.name in DEVICES:
-        raise ValueError(f"there is a device {cls.name!r} already")
-    DEVICES[cls.name] = cls
+    DEVICES.add(cls.name, cls)
     return cls
 
 
 def known_device(name: str) -> type[Device[Any]]:
     """The device of that name, here or not. Raises `UnknownDeviceError` with the names there are, the nearest first."""
-    check_device_name(name, DEVICES)
-    return DEVICES[name]
+    return DEVICES.known(name)
 
 
 def open_device(name: str, mode: Mode | None = None) -> Device[Any]:

@@ -1,10 +1,9 @@
 """The names of the devices there are, for who would not load what runs them to say that there is no such one."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Final
 
 from latency.errors import UnknownDeviceError
+from profiles.registry import nearest_first
 
 # Each with a description in profiles/devices/.
 NAMED_GPUS: Final = (
@@ -15,10 +14,9 @@ NAMED_GPUS: Final = (
 DEVICE_NAMES: Final = ("cpu", "cuda", "rocm", *NAMED_GPUS, "null", "ort-cpu", "ort-cuda", "ort-migraphx")
 
 
-def check_device_name(name: str, known: Iterable[str] = DEVICE_NAMES) -> None:
+def check_device_name(name: str) -> None:
     """Raises `UnknownDeviceError` with the names there are, the nearest first."""
-    names = list(known)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-        others = [other for other in names if other not in near]
-        raise UnknownDeviceError(f"no device is called {name!r}; nearest: {', '.join(near + others)}")
+    if name not in DEVICE_NAMES:
+        raise UnknownDeviceError(
+            f"no device is called {name!r}; nearest: {', '.join(nearest_first(name, DEVICE_NAMES))}"
+        )

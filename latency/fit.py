@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from latency.study import What
+from latency.study import RowKey
 
 # A piece's cost alone is trusted to about a tenth, a whole network's reading to about a hundredth: so much weaker is
 # the pull towards the prior.
@@ -17,7 +17,7 @@ _RESAMPLES: Final = 40
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-Term = What | tuple[What, What]
+Term = RowKey | tuple[RowKey, RowKey]
 """What a cost belongs to: a thing, or one thing that directly follows another."""
 
 

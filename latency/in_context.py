@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-from latency.study import What
+from latency.study import RowKey
 from profiles.profile import Choices, Profile
 
 
@@ -15,7 +15,7 @@ def context_factors(profile: Profile) -> list[float]:
     return [anchor.measured.latency_ms / sums.latency_ms(Choices(anchor.choices)) for anchor in profile.anchors]
 
 
-def alone_in_context(profile: Profile) -> dict[What, float]:
+def alone_in_context(profile: Profile) -> dict[RowKey, float]:
     """What each piece took alone, times what all of them take more, or less, in whole networks.
 
     What a piece alone takes is read often and by itself; what it takes in context is one of many unknowns of a few
@@ -26,5 +26,5 @@ def alone_in_context(profile: Profile) -> dict[What, float]:
     return {what: more * took_ms for what, took_ms in _alone_ms(profile).items()}
 
 
-def _alone_ms(profile: Profile) -> dict[What, float]:
+def _alone_ms(profile: Profile) -> dict[RowKey, float]:
     return {(r.signature, r.choice): r.alone.latency_ms if r.alone else r.in_context_ms for r in profile.rows}

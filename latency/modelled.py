@@ -29,7 +29,7 @@ from latency.predictor.published import Bounds
 from latency.predictor.whole import Card, shipped_networks
 from latency.profiler import compile_pieces, study_of
 from latency.roofline import BEYOND_BELIEF, Peak
-from latency.study import Kind, What, key_of
+from latency.study import Kind, RowKey, key_of
 from profiles.descriptions import load_description
 from profiles.errors import ProfileError
 from profiles.judgement import Judgement
@@ -65,7 +65,7 @@ def modelled_profile(
     batch_size: int = 1,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` on a device that is described, by published timings of operators, and of whole networks
@@ -90,7 +90,9 @@ def modelled_profile(
     setting = Setting(device, description.title, RUNTIME, mode.dtype, batch_size, mode.threads, compiled=mode.compiled)
     costs = _Published.on(device, mode)
     kwargs = dict(model_kwargs or {})
-    return _table(model, setting, costs, peak, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
+    return _table(
+        model, setting, costs, peak, seed=seed, model_kwargs=kwargs, extra_choices=extra_choices, progress=progress
+    )
 
 
 def predicted_profile(
@@ -100,7 +102,7 @@ def predicted_profile(
     *,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
     """The table of `model` in a setting in which it was not measured, by pieces that were measured on the same device
@@ -115,7 +117,9 @@ def predicted_profile(
 
     costs = _Predicted(predictor, setting.batch_size)
     kwargs = dict(model_kwargs or {})
-    return _table(model, setting, costs, None, seed=seed, model_kwargs=kwargs, also=also, progress=progress)
+    return _table(
+        model, setting, costs, None, seed=seed, model_kwargs=kwargs, extra_choices=extra_choices, progress=progress
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +177,7 @@ class _Predicted:
 
 def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
     """The pieces of a table, as the network it is of runs them; `model` is that network, whatever its weights."""
-    bench = Pieces(model, operators_of, profile.setting.batch_size, also={row.choice for row in profile.rows})
+    bench = Pieces(model, operators_of, profile.setting.batch_size, extra_choices={row.choice for row in profile.rows})
     for plan in all_choices(bench.chain):
         bench.network_keys(plan)
     kwargs = "".join(f" {name}={value}" for name, value in sorted(profile.model_kwargs.items()))
@@ -213,18 +217,18 @@ def _table(
     *,
     seed: int,
     model_kwargs: Mapping[str, Any],
-    also: Collection[str],
+    extra_choices: Collection[str],
     progress: Progress,
 ) -> Profile:
     started = datetime.datetime.now(datetime.timezone.utc)
     progress(0, 1, "counting operations")
-    bench = Pieces(model, operators_of, setting.batch_size, also)
+    bench = Pieces(model, operators_of, setting.batch_size, extra_choices)
     compile_pieces(bench, designed_plans(bench.chain, 12, 0, seed))
     study = study_of(bench, [], model_kwargs)
     bounds = costs_of.bounds([bench.fragment(key) for key in study.kinds])
     costs = dict(zip(study.kinds, bounds, strict=True))
     hosts = {key: costs_of.host_ms(bench.fragment(key)) for key in study.kinds}
-    single = {kind.whats[0]: kind for kind in study.kinds.values() if len(kind.whats) == 1}
+    single = {kind.row_keys[0]: kind for kind in study.kinds.values() if len(kind.row_keys) == 1}
     rows = []
     for what, blocks in study.blocks.items():
         low, middle, high = costs[single[what].key]
@@ -242,7 +246,7 @@ def _table(
         vanishing=study.vanishing,
         thinning=study.thinning,
         rows=tuple(rows),
-        pairs=tuple(_pair(kind, costs, hosts) for kind in study.kinds.values() if len(kind.whats) == 2),
+        pairs=tuple(_pair(kind, costs, hosts) for kind in study.kinds.values() if len(kind.row_keys) == 2),
         anchors=(),
         relative_error=costs_of.relative_error(uncut),
         conditions=None,
@@ -254,7 +258,7 @@ def _table(
     )
 
 
-def check_modelled(what: What, said_ms: float, floor_ms: float | None) -> None:
+def check_modelled(what: RowKey, said_ms: float, floor_ms: float | None) -> None:
     """Raises `ProfileError`, which names the row, where it is said to take less than any algorithm can."""
     if floor_ms is not None and said_ms < floor_ms / BEYOND_BELIEF:
         raise ProfileError(
@@ -265,7 +269,7 @@ def check_modelled(what: What, said_ms: float, floor_ms: float | None) -> None:
 
 def _pair(kind: Kind, costs: Mapping[str, Bounds], hosts: Mapping[str, float | None]) -> Pair:
     """What two pieces take more, or less, as the one that they become."""
-    first, second = kind.whats
+    first, second = kind.row_keys
     alone = key_of([first]), key_of([second])
     more_ms = costs[kind.key][1] - sum(costs[key][1] for key in alone)
     both_ms = hosts[kind.key]

@@ -46,7 +46,7 @@ def with_own_head(
     Raises `ProfileError` when more than the head differs, and for a table whose pieces were not measured.
     """
     started = time.monotonic()
-    bench = Workbench(model, device, profile.setting.batch_size, also={row.choice for row in profile.rows})
+    bench = Workbench(model, device, profile.setting.batch_size, extra_choices={row.choice for row in profile.rows})
     here = bench.chain.fingerprint
     if not differ_in_head_alone(profile.fingerprint, here):
         raise ProfileError(f"a table of {profile.model} {profile.fingerprint} is of more than another head than {here}")

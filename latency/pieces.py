@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latency.roofline import work_of
-from latency.study import Kind, What, key_of
+from latency.study import Kind, RowKey, key_of
 from profiles.profile import Segment
 from profiles.walk import rows_of, thinned, unthinned
 from pruner.chain import Chain
@@ -26,18 +26,18 @@ THINNING: Final = frozenset({THIN})
 
 
 class Pieces:
-    """The pieces of one model, each compiled once; of choices on request those that are named in `also`."""
+    """The pieces of one model, each compiled once; of choices on request those that are named in `extra_choices`."""
 
     def __init__(
         self,
         model: nn.Module,
         compile_piece: Compile,
         batch_size: int,
-        also: Collection[str] = (),
+        extra_choices: Collection[str] = (),
         input_size: Sequence[int] | None = None,
     ) -> None:
         self._compile = compile_piece
-        self._opened = OpenNetwork(model, also, input_size).eval()
+        self._opened = OpenNetwork(model, extra_choices, input_size).eval()
         self.chain = self._opened.chain
         self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
         self.kinds: dict[str, Kind] = {}
@@ -57,19 +57,19 @@ class Pieces:
         """The kinds of piece that the plan's network runs through, as it is merged: layers in a row that become one are
         one piece. Builds and compiles those that are new."""
         keys: list[str] = []
-        before: tuple[What, ...] | None = None  # of the block right before, where there is one
+        before: tuple[RowKey, ...] | None = None  # of the block right before, where there is one
         flowing = self.images
         rows = rows_of(self.segments, plan, VANISHING, THINNING)
         for piece, (_, row) in zip(self._opened.pieces(plan), rows, strict=True):
-            whats: tuple[What, ...] = ((piece.signature, row),)
-            if key_of(whats) not in self._modules:
-                self._modules[key_of(whats)] = piece.build()
-            if before and piece.is_block and self._joins(before, whats):
-                whats = before + whats
+            row_keys: tuple[RowKey, ...] = ((piece.signature, row),)
+            if key_of(row_keys) not in self._modules:
+                self._modules[key_of(row_keys)] = piece.build()
+            if before and piece.is_block and self._joins(before, row_keys):
+                row_keys = before + row_keys
                 flowing = self._examples[keys.pop()]
-            self._enter(whats, flowing)
-            keys.append(key_of(whats))
-            before = whats if piece.is_block else None
+            self._enter(row_keys, flowing)
+            keys.append(key_of(row_keys))
+            before = row_keys if piece.is_block else None
             flowing = self._results[keys[-1]]
         return keys
 
@@ -89,15 +89,15 @@ class Pieces:
         """Of the weights of a network, all of which are its own."""
         return sum(parameter.nbytes for key in keys for parameter in self._modules[key].parameters())
 
-    def _enter(self, whats: tuple[What, ...], example: Tensor) -> None:
-        key = key_of(whats)
+    def _enter(self, row_keys: tuple[RowKey, ...], example: Tensor) -> None:
+        key = key_of(row_keys)
         if key not in self._fragments:
             work, self._results[key] = work_of(self._modules[key], example)
-            self.kinds[key] = Kind(whats, work)
+            self.kinds[key] = Kind(row_keys, work)
             self._examples[key] = example
             self._fragments[key] = self._compile(self._modules[key], example)
 
-    def _joins(self, before: tuple[What, ...], after: tuple[What, ...]) -> bool:
+    def _joins(self, before: tuple[RowKey, ...], after: tuple[RowKey, ...]) -> bool:
         """Whether both become one layer, which then has a module of its own."""
         pair = key_of(before), key_of(after)
         if pair not in self._joined:
@@ -108,11 +108,11 @@ class Pieces:
         return self._joined[pair]
 
 
-def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[What]:
+def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[RowKey]:
     """Every row that the chain's table has, with how many places could be it: whatever something is left of, and what
     can stand behind a block that thins the tokens as that too. What stands outside the blocks comes first."""
     choices = {block.name: block.choices for block in chain.blocks}
-    found: list[tuple[bool, bool, What]] = []
+    found: list[tuple[bool, bool, RowKey]] = []
     is_behind = False
     for segment in segments:
         left = [choice for choice in choices.get(segment.name, (KEEP,)) if choice not in VANISHING]
@@ -124,7 +124,7 @@ def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[What]:
     return Counter(what for *_, what in sorted(found, key=lambda one: one[:2]))
 
 
-def plan_with(chain: Chain, what: What) -> Plan:
+def plan_with(chain: Chain, what: RowKey) -> Plan:
     """A plan whose network runs through a row, which is not of the uncut network's."""
     signature, row = what
     names, choice, cuts = [block.name for block in chain.blocks], unthinned(row), {}

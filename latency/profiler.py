@@ -37,12 +37,12 @@ def profile(
     max_seconds: float = 60.0,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     input_size: Sequence[int] | None = None,
     progress: Progress = silent,
 ) -> Profile:
     """Measures `model` on `device` and fits its latency table, in at most about `max_seconds`; of what its blocks have
-    on request with that which `also` names. `input_size` is as for `describe`.
+    on request with that which `extra_choices` names. `input_size` is as for `describe`.
 
     Block costs are fitted in context: whole networks are measured side by side, and the costs are those whose sums
     come nearest to them, leaning on each block's time alone. Networks that took no part in the fit judge it. Where time
@@ -52,7 +52,7 @@ def profile(
     """
     watch = _Stopwatch(max_seconds)
     progress(0, 1, "compiling")
-    bench = Workbench(model, device, batch_size, also, input_size)
+    bench = Workbench(model, device, batch_size, extra_choices, input_size)
     designed = designed_plans(bench.chain, _FITTED_NETWORKS, _HELD_OUT_NETWORKS, seed)
     compile_pieces(bench, designed)
     alone = time_alone(bench, seconds=_SHARE_ALONE * watch.left, seed=seed, progress=progress)

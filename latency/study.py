@@ -12,7 +12,7 @@ from profiles.profile import Segment
 REFERENCE: Final = "reference"
 TRAFFIC: Final = "traffic"
 
-What = tuple[str, str]
+RowKey = tuple[str, str]
 """A signature and what becomes of it: the key of a row."""
 
 
@@ -29,17 +29,17 @@ class Work:
 class Kind:
     """A distinct piece. It is one thing, or several in a row that became one layer."""
 
-    whats: tuple[What, ...]
+    row_keys: tuple[RowKey, ...]
     work: Work
 
     @property
     def key(self) -> str:
-        return key_of(self.whats)
+        return key_of(self.row_keys)
 
 
-def key_of(whats: Sequence[What]) -> str:
+def key_of(row_keys: Sequence[RowKey]) -> str:
     """The name of the kind that is made of these."""
-    return " + ".join(f"{signature} -> {choice}" for signature, choice in whats)
+    return " + ".join(f"{signature} -> {choice}" for signature, choice in row_keys)
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ class Study:
     batch_size: int
     segments: tuple[Segment, ...]
     vanishing: frozenset[str]
-    blocks: Mapping[What, int]
+    blocks: Mapping[RowKey, int]
     kinds: Mapping[str, Kind]
     networks: tuple[Network, ...]
     thinning: frozenset[str] = frozenset()
 
-    def counts(self, network: Network) -> tuple[Counter[What], Counter[tuple[What, What]]]:
+    def counts(self, network: Network) -> tuple[Counter[RowKey], Counter[tuple[RowKey, RowKey]]]:
         """How often each thing stands in a network, and how often one directly follows another in one layer."""
-        single: Counter[What] = Counter()
-        joined: Counter[tuple[What, What]] = Counter()
+        single: Counter[RowKey] = Counter()
+        joined: Counter[tuple[RowKey, RowKey]] = Counter()
         for key in network.keys:
-            whats = self.kinds[key].whats
-            single.update(whats)
-            joined.update(itertools.pairwise(whats))
+            row_keys = self.kinds[key].row_keys
+            single.update(row_keys)
+            joined.update(itertools.pairwise(row_keys))
         return single, joined
 
     def to_record(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Study:
             "thinning": sorted(self.thinning),
             "blocks": [[*what, count] for what, count in self.blocks.items()],
             "kinds": [
-                {"whats": [list(what) for what in kind.whats], **dataclasses.asdict(kind.work)}
+                {"whats": [list(what) for what in kind.row_keys], **dataclasses.asdict(kind.work)}
                 for kind in self.kinds.values()
             ],
             "networks": [

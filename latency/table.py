@@ -4,7 +4,7 @@ import datetime
 
 from latency.fit import Cost, Term, WholeNetwork, in_context_costs
 from latency.roofline import BEYOND_BELIEF, Peak
-from latency.study import REFERENCE, TRAFFIC, Kind, Network, Study, What, key_of
+from latency.study import REFERENCE, TRAFFIC, Kind, Network, RowKey, Study, key_of
 from latency.timing import Timings, round_spread
 from profiles.errors import ProfileError
 from profiles.measurement import Measurement
@@ -72,22 +72,22 @@ class Table:
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
 
-    def _row(self, what: What, blocks: int, cost: Cost, origin: Origin) -> Row:
+    def _row(self, what: RowKey, blocks: int, cost: Cost, origin: Origin) -> Row:
         kind = self._kinds[what]
         floor_ms = self._peak.floor_ms(kind.work) if self._peak else None
         figures = (cost.in_context_ms, cost.low_ms, cost.high_ms)
         return Row(*what, blocks, *figures, self._alone[kind.key], floor_ms, origin)
 
     @property
-    def _kinds(self) -> dict[What, Kind]:
-        return {kind.whats[0]: kind for kind in self._study.kinds.values() if len(kind.whats) == 1}
+    def _kinds(self) -> dict[RowKey, Kind]:
+        return {kind.row_keys[0]: kind for kind in self._study.kinds.values() if len(kind.row_keys) == 1}
 
     def _prior(self) -> dict[Term, float]:
         """What each thing took alone; and of two that became one layer, that layer less both."""
         prior: dict[Term, float] = {what: self._alone[kind.key].latency_ms for what, kind in self._kinds.items()}
         for kind in self._study.kinds.values():
-            if len(kind.whats) > 1:
-                *before, second = kind.whats
+            if len(kind.row_keys) > 1:
+                *before, second = kind.row_keys
                 apart_ms = self._alone[key_of(before)].latency_ms + prior[second]
                 prior.setdefault((before[-1], second), self._alone[kind.key].latency_ms - apart_ms)
         return prior

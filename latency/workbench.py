@@ -21,10 +21,10 @@ class Workbench(Pieces):
         model: nn.Module,
         device: Device[Any],
         batch_size: int,
-        also: Collection[str] = (),
+        extra_choices: Collection[str] = (),
         input_size: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(model, device.compile, batch_size, also, input_size)
+        super().__init__(model, device.compile, batch_size, extra_choices, input_size)
         self.device = device
 
     def network(self, keys: Sequence[str]) -> Program:

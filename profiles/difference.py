@@ -57,7 +57,7 @@ def difference(before: Profile, after: Profile) -> Difference:
             f"{after.fingerprint}"
         )
     costs = [{(row.signature, row.choice): row.in_context_ms for row in profile.rows} for profile in (before, after)]
-    whats = dict.fromkeys([*costs[0], *costs[1]])
+    row_keys = dict.fromkeys([*costs[0], *costs[1]])
     machine = None
     if before.conditions and after.conditions:
         machine = after.conditions.reference.latency_ms / before.conditions.reference.latency_ms
@@ -73,5 +73,5 @@ def difference(before: Profile, after: Profile) -> Difference:
             for name, profile in (("before", before), ("after", after))
             if profile.conditions and profile.conditions.noise
         ),
-        rows=tuple(RowDifference(*what, costs[0].get(what), costs[1].get(what)) for what in whats),
+        rows=tuple(RowDifference(*what, costs[0].get(what), costs[1].get(what)) for what in row_keys),
     )

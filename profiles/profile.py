@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.walk import KEPT, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Origin = Literal["measured", "imported", "modelled"]
 RowOrigin = Origin | Literal["measured again"]
@@ -284,6 +287,25 @@ class Profile:
         """The uncut network: as measured where it was, else as the table has it."""
         measured = [anchor.measured.latency_ms for anchor in self.anchors if not anchor.choices]
         return measured[0] if measured else self.uncut_ms
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows of the table, one a line: signature, choice, how many blocks could be it, and what it costs in
+        milliseconds, in a whole network and, where it was measured so, alone.
+
+        >>> from profiles.store import load_profile, shipped_profiles
+        >>> _, table = next(iter(shipped_profiles()))
+        >>> list(table.to_frame().columns)[:4]
+        ['signature', 'choice', 'blocks', 'in_context_ms']
+        """
+        import pandas as pd
+
+        plain = [field.name for field in dataclasses.fields(Row) if field.name != "alone"]
+        alone = (row.alone.latency_ms if row.alone else None for row in self.rows)
+        rows = [
+            {name: getattr(row, name) for name in plain} | {"alone_ms": ms}
+            for row, ms in zip(self.rows, alone, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=[*plain, "alone_ms"])
 
     def save(self, path: str | Path) -> None:
         """Writes the profile to `path` as JSON, and its table beside it as CSV."""

@@ -31,10 +31,11 @@ class Block:
     requested: tuple[str, ...] = field(default=(), repr=False)
     refused: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
-    def offering(self, also: Collection[str]) -> "Block":
-        """The block with those of `also` among its choices that are on request. Choices are ordered from what keeps
-        most of a block to what keeps least: a narrower block comes before what it merges to, the rest before `drop`."""
-        moved = tuple(choice for choice in self.on_request if choice in also)
+    def offering(self, extra_choices: Collection[str]) -> "Block":
+        """The block with those of `extra_choices` among its choices that are on request. Choices are ordered from what
+        keeps most of a block to what keeps least: a narrower block comes before what it merges to, the rest before
+        `drop`."""
+        moved = tuple(choice for choice in self.on_request if choice in extra_choices)
         narrower = tuple(choice for choice in moved if choice in SHARES)
         others = tuple(choice for choice in moved if choice not in SHARES)
         end = self.choices.index(DROP) if DROP in self.choices else len(self.choices)
@@ -109,7 +110,7 @@ class Chain:
                 because = f": {refused[choice]}" if choice in refused else ""
                 raise PlanError(f"block {name} offers {', '.join(offered)}, not {choice!r}{because}")
 
-    def meant(self, plan: Plan) -> Plan:
+    def normalised(self, plan: Plan) -> Plan:
         """What a plan comes to: tokens are thinned once, by the first block that is told to, and a later one that is
         told to is kept."""
         told = [block.name for block in self.blocks if plan.choice_of(block.name) == THIN]
@@ -136,8 +137,8 @@ class Chain:
 
     def counts(self, plan: Plan) -> dict[str, int]:
         """How many blocks the plan leaves to each choice, `keep` first."""
-        counted, meant = {KEEP: 0}, self.meant(plan)
+        counted, normalised = {KEEP: 0}, self.normalised(plan)
         for block in self.blocks:
-            choice = meant.choice_of(block.name)
+            choice = normalised.choice_of(block.name)
             counted[choice] = counted.get(choice, 0) + 1
         return counted

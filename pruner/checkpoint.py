@@ -54,6 +54,14 @@ class CheckpointFile:
             self.path.replace(self._before)
         written.replace(self.path)
 
+    def is_of_this_training(self) -> bool:
+        """Whether the newest checkpoint is there and of this very training, by what it says of itself."""
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                return bool(json.loads(file.metadata()["depthfinder"])["identity"] == self.identity)
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError):
+            return False
+
     def load(self) -> Checkpoint | None:
         """The newest whole checkpoint; None when there never was one.
 

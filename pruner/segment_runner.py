@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from pruner.calibration import BatchNorms, estimating_batch_norm
+from pruner.cheaper_when_merged import cheaper_when_merged
 from pruner.choices import DROP, KEEP
 from pruner.fitting.fits import Fits, Key
 from pruner.fitting.spans import LONGEST, followers_of, span_of
-from pruner.lighter import lighter
 from pruner.modules import only_training
 from pruner.plan import Plan
 from pruner.prefixes import Path
@@ -35,7 +35,7 @@ class SegmentRunner:
         with only_training(network, []):  # a head that does something else in training is taken as it is in evaluation
             self._segments = list(network.segments().items())
         self._statistics = [_statistics(segment) for _, segment in self._segments]
-        self._lighter: dict[tuple[str, str], nn.Module | None] = {}
+        self._cheaper: dict[tuple[str, str], nn.Module | None] = {}
         self._estimates: dict[Path, Tensor] = {}  # the statistics of the last segment, in one row
         self._rows: list[Iterator[Tensor]] = []
         self.sizes = [0] * len(self._segments)  # most bytes of the activation behind each segment, for one image
@@ -43,8 +43,8 @@ class SegmentRunner:
 
     def path(self, plan: Plan) -> Path:
         """What becomes of every segment; what is no block is kept."""
-        meant = self._network.chain.meant(plan)
-        return tuple(self._step(meant, name) for name, _ in self._segments)
+        normalised = self._network.chain.normalised(plan)
+        return tuple(self._step(normalised, name) for name, _ in self._segments)
 
     def order(self, path: Path) -> tuple[int, ...]:
         """What paths are sorted by: the places of their choices among those that the blocks offer."""
@@ -135,10 +135,10 @@ class SegmentRunner:
         return f"{choice}/{span}" if span else choice
 
     def _merged(self, name: str, site: Site, choice: str, shape: torch.Size) -> nn.Module | None:
-        if (name, choice) not in self._lighter:
+        if (name, choice) not in self._cheaper:
             with torch.inference_mode(False):
-                self._lighter[name, choice] = lighter(site, choice, shape)
-        return self._lighter[name, choice]
+                self._cheaper[name, choice] = cheaper_when_merged(site, choice, shape)
+        return self._cheaper[name, choice]
 
     def _fitted(self, name: str, segment: nn.Module, step: str) -> nn.Module | None:
         """The layer that was fitted in a block's place; None for any other step."""
@@ -146,11 +146,11 @@ class SegmentRunner:
         if not span:
             return None
         assert isinstance(segment, Site)
-        if (name, step) not in self._lighter:
+        if (name, step) not in self._cheaper:
             weights = self._fits[Key(name, choice, int(span))].weights
             with torch.inference_mode(False):
-                self._lighter[name, step] = segment.with_layer(choice, weights)
-        return self._lighter[name, step]
+                self._cheaper[name, step] = segment.with_layer(choice, weights)
+        return self._cheaper[name, step]
 
     def _count(self, prefix: Path, y: Tensor) -> None:
         depth = len(prefix) - 1

@@ -159,9 +159,9 @@ class Site(nn.Module):
         y = self._anatomy.before_end(x)
         return y, end.run(y, 1.0)
 
-    def offer(self, also: Collection[str]) -> None:
+    def offer(self, extra_choices: Collection[str]) -> None:
         """Makes what is on request, and is named, a choice like any other."""
-        self.block = self.block.offering(also)
+        self.block = self.block.offering(extra_choices)
 
     def only_keep(self, why: str) -> None:
         """Leaves nothing to choose but the block as it is, because of `why`."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from profiles.deprecated import renamed_argument
 from pruner.chain import Chain
 from pruner.choices import DROP, KEEP
 from pruner.errors import UnknownModelError
@@ -44,9 +45,11 @@ class Piece:
 class OpenNetwork(nn.Module):
     """A copy of a model in which a `Site` stands for every block; runs like the model until a site is told to cut."""
 
-    def __init__(self, model: nn.Module, also: Collection[str] = (), input_size: Sequence[int] | None = None) -> None:
-        """`also` names choices that blocks have on request, and that are to be offered like any other; `input_size` is
-        (channels, height, width) of the images, if not those of `input_size_of`.
+    def __init__(
+        self, model: nn.Module, extra_choices: Collection[str] = (), input_size: Sequence[int] | None = None
+    ) -> None:
+        """`extra_choices` names choices that blocks have on request, and that are to be offered like any other;
+        `input_size` is (channels, height, width) of the images, if not those of `input_size_of`.
 
         Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut, and
         `OddModelError` when with all blocks kept it would not be the model: one whose classes were changed from
@@ -63,7 +66,7 @@ class OpenNetwork(nn.Module):
         size = input_size_of(model, input_size)
         outline = self._check(model, size)
         for site in self.sites.values():
-            site.offer(also)
+            site.offer(extra_choices)
         configuration: Any = getattr(model, "pretrained_cfg", None) or {}
         opened: Any = self.network
         opened.pretrained_cfg = {**configuration, _OPENED_AT: size[1:]}
@@ -78,9 +81,9 @@ class OpenNetwork(nn.Module):
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
         self.chain.check(plan)
-        meant = self.chain.meant(plan)
+        normalised = self.chain.normalised(plan)
         for name, site in self.sites.items():
-            choice = meant.choice_of(name)
+            choice = normalised.choice_of(name)
             site.select(choice, 1.0 if choice == KEEP else lam)
 
     @property
@@ -96,7 +99,7 @@ class OpenNetwork(nn.Module):
         """The network that `plan` leads to, merged, as the pieces it runs through one after another. They are built of
         this network's weights as they are when they are built."""
         self.chain.check(plan)
-        plan, pairs = self.chain.meant(plan), self.batch_norm_pairs()
+        plan, pairs = self.chain.normalised(plan), self.batch_norm_pairs()
         found = []
         for name, segment in self.segments().items():
             if isinstance(segment, Site):
@@ -139,8 +142,10 @@ class Supernet(OpenNetwork):
     Each way of cutting a block keeps BatchNorm statistics of its own. Those behind the block are still shared.
     """
 
-    def __init__(self, model: nn.Module, also: Collection[str] = (), input_size: Sequence[int] | None = None) -> None:
-        super().__init__(model, also, input_size)
+    def __init__(
+        self, model: nn.Module, extra_choices: Collection[str] = (), input_size: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(model, extra_choices, input_size)
         for site in self.sites.values():
             site.separate_statistics()
 
@@ -180,7 +185,7 @@ class Cut(OpenNetwork):
         if not all(0 <= lam <= 1 for lam in lams.values()):
             raise ValueError(f"lambda runs from 1 to 0, not to {max(lams.values(), key=lambda lam: abs(lam - 0.5))}")
         self.select(self.plan, 0.0)
-        for name in self.chain.meant(self.plan).choices:
+        for name in self.chain.normalised(self.plan).choices:
             self.sites[name].select(self.plan.choices[name], lams[name])
         self.lam = max(lams.values(), default=0.0)
 
@@ -220,18 +225,25 @@ def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int |
     return None if first is None else first.in_channels
 
 
-def describe(model: nn.Module, also: Collection[str] = (), *, input_size: Sequence[int] | None = None) -> Chain:
-    """The chain of blocks where `model` may be cut, those of `also` offered that are on request.
+@renamed_argument("also", "extra_choices")
+def describe(
+    model: nn.Module, extra_choices: Collection[str] = (), *, input_size: Sequence[int] | None = None
+) -> Chain:
+    """The chain of blocks where `model` may be cut, those of `extra_choices` offered that are on request.
 
     `input_size` is (channels, height, width) of its images; without it see `input_size_of`. Raises `UnknownModelError`
     when no family recognises the model, or it takes no such images.
     """
-    return OpenNetwork(model, also, input_size).chain
+    return OpenNetwork(model, extra_choices, input_size).chain
 
 
-def supernet(model: nn.Module, also: Collection[str] = (), *, input_size: Sequence[int] | None = None) -> Supernet:
-    """The weight-sharing network of `model`, which is left alone; with those of `also` offered that are on request."""
-    return Supernet(model, also, input_size)
+@renamed_argument("also", "extra_choices")
+def supernet(
+    model: nn.Module, extra_choices: Collection[str] = (), *, input_size: Sequence[int] | None = None
+) -> Supernet:
+    """The weight-sharing network of `model`, which is left alone; those of `extra_choices` that are on request are
+    offered too."""
+    return Supernet(model, extra_choices, input_size)
 
 
 def apply(
@@ -257,9 +269,9 @@ def merge(cut: Cut) -> nn.Module:
     network, pairs = copy.deepcopy((cut.network, cut.batch_norm_pairs()), placeholders)
     fold_batch_norms(network, pairs)
     before: tuple[str, nn.Module] | None = None
-    meant = cut.chain.meant(cut.plan)
+    normalised = cut.chain.normalised(cut.plan)
     for name, segment in cut.segments().items():
-        module = segment.merged(meant.choice_of(name)) if isinstance(segment, Site) else None
+        module = segment.merged(normalised.choice_of(name)) if isinstance(segment, Site) else None
         if not isinstance(segment, Site):
             before = None
         elif module is None:

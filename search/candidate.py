@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pruner.plan import Plan
 from pruner.score import Score
 from search.errors import NothingFoundError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,25 @@ class SearchResult:
     @property
     def num_evaluations(self) -> int:
         return len(self.candidates) + len(self.others)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Every plan that was evaluated, best first and last those beyond the limits: its score, its latency by the
+        table in milliseconds, whether it is within the limits, and what becomes of every block that it cuts.
+
+        >>> plan = Plan("resnet18", {"layer1.0": "drop"})
+        >>> SearchResult((Candidate(plan, score=0.9, latency_ms=3.2),)).to_frame()["layer1.0"].tolist()
+        ['drop']
+        """
+        import pandas as pd
+
+        found = [*self.candidates, *self.others]
+        names = dict.fromkeys(block for one in found for block in one.plan.choices)
+        rows = [
+            {"number": one.number, "score": one.score, "latency_ms": one.latency_ms, "fits": one.fits, "how": one.how}
+            | {block: one.plan.choice_of(block) for block in names}
+            for one in found
+        ]
+        return pd.DataFrame(rows, columns=["number", "score", "latency_ms", "fits", "how", *names])
 
     @property
     def front(self) -> tuple[Candidate, ...]:

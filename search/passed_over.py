@@ -6,7 +6,7 @@ from typing import Final
 
 from search.candidate import Candidate
 from search.finalists import Finalist, Judge, OnDevice
-from search.promise import Kept
+from search.verification import VerifiedSearch
 
 _POINT: Final = 0.01
 """A score that is better by no more than this may be so by chance."""
@@ -20,7 +20,7 @@ class PassedOver:
     reason: str
 
 
-def passed_over(kept: Kept, judges: Sequence[Judge], *, margin: float) -> tuple[PassedOver, ...]:
+def passed_over(kept: VerifiedSearch, judges: Sequence[Judge], *, margin: float) -> tuple[PassedOver, ...]:
     """Every evaluated plan that beats the winner by more than a point, best first, with the reason.
 
     `margin` is the share of the budget by which a finalist had to stay within it.
@@ -34,7 +34,9 @@ def passed_over(kept: Kept, judges: Sequence[Judge], *, margin: float) -> tuple[
     )
 
 
-def _reason(candidate: Candidate, finalist: Finalist | None, kept: Kept, judges: Sequence[Judge], margin: float) -> str:
+def _reason(
+    candidate: Candidate, finalist: Finalist | None, kept: VerifiedSearch, judges: Sequence[Judge], margin: float
+) -> str:
     if finalist is not None:
         return "; ".join(_as_measured(verdict, margin) for verdict in finalist.verdicts if not verdict.fits)
     for judge, correction in zip(judges, kept.corrections, strict=True):

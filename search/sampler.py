@@ -1,11 +1,11 @@
 """What proposes plans: the protocol, and the registry of those that are known."""
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from profiles.registry import Registry
 from search.errors import UnknownSamplerError
 from search.ledger import Entry, Proposal
 from search.space import Space
@@ -50,21 +50,15 @@ class Sampler(ABC):
         """Up to `count` plans after those of `history`, all of which have a score, of `n_trials` in all."""
 
 
-SAMPLERS: dict[str, Sampler] = {}
+SAMPLERS: Final = Registry[Sampler]("sampler", UnknownSamplerError)
 
 
 def sampler(cls: type[Sampler]) -> type[Sampler]:
     """Registers a sampler under its name. Raises `ValueError` when the name is taken."""
-    if cls.name in SAMPLERS:
-        raise ValueError(f"there is a sampler {cls.name!r} already")
-    SAMPLERS[cls.name] = cls()
+    SAMPLERS.add(cls.name, cls())
     return cls
 
 
 def known_sampler(name: str) -> Sampler:
     """Raises `UnknownSamplerError` with the names there are."""
-    if name not in SAMPLERS:
-        near = difflib.get_close_matches(name, SAMPLERS, n=1, cutoff=0.0)
-        others = [other for other in SAMPLERS if other not in near]
-        raise UnknownSamplerError(f"no sampler is called {name!r}; nearest: {', '.join(near + others)}")
-    return SAMPLERS[name]
+    return SAMPLERS.known(name)

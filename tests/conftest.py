@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from depthfinder.cli import main
+from depthfinder.cli.app import main
 from networks import made
 from postgres import Postgres, running_postgres
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks are found here

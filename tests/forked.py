@@ -6,12 +6,12 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from depthfinder.cli import main
+from depthfinder.cli.app import main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _SLOW_IMPORTS = [
-    "depthfinder.stages",
-    "depthfinder.tables",
+    "depthfinder.pipeline.carry_out",
+    "depthfinder.report.tables",
     "timm",
     "sklearn.datasets",
     "alembic.command",

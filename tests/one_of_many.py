@@ -21,8 +21,8 @@ from pruner.plan import Plan
 from pruner.surgery import apply, supernet
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Teaching, light_copy
-from pruner.training.progressive import Progressive, begin
-from pruner.training.settings import Optimizing, TrainSettings
+from pruner.training.progressive import Progressive, calibrate_norms
+from pruner.training.settings import Optimizing, Processes, TrainSettings
 from pruner.training.supernet import SupernetObjective
 from pruner.training.world import joined
 
@@ -30,7 +30,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _SLOW_IMPORTS = ["pruner.training.loop", "timm", "sklearn.datasets"]
 
 DATA = DigitScenes(train_images=64, calibration_images=50, test_images=50)
-SETTINGS = TrainSettings(epochs=4, batch_size=16, seed=4, optimizing=Optimizing(lr=2e-3), sync_bn=True)
+SETTINGS = TrainSettings(
+    epochs=4, batch_size=16, seed=4, optimizing=Optimizing(lr=2e-3), processes=Processes(sync_bn=True)
+)
 _RESNET = {"img_size": 32, "layers": (2, 1, 1, 1), "channels": (8, 8, 12, 8), "num_classes": 10}
 
 
@@ -42,7 +44,7 @@ def objective(stage: str) -> Objective:
         return SupernetObjective(supernet(load_model(entry, **kwargs)))
     baseline = load_model("resnet18", **_RESNET)
     cut = apply(baseline, Plan("resnet18", {"layer1.0": "merge", "layer1.1": "shrink"}))
-    begin(cut, cut.plan, DATA, SETTINGS)
+    calibrate_norms(cut, cut.plan, DATA, SETTINGS)
     return Progressive(cut, Teaching(light_copy(baseline)))
 
 

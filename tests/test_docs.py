@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from depthfinder.cli import app
+from depthfinder.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "recipes").glob("*.md")])
@@ -31,7 +31,8 @@ def commands() -> list[str]:
 def test_every_option_that_a_document_shows_is_taken(command: str) -> None:
     name, *words = shlex.split(command, comments=True)[1:]
     path = [name, words.pop(0)] if name in ("profiles", "predictor") else [name]
-    known = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}).output
+    shown = [CliRunner().invoke(app, [*path, flag], env={"COLUMNS": "200"}).output for flag in ("--help-all", "--help")]
+    known = "".join(shown)
     options = [word for word in words if word.startswith("-")]
     assert all(re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", known) for option in options)
 

@@ -23,9 +23,13 @@ MAY_IMPORT = {
 FENCES = {
     "datasets": {"pruner/data/hugging_face.py"},
     "huggingface_hub": {"pruner/data/hugging_face.py"},
-    "jinja2": {"depthfinder/report.py"},
+    "jinja2": {"depthfinder/report/page.py"},
     "jsonschema": {"profiles/store.py"},
-    "matplotlib": {"depthfinder/mask_pictures.py", "depthfinder/pictures.py", "depthfinder/profile_pictures.py"},
+    "matplotlib": {
+        "depthfinder/report/mask_pictures.py",
+        "depthfinder/report/pictures.py",
+        "depthfinder/report/profile_pictures.py",
+    },
     "onnxruntime": {"latency/devices/ort.py", "latency/kit/onnx_runner.py"},
     "optuna": {
         "search/journal.py",
@@ -36,16 +40,27 @@ FENCES = {
         "search/samplers/by_optuna.py",
         "search/storage.py",
     },
+    "pydantic": {
+        "depthfinder/config/",
+        "depthfinder/cli/flags.py",
+        "depthfinder/cli/requests.py",
+        "latency/mode.py",
+        "profiles/option.py",
+        "pruner/data/variation.py",
+        "pruner/training/settings.py",
+    },
     "optuna_dashboard": {"search/review.py", "search/review_server.py"},
     "scipy": {"latency/fit.py", "search/solver.py", "search/surrogate.py"},
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
     "sqlalchemy": {"search/storage.py"},
-    "tensorboard": {"depthfinder/tensorboard_curves.py"},
+    "tensorboard": {"depthfinder/pipeline/tensorboard.py"},
     "timm": {"pruner/_timm.py"},
     "torch_pruning": {"pruner/masks/channels.py"},
     "torchvision": {"pruner/_timm.py"},
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
+# What lies in a folder of `depthfinder/` imports from its own, and from those named before it.
+FLOORS = ("strategies", "config", "folder", "report", "pipeline", "cli")
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -84,6 +99,15 @@ def test_imports_point_one_way(path: Path) -> None:
     package = name(path).partition("/")[0]
     ours = imports(path) & set(PACKAGES)
     assert ours <= MAY_IMPORT[package] | {package}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "depthfinder").glob("*/*.py")), ids=name)
+def test_folders_of_the_front_stand_on_one_another(path: Path) -> None:
+    here = FLOORS.index(path.parent.name)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthfinder."):
+            folder = (node.module or "").split(".")[1]
+            assert folder not in FLOORS or FLOORS.index(folder) <= here, f"{name(path)} imports {node.module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

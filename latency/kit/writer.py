@@ -63,11 +63,11 @@ def write_kit(
     max_seconds: float,
     seed: int = 0,
     model_kwargs: Mapping[str, Any] | None = None,
-    also: Collection[str] = (),
+    extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> None:
-    """Writes the kit of `model` for a device, which need not be here, to `path` (.zip); with those of `also` that its
-    blocks have on request.
+    """Writes the kit of `model` for a device, which need not be here, to `path` (.zip); with those of `extra_choices`
+    that its blocks have on request.
 
     Raises `KitError` for a network that cannot be carried, and for a device or a mode that kits have not;
     `UnsupportedModeError` for a mode that the device has not.
@@ -78,7 +78,7 @@ def write_kit(
     progress(0, 1, "compiling")
     kind = "onnx" if issubclass(device, OrtDevice) else "torch"
     packer: _Packer = _OnnxPacker() if kind == "onnx" else _TorchPacker()
-    bench = Pieces(model, packer.compile, batch_size, also)
+    bench = Pieces(model, packer.compile, batch_size, extra_choices)
     designed = designed_plans(bench.chain, _FITTED, _HELD_OUT, seed)
     compile_pieces(bench, designed)
     plans = [(plan, False) for plan in designed.fitted] + [(plan, True) for plan in designed.held_out]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pruner.choices import KEEP
+from pruner.criteria.criterion import Criterion, criterion
 from pruner.site import Site
 from pruner.sizes import parameters_by_choice
 from pruner.surgery import OpenNetwork
@@ -38,16 +39,22 @@ def importance(weights: Iterable[Tensor]) -> list[Tensor]:
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
-def harm_of_cuts(network: OpenNetwork) -> Mapping[tuple[str, str], float]:
-    """(block, choice) -> what cutting the block so is held to harm; 0 for keeping it."""
-    sizes = parameters_by_choice(network)
-    found: dict[tuple[str, str], float] = {}
-    for name, site in network.sites.items():
-        whole = _block_importance(site)
-        for choice in site.block.choices:
-            left = sizes[name, choice] / sizes[name, KEEP] if sizes[name, KEEP] else 1.0
-            found[name, choice] = 0.0 if choice == KEEP else whole * max(0.0, 1.0 - left)
-    return found
+@criterion
+class Dimap(Criterion):
+    """The sum of the importance of a block's weights, times the share of them that a cut takes away."""
+
+    name = "dimap"
+
+    def harm_of_cuts(self, network: OpenNetwork) -> Mapping[tuple[str, str], float]:
+        """By the network's own weights; needs no data."""
+        sizes = parameters_by_choice(network)
+        found: dict[tuple[str, str], float] = {}
+        for name, site in network.sites.items():
+            whole = _block_importance(site)
+            for choice in site.block.choices:
+                left = sizes[name, choice] / sizes[name, KEEP] if sizes[name, KEEP] else 1.0
+                found[name, choice] = 0.0 if choice == KEEP else whole * max(0.0, 1.0 - left)
+        return found
 
 
 def _block_importance(site: Site) -> float:

@@ -1,46 +1,31 @@
 """How images are varied for training and cut to size for evaluation, in timm's names and with timm's defaults."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from PIL import Image
 from torch import Tensor, nn
 
 from pruner._timm import create_transform, resolve_data_config
+from pruner.data.variation import Augmentation, Evaluation
 from pruner.errors import DataError
 
 Transform = Callable[[Image.Image], Tensor]
 """An image of any size -> (C, H, W) in float32, normalised."""
 
 _MODES = {1: "L", 3: "RGB"}
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What training images go through: timm's own defaults."""
-
-    no_aug: bool = False
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    hflip: float = 0.5
-    vflip: float = 0.0
-    color_jitter: float = 0.4
-    auto_augment: str | None = None
-    re_prob: float = 0.0
-    re_mode: str = "pixel"
-    re_count: int = 1
-    train_interpolation: str = "random"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What differs from the model's own configuration when images are evaluated; None is as the model has it."""
-
-    interpolation: str | None = None
-    crop_pct: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+_AS_TIMM: Final = Augmentation()
+_AS_THE_MODEL: Final = Evaluation()
+# What timm's function calls what its command line calls otherwise.
+_OF_TIMM: Final = {
+    "aa": "auto_augment",
+    "reprob": "re_prob",
+    "remode": "re_mode",
+    "recount": "re_count",
+    "train_interpolation": "interpolation",
+}
 
 
 @dataclass(frozen=True)
@@ -55,16 +40,16 @@ class Transforms:
 def transforms_for(
     model: nn.Module,
     input_size: tuple[int, int, int],
-    augmentation: Augmentation = Augmentation(),
-    evaluation: Evaluation = Evaluation(),
+    augmentation: Augmentation = _AS_TIMM,
+    evaluation: Evaluation = _AS_THE_MODEL,
 ) -> Transforms:
     """Raises `DataError` when the network takes no images of 1 or 3 channels, or a setting makes no sense to timm."""
     channels = input_size[0]
     if channels not in _MODES:
         raise DataError(f"images have 1 or 3 channels, and the model takes {channels}")
     config = _config(model, input_size, evaluation)
-    varied = {name: value for name, value in vars(augmentation).items() if name != "train_interpolation"}
-    varied |= {"interpolation": augmentation.train_interpolation, "mean": config["mean"], "std": config["std"]}
+    varied = {_OF_TIMM.get(name, name): value for name, value in dataclasses.asdict(augmentation).items()}
+    varied |= {"mean": config["mean"], "std": config["std"]}
     return Transforms(
         _MODES[channels],
         _made({"input_size": input_size, "is_training": True} | varied),
@@ -73,7 +58,7 @@ def transforms_for(
 
 
 def normalisation(
-    model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation = Evaluation()
+    model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation = _AS_THE_MODEL
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) of each channel by which images are normalised for `model`."""
     config = _config(model, input_size, evaluation)
@@ -83,7 +68,7 @@ def normalisation(
 def _config(model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation) -> dict[str, Any]:
     """timm's settings for evaluating `model`, with what was asked for in their place."""
     config: dict[str, Any] = resolve_data_config({"input_size": input_size}, model=model)
-    config |= {name: value for name, value in vars(evaluation).items() if value is not None}
+    config |= {name: value for name, value in dataclasses.asdict(evaluation).items() if value is not None}
     return config | {name: _for_channels(name, config[name], input_size[0]) for name in ("mean", "std")}
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pruner.data.augmentation import Augmentation, Evaluation
+from pruner.data.variation import Augmentation, Evaluation
 from pruner.progress import Progress, silent
 
 

@@ -2,10 +2,11 @@
 
 import copy
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from torch import nn
 
+from profiles.registry import Registry
 from pruner.errors import UnknownModelError
 from pruner.modules import BatchNormPair
 from pruner.site import Site
@@ -36,14 +37,12 @@ class Family(ABC):
         return []
 
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: Final = Registry[Family]("family", UnknownModelError)
 
 
 def family(cls: type[Family]) -> type[Family]:
     """Registers a family under its name. Raises `ValueError` when the name is taken."""
-    if cls.name in FAMILIES:
-        raise ValueError(f"there is a family {cls.name!r} already")
-    FAMILIES[cls.name] = cls()
+    FAMILIES.add(cls.name, cls())
     return cls
 
 

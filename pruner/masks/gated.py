@@ -41,11 +41,11 @@ class GatedSupernet(Supernet):
     mask_lr_scale: float = 100.0
     """How much faster scores learn than weights, until `pace` is told how long they have."""
 
-    def __init__(self, model: nn.Module, costs: GateCosts, also: Collection[str] = ()) -> None:
-        """`also` is that of every `Supernet`.
+    def __init__(self, model: nn.Module, costs: GateCosts, extra_choices: Collection[str] = ()) -> None:
+        """`extra_choices` is that of every `Supernet`.
 
         Raises `ValueError` when there is no block with a choice that saves anything."""
-        super().__init__(model, also)
+        super().__init__(model, extra_choices)
         if not costs.saved_ms:
             raise ValueError("no choice of any block saves anything: there is nothing for gates to decide")
         self.costs = costs

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from pruner.errors import SettingsError
 from pruner.masks.masked import DECIDED, Masked
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Teaching, task_loss
+from pruner.training.train_step import TrainStep
 
 SEARCH_SHARE = 0.6
 
@@ -31,8 +31,8 @@ class Sparsifying(Objective):
         self.smoothing = smoothing
         self.search_share = search_share
 
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
-        masked, searched = self.network, self._searched(moment)
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
+        masked, searched = self.network, self._searched(train_step)
         masked.enter(DECIDED if searched is None else masked.method.phase(searched))
         masked.searched = searched
         logits = masked(images)
@@ -42,22 +42,22 @@ class Sparsifying(Objective):
             loss = loss + penalty
         return loss if self.teaching is None else loss + self.teaching(images, logits)
 
-    def heed(self, moment: Moment) -> None:
-        searched = self._searched(moment)
+    def on_gradients(self, train_step: TrainStep) -> None:
+        searched = self._searched(train_step)
         if searched is not None:
-            self.network.method.heed(self.network, searched)
+            self.network.method.on_gradients(self.network, searched)
 
-    def note(self, moment: Moment) -> str:
-        searched = self._searched(moment)
+    def note(self, train_step: TrainStep) -> str:
+        searched = self._searched(train_step)
         return "masks decided" if searched is None else f"{searched:.0%} searched"
 
-    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+    def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
         """The masks where the moment has them. Those that are decided with the next step are still soft."""
         assert isinstance(network, Masked)
-        searched = self._searched(moment)
+        searched = self._searched(train_step)
         network.searched = 1.0 if searched is None and int(network.phase) != DECIDED else searched
 
-    def _searched(self, moment: Moment) -> float | None:
+    def _searched(self, train_step: TrainStep) -> float | None:
         """How much of the search is over, in [0, 1); None when all is, which it is at the last step however few."""
-        searched = moment.share / self.search_share
-        return searched if searched < 1 and moment.index < moment.total - 1 else None
+        searched = train_step.share / self.search_share
+        return searched if searched < 1 and train_step.index < train_step.total - 1 else None

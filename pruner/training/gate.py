@@ -11,8 +11,8 @@ from pruner.masks.gated import GatedSupernet
 from pruner.masks.latency_gates import GATE_FORMS
 from pruner.masks.temperature import Falling
 from pruner.plan import Plan
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, divergence, task_loss
+from pruner.training.train_step import TrainStep
 
 _FIRST_SHARE: Final = 0.1
 
@@ -67,29 +67,29 @@ class GateObjective(Objective):
         self.distill_loss_weight = distill_loss_weight
         self.smoothing = smoothing
 
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
         uncut = Plan(self.network.chain.model)
         self.network.select(uncut)
         whole = self.network(images)
-        self.network.mix(self._gates(moment))
+        self.network.mix(self._gates(train_step))
         mixed = self.network(images)
         self.network.select(uncut)
         taught = divergence(mixed, whole.detach(), self.temperature)
         learned = task_loss(whole, targets, self.smoothing) + task_loss(mixed, targets, self.smoothing)
         return learned + self.distill_loss_weight * taught
 
-    def note(self, moment: Moment) -> str:
+    def note(self, train_step: TrainStep) -> str:
         with torch.no_grad():
-            gates = self._gates(moment)
+            gates = self._gates(train_step)
         undecided = int((gates.amax(1) < 0.99).sum())
         return f"{undecided} of {len(gates)} gates undecided"
 
-    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+    def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
         """The uncut path."""
         assert isinstance(network, GatedSupernet)
         network.select(Plan(network.chain.model))
 
-    def _gates(self, moment: Moment) -> Tensor:
-        annealing, share = self.annealing, moment.share
+    def _gates(self, train_step: TrainStep) -> Tensor:
+        annealing, share = self.annealing, train_step.share
         needed_ms = annealing.share_saved(share) * self.network.costs.needed_ms
         return self.network.gates(GATE_FORMS[annealing.form], needed_ms, annealing.tau(share))

@@ -24,12 +24,12 @@ from pruner.site import Site
 from pruner.surgery import OpenNetwork
 from pruner.training.accuracy import accuracy
 from pruner.training.curve import Epoch, Watcher, nobody
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective
 from pruner.training.optimizing import clip, make_mixup, make_optimizer, make_scheduler
 from pruner.training.settings import Precision, TrainSettings
 from pruner.training.state import load_network, load_part, network_state, optimizer_state, restore_optimizer
 from pruner.training.synced import synced_batch_norm
+from pruner.training.train_step import TrainStep
 from pruner.training.world import World, alone, losing_a_peer
 
 _EVALUATION_BATCH = 128
@@ -114,7 +114,7 @@ class _Training:
                 if done:
                     self._end_epoch(epoch, watcher)
                 note = f"epoch {epoch + 1}/{self._settings.epochs}, loss {loss:.3f}"
-                stopped = self._told(progress, f"{note}, {self._objective.note(self._moment)}".rstrip(", "))
+                stopped = self._told(progress, f"{note}, {self._objective.note(self._train_step)}".rstrip(", "))
                 if stopped is not None or time.monotonic() - saved_at > self._patience_s:
                     self._save()
                     saved_at = time.monotonic()
@@ -128,8 +128,8 @@ class _Training:
         return tuple(self._epochs)
 
     @property
-    def _moment(self) -> Moment:
-        return Moment(self._step, self._total, self._settings.seed)
+    def _train_step(self) -> TrainStep:
+        return TrainStep(self._step, self._total, self._settings.seed)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         return self._data.train_batches(
@@ -142,9 +142,9 @@ class _Training:
 
     def _take_step(self, batch: Batch) -> float:
         """One step of the optimizer; the mean loss over all processes."""
-        moment, optimizing = self._moment, self._settings.optimizing
-        moment.seed_everything(self._world.rank)
-        self._scheduler.step_update(moment.index)
+        train_step, optimizing = self._train_step, self._settings.optimizing
+        train_step.seed_everything(self._world.rank)
+        self._scheduler.step_update(train_step.index)
         images, targets = self._prepared(batch)
         parts = list(
             zip(images.chunk(optimizing.grad_accum_steps), targets.chunk(optimizing.grad_accum_steps), strict=True)
@@ -155,19 +155,19 @@ class _Training:
             for place, (some, answers) in enumerate(parts):
                 with self._gradients_of_all(place == len(parts) - 1):
                     with self._forward_pass():
-                        value = self._module(some, answers, moment) * (len(some) / len(images))
+                        value = self._module(some, answers, train_step) * (len(some) / len(images))
                     self._scaler.scale(value).backward()
                 loss += value.detach()
         mean = float(self._world.sum(loss.float().cpu()[None])) / self._world.count
         if not torch.isfinite(torch.tensor(mean)):
-            raise TrainingError(f"the loss is {mean} at step {moment.index}; try a lower --lr")
+            raise TrainingError(f"the loss is {mean} at step {train_step.index}; try a lower --lr")
         self._scaler.unscale_(self._optimizer)
-        self._objective.heed(moment)
+        self._objective.on_gradients(train_step)
         clip(self._network, optimizing)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average is not None:
-            self._average.update(self._network, step=moment.index + 1)
+            self._average.update(self._network, step=train_step.index + 1)
         return mean
 
     def _prepared(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -186,7 +186,7 @@ class _Training:
             if self._settings.precision.amp is not None:
                 dtype = getattr(torch, self._settings.precision.amp)
                 stack.enter_context(torch.autocast(self._world.device.type, dtype=dtype))
-            if self._settings.sync_bn and self._world.count > 1:
+            if self._settings.processes.sync_bn and self._world.count > 1:
                 stack.enter_context(synced_batch_norm())
             yield
 
@@ -206,11 +206,12 @@ class _Training:
         return stopped
 
     def _end_epoch(self, index: int, watcher: Watcher) -> None:
-        if self._world.count > 1 and self._settings.dist_bn != "none" and not self._settings.sync_bn:
+        how = self._settings.processes
+        if self._world.count > 1 and how.dist_bn != "none" and not how.sync_bn:
             with losing_a_peer():
-                distribute_bn(self._network, self._world.count, reduce=self._settings.dist_bn == "reduce")
+                distribute_bn(self._network, self._world.count, reduce=how.dist_bn == "reduce")
         judged = self._network if self._average is None else self._average.module
-        self._objective.prepare_to_be_judged(judged, self._moment)
+        self._objective.on_evaluate(judged, self._train_step)
         batches = self._data.calibration_batches(batch_size=_EVALUATION_BATCH, part=self._world.part)
         images = self._per_epoch * self._settings.batch_size
         self._epochs.append(
@@ -222,15 +223,15 @@ class _Training:
                 accuracy=accuracy(judged, batches, self._world),
                 seconds=self._seconds_so_far,
                 images_per_s=images / self._seconds_so_far,
-                note=self._objective.note(self._moment),
-                lam=self._objective.lam(self._moment),
+                note=self._objective.note(self._train_step),
+                lam=self._objective.lam(self._train_step),
             )
         )
         self._loss_so_far = self._seconds_so_far = 0.0
         watcher(tuple(self._epochs))
 
     def _save(self) -> None:
-        if not self._world.leads:
+        if not self._world.is_main:
             return
         tensors, remembered = optimizer_state(self._optimizer)
         tensors |= network_state(self._network)

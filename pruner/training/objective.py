@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
-from pruner.training.moment import Moment
+from pruner.training.train_step import TrainStep
 
 _TEMPERATURE: Final = 2.0
 
@@ -24,21 +24,21 @@ class Objective(nn.Module, ABC):
         self.network = network
 
     @abstractmethod
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
         """(images (B, C, H, W), labels (B,) or their probabilities (B, classes), moment) -> a scalar to make small."""
 
-    def heed(self, moment: Moment) -> None:
+    def on_gradients(self, train_step: TrainStep) -> None:
         """Looks at the gradients of a step, those of all processes, before the weights take it."""
 
-    def note(self, moment: Moment) -> str:
+    def note(self, train_step: TrainStep) -> str:
         """What a person who watches wants to know of this moment, besides the loss."""
         return ""
 
-    def lam(self, moment: Moment) -> float | None:
+    def lam(self, train_step: TrainStep) -> float | None:
         """The mean lambda of the gates that close in this training; None where none does."""
         return None
 
-    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+    def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
         """Makes `network`, this one or an average of it, what its accuracy after an epoch is told of."""
 
 
@@ -50,7 +50,7 @@ class Supervised(Objective):
         self.teaching = teaching
         self.smoothing = smoothing
 
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
         logits = self.network(images)
         loss = task_loss(logits, targets, self.smoothing)
         return loss if self.teaching is None else loss + self.teaching(images, logits)

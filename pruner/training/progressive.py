@@ -10,10 +10,10 @@ from pruner.data.images import ImageData
 from pruner.fitting.spans import stood_in_for
 from pruner.plan import Plan
 from pruner.surgery import Cut, OpenNetwork
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Teaching, task_loss
 from pruner.training.schedules import Schedule
 from pruner.training.settings import TrainSettings
+from pruner.training.train_step import TrainStep
 
 _BATCHES_FOR_STATISTICS = 20
 
@@ -40,37 +40,37 @@ class Progressive(Objective):
         self.smoothing = smoothing
         self._stood_in_for = stood_in_for(cut)
 
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
-        self.network.set_lambdas(self._lams(moment))
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
+        self.network.set_lambdas(self._lams(train_step))
         logits = self.network(images)
         loss = task_loss(logits, targets, self.smoothing)
         return loss if self.teaching is None else loss + self.teaching(images, logits)
 
-    def note(self, moment: Moment) -> str:
-        return f"lambda {self.lam(moment):.2f}"
+    def note(self, train_step: TrainStep) -> str:
+        return f"lambda {self.lam(train_step):.2f}"
 
-    def lam(self, moment: Moment) -> float:
-        lams = self._lams(moment)
+    def lam(self, train_step: TrainStep) -> float:
+        lams = self._lams(train_step)
         return sum(lams.values()) / max(1, len(lams))
 
-    def _lams(self, moment: Moment) -> dict[str, float]:
+    def _lams(self, train_step: TrainStep) -> dict[str, float]:
         """Block -> lambda. A layer that was fitted is a better start than the block beside it: its gate is closed from
         the first step on, and so are those of the blocks that it stands in for besides."""
-        return self.schedule.lams(moment.share) | dict.fromkeys(self._stood_in_for, 0.0)
+        return self.schedule.lams(train_step.share) | dict.fromkeys(self._stood_in_for, 0.0)
 
-    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+    def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
         """The gates where the moment has them."""
         assert isinstance(network, Cut)
-        network.set_lambdas(self._lams(moment))
+        network.set_lambdas(self._lams(train_step))
 
 
-def begin(network: OpenNetwork, plan: Plan, data: ImageData, settings: TrainSettings) -> None:
+def calibrate_norms(network: OpenNetwork, plan: Plan, data: ImageData, settings: TrainSettings) -> None:
     """Starts every BatchNorm that the plan's blocks will switch to where the baseline is, by training images."""
     network.select(plan, lam=1.0)
     calibrate(network, _images(network, data, settings))
 
 
-def close(cut: Cut, data: ImageData, settings: TrainSettings) -> None:
+def finalize(cut: Cut, data: ImageData, settings: TrainSettings) -> None:
     """Sets lambda to 0 and takes the BatchNorm statistics anew, over training images that no epoch has used."""
     cut.set_lambda(0.0)
     estimate_batch_norm(cut, _images(cut, data, settings))

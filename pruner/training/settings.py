@@ -1,14 +1,22 @@
 """How a network is trained, as plain data, in timm's terms where timm has one."""
 
-from dataclasses import dataclass, field
-from typing import Final, Literal
+import dataclasses
+from dataclasses import field
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from profiles.option import CHECKED, Option
+
+PANEL: Final = "Training"
 
 AmpDtype = Literal["float16", "bfloat16"]
 LEAST_LR_SHARE: Final = 0.2
 """The share of the learning rate at which a network learns that loses nothing before any training (`pace.py`)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Optimizing:
     """The optimizer and the learning rate over time, by timm's names (`timm.optim`, `timm.scheduler`).
 
@@ -17,37 +25,71 @@ class Optimizing:
     batch is run in, one after another.
     """
 
-    opt: str = "adamw"
-    lr: float = 5e-4
-    weight_decay: float = 0.03
-    momentum: float = 0.9
-    layer_decay: float | None = None
-    sched: str = "cosine"
-    warmup_epochs: float | None = None
-    warmup_lr: float = 1e-6
-    min_lr: float = 0.0
-    clip_grad: float = 1.0
-    clip_mode: Literal["norm", "value", "agc"] = "norm"
-    grad_accum_steps: int = 1
+    PANEL: ClassVar = PANEL
+
+    lr: Annotated[float, Option("Peak learning rate."), Field(gt=0)] = 5e-4
+    opt: Annotated[str, Option("Optimizer, by timm's name: adamw, sgd, lamb, lion ...")] = "adamw"
+    weight_decay: Annotated[
+        float, Option("Weight decay of matrices; biases, norms and scales have none."), Field(ge=0)
+    ] = 0.03
+    momentum: Annotated[float, Option("Momentum, where the optimizer has one."), Field(ge=0, le=1)] = 0.9
+    layer_decay: Annotated[
+        float | None,
+        Option("Factor on the learning rate for each layer further from the head, such as 0.75."),
+        Field(gt=0),
+    ] = None
+    sched: Annotated[str, Option("Learning rate over time, by timm's name: cosine, step, poly, constant ...")] = (
+        "cosine"
+    )
+    warmup_epochs: Annotated[
+        float | None,
+        Option("Epochs in which the learning rate rises; a twentieth of them by default."),
+        Field(ge=0),
+    ] = None
+    warmup_lr: Annotated[float, Option("Learning rate that the rise starts from."), Field(ge=0)] = 1e-6
+    min_lr: Annotated[float, Option("Learning rate that a cosine ends at."), Field(ge=0)] = 0.0
+    clip_grad: Annotated[float, Option("The most that gradients may be; 0 lets them be."), Field(ge=0)] = 1.0
+    clip_mode: Annotated[Literal["norm", "value", "agc"], Option("How they are kept so.")] = "norm"
+    grad_accum_steps: Annotated[
+        int,
+        Option("Run the batch of a step in so many parts, one after another, for less memory."),
+        Field(ge=1),
+    ] = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Mixing:
     """Images mixed with one another, and labels softened (timm's `Mixup`); nothing of it by default."""
 
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mixup_prob: float = 1.0
-    mixup_switch_prob: float = 0.5
-    mixup_mode: Literal["batch", "pair", "elem"] = "batch"
-    smoothing: float = 0.0
+    PANEL: ClassVar = PANEL
+
+    smoothing: Annotated[float, Option("Label smoothing."), Field(ge=0, le=1)] = 0.0
+    mixup: Annotated[float, Option("Mixup alpha; 0 is off."), Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Option("CutMix alpha; 0 is off."), Field(ge=0)] = 0.0
+    mixup_prob: Annotated[float, Option("How often batches are mixed."), Field(ge=0, le=1)] = 1.0
+    mixup_switch_prob: Annotated[float, Option("How often by CutMix, where both are on."), Field(ge=0, le=1)] = 0.5
+    mixup_mode: Annotated[Literal["batch", "pair", "elem"], Option("What is mixed alike.")] = "batch"
 
     @property
     def is_on(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
+class Processes:
+    """What becomes of BatchNorms where several processes train together: `sync_bn` normalises by the images of all,
+    else their running statistics are averaged after every epoch (`dist_bn`)."""
+
+    PANEL: ClassVar = PANEL
+
+    sync_bn: Annotated[bool, Option("Normalise by the images of all processes.")] = False
+    dist_bn: Annotated[
+        Literal["reduce", "broadcast", "none"],
+        Option("What becomes of BatchNorm statistics of several processes after an epoch."),
+    ] = "reduce"
+
+
+@dataclasses.dataclass(frozen=True)
 class Precision:
     """What steps are computed in: `amp` is the dtype of autocast, None for none. `compiled` runs what no gate reaches
     through torch.compile."""
@@ -57,12 +99,11 @@ class Precision:
     compiled: bool = False
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class TrainSettings:
     """One training. `batch_size` is that of a whole step, over all processes.
 
-    `ema_decay` keeps a moving average of the weights, which is what the training ends with; `sync_bn` normalises by the
-    images of all processes, else their running statistics are averaged after every epoch (`dist_bn`).
+    `ema_decay` keeps a moving average of the weights, which is what the training ends with.
     """
 
     epochs: int
@@ -72,5 +113,4 @@ class TrainSettings:
     mixing: Mixing = field(default_factory=Mixing)
     precision: Precision = field(default_factory=Precision)
     ema_decay: float | None = None
-    sync_bn: bool = False
-    dist_bn: Literal["reduce", "broadcast", "none"] = "reduce"
+    processes: Processes = field(default_factory=Processes)

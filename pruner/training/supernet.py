@@ -11,8 +11,8 @@ from pruner.chain import Chain
 from pruner.choices import KEEP
 from pruner.plan import Plan
 from pruner.surgery import Supernet
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, divergence, task_loss
+from pruner.training.train_step import TrainStep
 
 _DEEPEST_SHARE: Final = 0.75  # of the blocks cut in a random plan; each draws its share below this one
 
@@ -67,16 +67,16 @@ class SupernetObjective(Objective):
         self.distill_loss_weight = distill_loss_weight
         self.smoothing = smoothing
 
-    def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+    def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
         whole = self._answers(Plan(self.network.chain.model), images)
         loss = task_loss(whole, targets, self.smoothing)
-        for plan in self.draw(Random(moment.entropy)):
+        for plan in self.draw(Random(train_step.entropy)):
             cut = self._answers(plan, images)
             taught = divergence(cut, whole.detach(), self.temperature)
             loss = loss + task_loss(cut, targets, self.smoothing) + self.distill_loss_weight * taught
         return loss
 
-    def prepare_to_be_judged(self, network: nn.Module, moment: Moment) -> None:
+    def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
         """The uncut path."""
         assert isinstance(network, Supernet)
         network.select(Plan(network.chain.model))

@@ -31,7 +31,7 @@ class World:
     """Through which the others wait for what the first does alone."""
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
     @property
@@ -48,7 +48,7 @@ class World:
             distributed.all_reduce(total)
         return total.cpu()
 
-    def told(self, answer: int) -> int:
+    def broadcast(self, answer: int) -> int:
         """What rank 0 says; the others wait for it, for days if need be. Raises `PeerLostError`."""
         if self.count == 1:
             return answer

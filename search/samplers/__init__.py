@@ -5,7 +5,7 @@ from search.samplers.by_gains import ByGains, BySingleScores
 from search.samplers.by_optuna import Gp, Nsga2, Tpe
 from search.samplers.by_order import Exhaustive, Random
 from search.samplers.front import Front
-from search.samplers.learned import Learned, Thrifty
+from search.samplers.learned import Learned, Prefix
 
 __all__ = [
     "ByGains",
@@ -15,8 +15,8 @@ __all__ = [
     "Gp",
     "Learned",
     "Nsga2",
+    "Prefix",
     "Random",
-    "Thrifty",
     "Tpe",
     "known_sampler",
 ]

@@ -20,7 +20,7 @@ from search.feasible import every_plan, feasible_plan, imagined_plan, random_wis
 from search.ledger import Entry, Proposal
 from search.neighbours import Moves, Neighbourhood, climbed
 from search.sampler import Proposals, Sampler, sampler
-from search.samplers.worth import Paths, log_expected_improvement
+from search.samplers.acquisition import Paths, log_expected_improvement
 from search.space import Array, Bits, Space
 from search.surrogate import Gains, Surrogate
 
@@ -47,7 +47,7 @@ class Learned(Sampler):
     has_opinion = True
     drawn: ClassVar[int] = 3
     """How many of a round are drawn."""
-    thrift: ClassVar[float] = 0.0
+    prefix_weight: ClassVar[float] = 0.0
     """How much what a plan costs counts beside what it may bring."""
 
     def opening(self, space: Space, n_trials: int) -> int:
@@ -63,7 +63,7 @@ class Learned(Sampler):
         attainable = None
         if len(history) > 1:
             surrogate = learned_from(space, history)
-            attainable = propose_by(surrogate, space, history, chosen, random, self.drawn, self.thrift)
+            attainable = propose_by(surrogate, space, history, chosen, random, self.drawn, self.prefix_weight)
         elif space.expected_harms is not None:
             expected = solved_plan(space, -space.expected_harms)
             if expected is not None and space.admits(expected):
@@ -76,12 +76,12 @@ class Learned(Sampler):
 
 
 @sampler
-class Thrifty(Learned):
-    """The same for an evaluator that runs what plans share but once: plans that begin like others come first."""
+class Prefix(Learned):
+    """The same for an evaluator that runs the prefix that plans share but once: what begins like others costs less."""
 
-    name = "thrifty"
+    name = "prefix"
     drawn = 2
-    thrift = 0.25
+    prefix_weight = 0.25
 
 
 class Chosen:
@@ -120,7 +120,7 @@ def propose_by(
     chosen: Chosen,
     random: Random,
     drawn: int = 0,
-    thrift: float = 0.0,
+    prefix_weight: float = 0.0,
 ) -> float | None:
     """Fills the round by what was learned, and says what score that holds possible; None where no plan is known to be
     within the limits."""
@@ -150,18 +150,19 @@ def propose_by(
     expected, deviation = surrogate.predicted(mean, pool, np.array(centres))
     best_expected = float(mean.scores(np.array(incumbents)).max()) if incumbents else -np.inf
     paths = Paths(space, [plan for _, plan in best])
-    _add_neighbours(space, chosen, pool, log_expected_improvement(expected - best_expected, deviation), paths, thrift)
+    worth = log_expected_improvement(expected - best_expected, deviation)
+    _add_neighbours(space, chosen, pool, worth, paths, prefix_weight)
     return surrogate.score_at(float(np.max(expected + _CONFIDENCE * deviation)))
 
 
-def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, paths: Paths, thrift: float) -> None:
+def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, paths: Paths, prefix_weight: float) -> None:
     """Fills the round from vectors of `pool` (plans, cuts) by what they are worth for what they cost (expected
     improvement per second, Snoek, Larochelle and Adams, NeurIPS 2012)."""
     for proposal in chosen.proposals:
         paths.share(proposal.plan)
     left = paths.left(pool)
     while not chosen.is_full and np.isfinite(worth).any():
-        index = int(np.argmax(worth - thrift * np.log(_OVERHEAD + left)))
+        index = int(np.argmax(worth - prefix_weight * np.log(_OVERHEAD + left)))
         worth[index] = -np.inf
         plan = space.plan(pool[index])
         if plan not in chosen.known and space.admits(plan):

@@ -9,8 +9,9 @@ import pytest
 from conftest import Command
 from torch import nn
 
-from depthfinder.absent_device import FoundTable, table_without_device
-from depthfinder.arguments import RunArguments
+from depthfinder.config.declared import made
+from depthfinder.config.run import RunConfig
+from depthfinder.pipeline.absent_device import FoundTable, table_without_device
 from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.mode import Mode
 from latency.modelled import modelled_profile
@@ -22,14 +23,11 @@ from pruner.progress import silent
 from pruner.surgery import describe
 
 
-def asked(device: str, **changes: object) -> RunArguments:
-    plain = {"pretrained": False, "checkpoint": None, "model_kwargs": {}, "threads": 1, "batch_size": 1}
-    plain |= {"budget_ms": "3", "budget_ratio": None, "max_seconds": 1.0, "n_trials": 1, "seed": 0}
-    plain |= {"dataset": "digits", "data_dir": None}
-    return RunArguments(model="test_vit", device=device, **plain | changes)  # type: ignore[arg-type]
+def asked(device: str, **changes: object) -> RunConfig:
+    return made(RunConfig, {"model": "test_vit", "device": device, "budget_ms": "3", **changes})
 
 
-def found(arguments: RunArguments, root: Path, model: nn.Module) -> FoundTable:
+def found(arguments: RunConfig, root: Path, model: nn.Module) -> FoundTable:
     return table_without_device(arguments, root, model, describe(model), (), (), silent)
 
 
@@ -50,7 +48,9 @@ def test_a_table_in_the_output_goes_before_one_that_ships_and_that_before_a_mode
     modelled = found(asked("mi100"), tmp_path, small)
     assert modelled.path is None
     assert modelled.text == "a modelled table, made now"
-    assert alike(modelled.profile, modelled_profile(small, "mi100", Mode(), also=asked("mi100").also))
+    assert alike(
+        modelled.profile, modelled_profile(small, "mi100", Mode(), extra_choices=asked("mi100").search.extra_choices)
+    )
 
     for table, origin in ((modelled.profile, "modelled"), (shipped.profile, "imported")):
         path = profile_path(tmp_path, table.model, table.setting)
@@ -67,7 +67,8 @@ def test_a_table_of_another_mode_or_device_is_not_taken(tmp_path: Path) -> None:
         table = found(arguments, tmp_path, deit)
         assert table.path is None
         setting = table.profile.setting
-        wanted = (arguments.device, arguments.batch_size, arguments.dtype)
+        measure = arguments.measure
+        wanted = (measure.device, measure.batch_size, measure.mode.dtype)
         assert (setting.device, setting.batch_size, setting.dtype) == wanted
 
 

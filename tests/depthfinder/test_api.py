@@ -1,17 +1,20 @@
 """The public door, used as a notebook would use it."""
 
-import doctest
-import importlib
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
+from conftest import Command
 
 import depthfinder as df
-from depthfinder.arguments import RunArguments
+from depthfinder.config.declared import made
+from depthfinder.config.run import RunConfig
 from latency.export import export_safetensors
 from networks import SHAPES
+
+README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def test_from_a_name_to_a_measured_onnx_file(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_a_plan_is_found_without_labels_and_without_training() -> None:
     model = df.load_model(entry, **kwargs)
     chain, table = (
         df.describe(model, df.Fitted.choices),
-        df.profile(model, device="null", max_seconds=0.1, also=df.Fitted.choices),
+        df.profile(model, device="null", max_seconds=0.1, extra_choices=df.Fitted.choices),
     )
     images = torch.randn(60, *chain.input_size, generator=torch.Generator().manual_seed(0))
     fitted = df.Fitted(model, images)
@@ -76,12 +79,6 @@ def test_a_plan_is_found_without_labels_and_without_training() -> None:
     assert off[0] < off[1]
 
 
-def test_its_example_runs() -> None:
-    tried = doctest.testmod(importlib.import_module("depthfinder.without_training"))
-    assert tried.attempted > 0
-    assert tried.failed == 0
-
-
 def test_a_real_runtime_gives_a_figure_with_its_spread() -> None:
     entry, kwargs = SHAPES["deit"]
     measured = df.measure(df.load_model(entry, **kwargs), device="ort-cpu", seconds=0.2)
@@ -89,6 +86,34 @@ def test_a_real_runtime_gives_a_figure_with_its_spread() -> None:
     assert measured.p10_ms <= measured.latency_ms <= measured.median_ms <= measured.p90_ms
     assert measured.n >= 9
     assert measured.cpu_ms > 0
+
+
+def test_a_run_in_python_is_the_run_that_is_typed(depthfinder: Command) -> None:
+    """The same settings by the same names, the same folder, and the result as a record."""
+    settings = {"model": "deit_tiny_patch16_224", "img_size": 32, "dataset": "digits", "device": "null"}
+    settings |= {"model_kwargs": {"patch_size": 16, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 10}}
+    settings |= {"budget_ratio": 0.85, "n_trials": 6, "max_seconds": 0.5, "fit_images": 40, "progressive_epochs": 0}
+    found = df.run(**settings, experiment="here")
+    assert found.verdict.answer == "met"
+    assert found.ratio <= 0.85
+    assert df.run(**settings, experiment="here") == found, "it is finished, and read back"
+    typed = depthfinder("run", "--config", "depthfinder-out/here/args.yaml", "--experiment", "here")
+    assert typed.returncode == 0, typed.stderr
+    assert "finished already" in typed.stdout
+    with pytest.raises(df.errors.SettingsError, match="no setting is called 'trials'; nearest: n_trials"):
+        df.run(trials=3)
+
+
+def test_the_readmes_script_runs(depthfinder: Command, capfd: pytest.CaptureFixture[str]) -> None:
+    """As it stands, but for a device of exact arithmetic and as little of everything as there may be."""
+    script = README.read_text().partition("```python\n")[2].partition("```")[0]
+    quick = "device='null', max_seconds=1, fit_images=40, n_trials=4, progressive_epochs=0, choices='drop', "
+    assert script.count("df.run(") == 1
+    exec(script.replace("df.run(", f"df.run({quick}").replace('"ort-cpu"', '"null"'), {})
+    said = capfd.readouterr().out.splitlines()
+    assert said[0].startswith("met ")
+    assert " of the latency" in said[1]
+    assert said[-1].startswith("Measurement(")
 
 
 def test_a_merged_network_is_read_back_with_the_classes_of_its_images(tmp_path: Path) -> None:
@@ -100,9 +125,7 @@ def test_a_merged_network_is_read_back_with_the_classes_of_its_images(tmp_path: 
     cut.set_lambda(0.0)
     merged = df.merge(cut.eval())
     asked = {"model": "deit_tiny_patch16_224", "model_kwargs": typed, "dataset": "folder", "data_dir": "images"}
-    where = {"device": "null", "threads": 1, "batch_size": 1, "budget_ms": None, "budget_ratio": 0.7}
-    rest = {"pretrained": False, "checkpoint": None, "max_seconds": 1.0, "n_trials": 5, "seed": 0}
-    RunArguments(**asked, **where, **rest).save(tmp_path / "args.yaml")
+    made(RunConfig, asked | {"device": "null", "budget_ratio": 0.7, "n_trials": 5}).save(tmp_path / "args.yaml")
     (tmp_path / "plan.json").write_text(plan.to_json())
     export_safetensors(merged, tmp_path / "merged.safetensors", plan)
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -11,9 +11,9 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from depthfinder.at_once import nearest_to
-from depthfinder.cli import app
-from depthfinder.training_arguments import GATE_FORM_NAMES
+from depthfinder.cli.app import app
+from depthfinder.config.search import GATE_FORM_NAMES
+from depthfinder.pipeline.at_once import nearest_to
 from pruner.masks.latency_gates import GATE_FORMS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,7 +21,7 @@ PACKAGES = ("profiles", "pruner", "latency", "search", "depthfinder")
 # Each is typed in a process of its own that has imported what the command line does, and nothing else.
 TYPE = """
 import atexit, json, os, sys
-from depthfinder.cli import main
+from depthfinder.cli.app import main
 for number, words in enumerate(json.load(sys.stdin)):
     child = os.fork()
     if not child:
@@ -36,7 +36,7 @@ for number, words in enumerate(json.load(sys.stdin)):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 WRONG = (
-    ("describe --model resnet18 --img-size x", 2, "Invalid value for '--img-size'"),
+    ("describe --model resnet18 --img-size x", 2, "--img-size: 'x' is no size of images"),
     ("describe --model resnet18 --model-kwargs depth", 2, "not of the form name=value"),
     ("nosuch", 2, "No such command 'nosuch'"),
     ("run --nosuch", 2, "No such option: --nosuch"),
@@ -44,11 +44,11 @@ WRONG = (
     ("run --dtype fp99", 2, "'fp99' is not one of"),
     ("run --device ort_cpu", 3, "no device is called 'ort_cpu'; nearest: ort-cpu"),
     ("run --budget-ms ort-cpu=3,abacus=4", 3, "no device is called 'abacus'"),
-    ("run --strategy best", 2, "no strategy is called 'best'; there are: optuna, gate, scores, dimap"),
-    ("run --gate-form best", 2, "no form of the gate is called 'best'; there are: knapsack, shift"),
-    ("run --lambda-schedule best", 2, "no lambda schedule is called 'best'; there are: linear"),
-    ("run --supernet-sampling best", 2, "no way of drawing plans is called 'best'; there are: random"),
-    ("run --train-device gpu", 2, "--train-device gpu: there are cpu, cuda"),
+    ("run --strategy best", 2, "no strategy is called 'best'; nearest: "),
+    ("run --gate-form best", 2, "no form of the gate is called 'best'; nearest: "),
+    ("run --lambda-schedule best", 2, "no lambda schedule is called 'best'; nearest: "),
+    ("run --supernet-sampling best", 2, "no way of drawing plans is called 'best'; nearest: "),
+    ("run --train-device gpu", 2, "--train-device: gpu: there are cpu, cuda"),
     ("run --checkpoint none.pt", 3, "there is no file none.pt"),
     ("run --profile none.json", 1, "there is no profile none.json"),
     ("run --data-dir image --budget-ms 3", 3, "there is no folder image; nearest in .: images"),
@@ -126,7 +126,8 @@ def letters(text: str) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_printed_as_it_was_written(name: str) -> None:
     command = COMMANDS[name]
-    shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "3000"}).output
+    flag = "--help-all" if any(param.name == "help_all" for param in command.params) else "--help"
+    shown = CliRunner().invoke(app, [*name.split(), flag], env={"COLUMNS": "3000"}).output
     texts = [command.callback.__doc__ or "" if command.callback else command.help or ""]
     texts += [(param.help or "").replace("\\[", "[") for param in command.params]
     assert all(letters(text) in letters(shown) for text in texts)

@@ -12,13 +12,14 @@ from conftest import Command
 from PIL import Image
 from torch import nn
 
-from depthfinder.arguments import RunArguments
-from depthfinder.baseline_stage import baseline_accuracy
+from depthfinder.config.declared import made
+from depthfinder.config.run import RunConfig
 from depthfinder.console import Watch
-from depthfinder.held_out import held_out_accuracy
-from depthfinder.run import Run
-from depthfinder.run_folder import RunFolder
-from depthfinder.stages import carry_out
+from depthfinder.folder.run_folder import RunFolder
+from depthfinder.pipeline.baseline import baseline_accuracy
+from depthfinder.pipeline.carry_out import carry_out
+from depthfinder.pipeline.held_out import held_out_accuracy
+from depthfinder.pipeline.run import Run
 from pruner.models import load_model
 from pruner.trained_on import trained_on
 from pruner.weights_file import read_weights
@@ -44,23 +45,17 @@ def run_on(tmp_path: Path, **asked: Any) -> Run:
         images_of(images)
     arguments: dict[str, Any] = {
         "model": "resnet10t",
-        "pretrained": False,
-        "checkpoint": None,
-        "model_kwargs": {"img_size": 32},
+        "img_size": 32,
         "dataset": "folder",
         "data_dir": str(images),
         "device": "null",
-        "threads": 1,
-        "batch_size": 1,
-        "budget_ms": None,
         "budget_ratio": 0.7,
         "max_seconds": 0.1,
         "n_trials": 2,
-        "seed": 0,
     }
     folder = RunFolder(tmp_path / f"run {len(list(tmp_path.glob('run *')))}")
     folder.path.mkdir()
-    return Run(RunArguments(**arguments | asked), folder, tmp_path / "profiles", Watch(shown=False))
+    return Run(made(RunConfig, arguments | asked), folder, tmp_path / "profiles", Watch(shown=False))
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ import yaml
 from conftest import Command
 
 import depthfinder as df
-from depthfinder.contents import contents_of
-from depthfinder.mask_result import MaskResult
-from depthfinder.run_folder import ALL_STAGES, FRONT_STAGES, MASK_STAGES, stages_of
+from depthfinder.folder.contents import contents_of
+from depthfinder.folder.mask_result import MaskResult
+from depthfinder.folder.stages import ALL_STAGES, FRONT_STAGES, MASK_STAGES, stages_of
 from forked import Typed
 
 SMALL = shlex.split("--model deit_tiny_patch16_224 --img-size 32 --dataset digits --device null --max-seconds 0.5") + [

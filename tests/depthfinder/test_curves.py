@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from depthfinder.curves import as_csv, line, read_csv
-from depthfinder.pictures import training_curve
+from depthfinder.folder.curve_file import as_csv, read_csv
+from depthfinder.pipeline.curves import line
+from depthfinder.report.pictures import training_curve
 from pruner.training.curve import Epoch
 
 FIRST = Epoch(index=1, epochs=3, loss=2.302585092994046, lr=5e-4, accuracy=0.1, seconds=61.5, images_per_s=1 / 3)

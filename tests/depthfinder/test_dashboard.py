@@ -22,9 +22,9 @@ import pytest
 from conftest import Command
 from PIL import Image
 
-from depthfinder.pictures import COLOURS, block_map
-from depthfinder.review import review_of
-from depthfinder.run_folder import RunFolder
+from depthfinder.folder.run_folder import RunFolder
+from depthfinder.report.pictures import COLOURS, block_map
+from depthfinder.report.review import review_of
 from profiles.profile import Profile
 from reviews import EARLIER, INFEASIBLE, NUM_PLANS, TRAP, UNFIT, hostile_profile, write_run
 

@@ -1,25 +1,24 @@
 """Every argument is known to be one that something depends on, or one that nothing does: a new one has to be listed."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
-from depthfinder.arguments import RunArguments
-from depthfinder.claiming import claim, difference
+from depthfinder.config.declared import declared_in, flat, made, with_changes
+from depthfinder.config.run import RunConfig, SparsifyConfig
 from depthfinder.console import Watch
-from depthfinder.dependencies import MAY_CHANGE, depends, known_fields, scores_depend_on
 from depthfinder.errors import DifferentRunError
-from depthfinder.run import Run
-from depthfinder.run_folder import RunFolder
-from depthfinder.scoring import open_ledger
-from depthfinder.sparsify_arguments import SparsifyArguments
+from depthfinder.folder.run_folder import RunFolder
+from depthfinder.pipeline.claiming import claim, difference
+from depthfinder.pipeline.dependencies import MAY_CHANGE, depends, known_fields, scores_depend_on
+from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.scoring import open_ledger
 from search.errors import StudyMismatchError
 
-FIELDS = {field.name for field in dataclasses.fields(SparsifyArguments)}
+FIELDS = {one.name for one in declared_in(SparsifyConfig)}
 NO_SCORE_DEPENDS_ON = {
     *MAY_CHANGE,
-    *("device", "threads", "batch_size", "dtype", "channels_last", "compiled", "max_seconds"),
+    *("device", "threads", "batch_size", "dtype", "channels_last", "torchcompile", "max_seconds"),
     *("budget_ms", "budget_ratio", "keep", "max_pruned", "keep_one_per_stage", "max_parameters", "max_memory_mb"),
     *("sampler", "n_trials", "gap", "storage", "study_name"),
     *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "block_loss_weight"),
@@ -28,22 +27,19 @@ NO_SCORE_DEPENDS_ON = {
 }
 # Their contents are in a study's identity: weights, images with their classes, and tables where training goes by them.
 KNOWN_BY_CONTENT = {"checkpoint", "data_dir", "class_map", "profile", "kd_checkpoint"}
-ASKED = RunArguments(
-    model="deit_tiny_patch16_224",
-    pretrained=False,
-    checkpoint=None,
-    model_kwargs={"img_size": 32, "patch_size": 16, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 10},
-    dataset="digits",
-    data_dir=None,
-    device="null",
-    threads=1,
-    batch_size=1,
-    budget_ms=None,
-    budget_ratio=0.7,
-    max_seconds=1.0,
-    n_trials=8,
-    seed=0,
-    scored_by="supernet",
+ASKED = made(
+    RunConfig,
+    {
+        "model": "deit_tiny_patch16_224",
+        "model_kwargs": {"patch_size": 16, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 10},
+        "img_size": 32,
+        "dataset": "digits",
+        "device": "null",
+        "budget_ratio": 0.7,
+        "max_seconds": 1.0,
+        "n_trials": 8,
+        "scored_by": "supernet",
+    },
 )
 OTHER = {
     "n_trials": 16,
@@ -72,13 +68,13 @@ def test_every_argument_is_in_the_identity_of_scores_unless_none_depends_on_it()
 
 def test_a_supernet_that_is_trained_around_a_budget_depends_on_it() -> None:
     for more in ({"strategy": "gate"}, {"supernet_sampling": "latency"}):
-        asked = dataclasses.replace(ASKED, **more)  # type: ignore[arg-type]
+        asked = with_changes(ASKED, **more)
         assert {"budget_ratio", "max_parameters", "device", "keep"} <= set(scores_depend_on(asked))
-        assert depends("supernet", asked) != depends("supernet", dataclasses.replace(asked, budget_ratio=0.6))
+        assert depends("supernet", asked) != depends("supernet", with_changes(asked, budget_ratio=0.6))
 
 
 def test_scores_by_fits_depend_on_the_images_and_the_table_and_on_no_supernet() -> None:
-    asked = dataclasses.replace(ASKED, scored_by="fits")
+    asked = with_changes(ASKED, scored_by="fits")
     found = set(scores_depend_on(asked))
     assert {"scored_by", "fit_images", "device", "choices"} <= found
     assert not {"supernet_epochs", "distill_loss_weight"} & found
@@ -122,11 +118,11 @@ def test_what_depends_on_a_difference_is_done_again(
     tmp_path: Path, done: tuple[str, ...], name: str, again: tuple[str, ...]
 ) -> None:
     folder = folder_at(tmp_path, *done)
-    asked = dataclasses.replace(ASKED, **{name: OTHER[name]})  # type: ignore[arg-type]
+    asked = with_changes(ASKED, **{name: OTHER[name]})
     assert set(difference(folder, asked).again) == set(again)
     claim(folder, asked)
     assert {stage for stage in done if folder.is_done(stage)} == set(done) - set(again)
-    assert getattr(RunArguments.load(tmp_path / "args.yaml"), name) == getattr(asked, name) or (name in MAY_CHANGE)
+    assert flat(RunConfig.load(tmp_path / "args.yaml"))[name] == flat(asked)[name] or (name in MAY_CHANGE)
     assert not difference(folder, asked).words
     assert folder.checkpoint("progressive").exists() == ("train" in done and "train" not in again)
 
@@ -134,7 +130,7 @@ def test_what_depends_on_a_difference_is_done_again(
 @pytest.mark.parametrize("name", ["lr", "supernet_plans", "finetune_epochs"])
 def test_what_a_trained_supernet_depends_on_is_refused(tmp_path: Path, name: str) -> None:
     folder = folder_at(tmp_path, *SEARCHED)
-    asked = dataclasses.replace(ASKED, **{name: OTHER[name]})  # type: ignore[arg-type]
+    asked = with_changes(ASKED, **{name: OTHER[name]})
     with pytest.raises(DifferentRunError, match=rf"{name}: .* then, .* now\), which its supernet stage depends on"):
         difference(folder, asked)
     assert all(folder.is_done(stage) for stage in SEARCHED)
@@ -145,14 +141,14 @@ def test_a_training_that_was_stopped_in_its_middle_is_not_lost_either(tmp_path: 
     folder.checkpoint("supernet").parent.mkdir()
     folder.checkpoint("supernet").write_text("half of it")
     with pytest.raises(DifferentRunError, match=r"lr: 0\.0005 then, 0\.001 now"):
-        difference(folder, dataclasses.replace(ASKED, lr=1e-3))
+        difference(folder, with_changes(ASKED, lr=1e-3))
 
 
 def test_a_checkpoint_is_of_one_training(tmp_path: Path) -> None:
     """Of what it depends on nothing may differ, and what it does not depend on may."""
 
     def identity(stage: str = "supernet", **more: object) -> str:
-        run = Run(dataclasses.replace(ASKED, **more), RunFolder(tmp_path), tmp_path, Watch(shown=False))  # type: ignore[arg-type]
+        run = Run(with_changes(ASKED, **more), RunFolder(tmp_path), tmp_path, Watch(shown=False))
         return run.checkpoint(stage, run.train_settings(1)).identity
 
     depends_on = {"supernet_sampling": "sandwich", "kd_temperature": 3.0, "choices": "drop", "freeze_backbone": True}
@@ -170,7 +166,7 @@ def test_a_checkpoint_is_of_one_training(tmp_path: Path) -> None:
 
 def test_a_study_is_opened_by_whoever_scores_alike(tmp_path: Path) -> None:
     def opened(**more: object) -> None:
-        asked = dataclasses.replace(ASKED, study_name="one", **more)  # type: ignore[arg-type]
+        asked = with_changes(ASKED, study_name="one", **more)
         open_ledger(Run(asked, RunFolder(tmp_path), tmp_path, Watch(shown=False)))
 
     opened()
@@ -186,4 +182,4 @@ def test_a_run_of_before_there_was_a_choice_was_scored_by_a_supernet(tmp_path: P
     before = (tmp_path / "args.yaml").read_text().replace("scored_by: supernet\n", "")
     assert "scored_by" not in before
     (tmp_path / "args.yaml").write_text(before)
-    assert RunArguments.load(tmp_path / "args.yaml").scored_by == "supernet"
+    assert RunConfig.load(tmp_path / "args.yaml").search.scored_by == "supernet"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import Command
 
-from depthfinder.run_folder import RunFolder
+from depthfinder.folder.run_folder import RunFolder
 from latency.devices import known_device
 from latency.kit.runner import main
 from latency.kit.writer import write_kit

@@ -13,7 +13,7 @@ from depthfinder.console import Stopped, Watch
 PROGRAM = """
 import hashlib, os, sys, time, typer
 from depthfinder import patience
-from depthfinder.cli import _exit_with_status
+from depthfinder.cli.app import _exit_with_status
 from depthfinder.console import Watch
 
 patience.PATIENCE_S, patience._UNWINDING_S = {patience}

@@ -8,9 +8,12 @@ import yaml
 from torch import nn
 from typer.testing import CliRunner
 
-from depthfinder.arguments import RunArguments
-from depthfinder.cli import _SPELLING, _with_demo
-from depthfinder.options import RunOptions, takes
+from depthfinder.cli.app import _SPELLING
+from depthfinder.cli.flags import Typed, takes
+from depthfinder.cli.requests import RunRequest
+from depthfinder.config.declared import flat
+from depthfinder.config.resolved import run_config_with_budget, with_file
+from depthfinder.config.run import RunConfig
 from pruner.models import load_model
 from pruner.surgery import describe
 from pruner.training.optimizing import make_mixup, make_optimizer, make_scheduler
@@ -20,17 +23,19 @@ RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").glob("*.yaml"
 IMAGENET = [recipe for recipe in RECIPES if recipe.name.startswith("imagenet_")]
 
 
-def typed(*words: str) -> RunArguments:
+def typed(*words: str) -> RunConfig:
     """What `depthfinder run` with these words would go by; nothing is run."""
-    found: list[RunOptions] = []
+    found: list[Typed] = []
     command = typer.Typer(context_settings=_SPELLING)
-    command.command()(takes(RunOptions)(found.append))
+    command.command()(takes(RunConfig, RunRequest)(found.append))
     done = CliRunner().invoke(command, words)
     assert done.exit_code == 0, done.output
-    return _with_demo(found[0])
+    (told,) = found
+    meant = with_file(told, told.get("config"), RunRequest)
+    return run_config_with_budget(meant, without_training=told.get("without_training", False))
 
 
-def arguments_of(recipe: Path) -> RunArguments:
+def arguments_of(recipe: Path) -> RunConfig:
     budget = [] if "budget_ratio" in yaml.safe_load(recipe.read_text()) else ["--budget-ms", "25"]
     return typed("--config", str(recipe), *budget, "--data-dir", "images")
 
@@ -43,28 +48,26 @@ def test_there_are_recipes() -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_a_recipe_is_what_the_command_goes_by(recipe: Path) -> None:
     asked, values = arguments_of(recipe), yaml.safe_load(recipe.read_text())
-    side = values.pop("img_size", None)
-    assert {name: getattr(asked, name) for name in values} == values
-    assert asked.model_kwargs == ({} if side is None else {"img_size": side})
+    assert {name: flat(asked)[name] for name in values} == values
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_timm_makes_what_a_recipe_trains_with(recipe: Path) -> None:
     asked = arguments_of(recipe)
-    settings = asked.train_settings(asked.progressive_epochs, asked.seed)
+    settings = asked.train.settings(asked.train.progressive_epochs, asked.seed)
     optimizer = make_optimizer(nn.Linear(2, 2), settings.optimizing)
     scheduler = make_scheduler(optimizer, settings.optimizing, settings.epochs, per_epoch=10)
     scheduler.step_update(settings.epochs * 10 - 1)
     assert optimizer.param_groups[0]["lr"] < 0.01 * settings.optimizing.lr + settings.optimizing.min_lr
     assert (make_mixup(settings.mixing, 10) is None) == (not settings.mixing.is_on)
-    assert asked.lambda_schedule in CURVES
+    assert asked.train.lambda_schedule in CURVES
     assert settings.batch_size % settings.optimizing.grad_accum_steps == 0
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_a_recipes_network_can_be_cut(recipe: Path) -> None:
     asked = arguments_of(recipe)
-    chain = describe(load_model(asked.model, **asked.model_kwargs))
+    chain = describe(load_model(asked.network.model, **asked.network.kwargs))
     assert any(len(block.choices) > 1 for block in chain.blocks)
 
 
@@ -98,4 +101,4 @@ def test_a_recipe_says_how_to_type_it_and_what_it_is(recipe: Path) -> None:
     ],
 )
 def test_a_supernet_scores_plans_where_something_is_asked_of_one(words: str, scored_by: str) -> None:
-    assert typed(*words.split()).scored_by == scored_by
+    assert typed(*words.split()).search.scored_by == scored_by

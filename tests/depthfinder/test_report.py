@@ -11,13 +11,13 @@ import pytest
 from conftest import Command
 from rich.console import Console
 
-from depthfinder.profile_pictures import judgement, where_the_time_goes
-from depthfinder.report import write_report
-from depthfinder.result import NetworkResult, RunResult
-from depthfinder.review import review_of
-from depthfinder.run_folder import RunFolder
-from depthfinder.table_origin import origin_of
-from depthfinder.tables import difference_table, finalists_table, profile_table, profiles_table, result_table
+from depthfinder.folder.result import NetworkResult, RunResult
+from depthfinder.folder.run_folder import RunFolder
+from depthfinder.folder.table_origin import origin_of
+from depthfinder.report.page import write_report
+from depthfinder.report.profile_pictures import judgement, where_the_time_goes
+from depthfinder.report.review import review_of
+from depthfinder.report.tables import difference_table, finalists_table, profile_table, profiles_table, result_table
 from latency.active import active_profile
 from latency.devices.null import Null
 from latency.mode import Mode

@@ -19,7 +19,8 @@ from conftest import Command
 
 import depthfinder as df
 from curves import points
-from depthfinder.curves import read_csv
+from depthfinder.config.run import RunConfig
+from depthfinder.folder.curve_file import read_csv
 from forked import Typed
 from profiles.store import load_profile
 from pruner.data.digits import DigitScenes
@@ -106,8 +107,8 @@ def test_a_merged_network_loads_back_from_its_folder(finished: tuple[Path, str])
 def test_onnxruntime_alone_gives_the_class_that_the_merged_weights_give(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     plan = Plan.from_json((folder / "plan.json").read_text())
-    kwargs = yaml.safe_load((folder / "args.yaml").read_text())["model_kwargs"]
-    cut = apply(load_model(plan.model, **kwargs), plan)
+    network = RunConfig.load(folder / "args.yaml").network
+    cut = apply(load_model(plan.model, **network.kwargs), plan)
     cut.set_lambda(0.0)
     merged = merge(cut)
     merged.load_state_dict(read_weights(folder / "merged.safetensors"))
@@ -155,7 +156,9 @@ def test_a_finished_run_says_so_at_once(
 
 
 def test_a_finished_run_is_shown_without_what_it_was_made_with(finished: tuple[Path, str]) -> None:
-    code = "import sys, depthfinder.cli as cli; cli.report_command(sys.argv[1]); print(*sys.modules, file=sys.stderr)"
+    code = (
+        "import sys, depthfinder.cli.app as cli; cli.report_command(sys.argv[1]); print(*sys.modules, file=sys.stderr)"
+    )
     code = code.replace("sys.argv[1]", "cli.Path(sys.argv[1])")
     command = [sys.executable, "-c", code, str(finished[0])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ from conftest import Command
 from PIL import Image
 
 import depthfinder as df
-from depthfinder.review import review_of
-from depthfinder.run_folder import RunFolder
+from depthfinder.folder.run_folder import RunFolder
+from depthfinder.report.review import review_of
 from latency.mode import Mode
 from latency.modelled import modelled_profile
 from profiles.store import load_profile
@@ -84,6 +84,43 @@ def test_what_is_on_request_is_offered_to_a_search_that_names_it(depthfinder: Co
         assert plan["latency_ms"] <= record["budget_ms"]
     (kept,) = Path("depthfinder-out/profiles").rglob("*.json")
     assert kept.name == "deit_tiny_patch16_224+narrow+thin-b1-t1.json"
+
+
+@pytest.mark.parametrize(
+    ("scored_by", "said"),
+    [
+        ("--scored-by fits", "fits: as made in depthfinder-out/deit_tiny_patch16_224-null-x0.85-s0, not fitted again"),
+        ("--scored-by supernet", "supernet: as trained in depthfinder-out/deit_tiny_patch16_224-null-x0.85-s0, not"),
+    ],
+)
+def test_a_search_under_another_name_takes_what_was_made_of_the_same(
+    depthfinder: Command, scored_by: str, said: str
+) -> None:
+    """No profile, no supernet and no fits again: for more trials in the same folder, and for another budget."""
+
+    def typed(words: str) -> str:
+        done = depthfinder(*shlex.split(f"search {NETWORK} {scored_by} {words}"))
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def folder(ratio: float) -> Path:
+        return Path(f"depthfinder-out/deit_tiny_patch16_224-null-x{ratio}-s0")
+
+    name = scored_by.split()[1]
+    typed("--budget-ratio 0.85 --n-trials 8")
+    made = (folder(0.85) / "checkpoints" / f"{name}.safetensors").read_bytes()
+    more = typed("--budget-ratio 0.85 --n-trials 16")
+    assert "done again: search" in more
+    assert f"{name}: done before" in more
+    assert "profile: done before" in more
+    tighter = typed("--budget-ratio 0.7 --n-trials 8")
+    assert said in tighter
+    assert "continuing from the profile" in tighter
+    assert (folder(0.7) / "checkpoints" / f"{name}.safetensors").read_bytes() == made
+    assert (folder(0.7) / "supernet.csv").exists() == (name == "supernet")
+    other = typed("--budget-ratio 0.7 --n-trials 8 --experiment other --lr 0.001 --fit-images 50")
+    assert "not fitted again" not in other
+    assert "not trained again" not in other
 
 
 def choices_of(found: dict[str, object]) -> list[str]:
@@ -183,8 +220,11 @@ def test_a_front_without_training_is_told_by_agreement(depthfinder: Command) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--scored-by thumb", "no way of scoring plans is called 'thumb'; there are: supernet, fits"),
-        ("--scored-by fits --strategy gate", "--strategy gate learns its gates with a supernet"),
+        ("--scored-by thumb", "no way of scoring plans is called 'thumb'; nearest: "),
+        (
+            "--scored-by fits --strategy gate",
+            "--strategy gate has its plans scored by supernet: leave --scored",
+        ),
     ],
 )
 def test_ways_of_scoring_that_there_are_not_are_refused(depthfinder: Command, words: str, said: str) -> None:
@@ -264,10 +304,10 @@ def test_every_strategy_ends_with_a_plan_within_the_budget(depthfinder: Command,
 def test_a_strategy_that_there_is_not_is_refused(depthfinder: Command) -> None:
     done = depthfinder(*shlex.split(f"search {NETWORK} --budget-ratio 0.7 --strategy luck"))
     assert done.returncode == 2
-    assert "no strategy is called 'luck'; there are: optuna, gate, scores, dimap" in done.stderr
+    assert "no strategy is called 'luck'; nearest: " in done.stderr
     done = depthfinder(*shlex.split(f"search {NETWORK} --budget-ratio 0.7 --strategy gate --gate-form sieve"))
     assert done.returncode == 2
-    assert "no form of the gate is called 'sieve'; there are: knapsack, shift" in done.stderr
+    assert "no form of the gate is called 'sieve'; nearest: " in done.stderr
     done = depthfinder(*shlex.split(f"pareto {NETWORK} --strategy gate"))
     assert done.returncode == 2
     assert "a front is searched by --strategy optuna alone" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import Command
 
-from depthfinder.mask_result import MeasuredRemoval
+from depthfinder.folder.mask_result import MeasuredRemoval
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
 from pruner.masks.export import read_masks
@@ -74,7 +74,7 @@ def test_channels_are_removed_and_both_networks_measured(depthfinder: Command) -
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ("--method smrt", 2, "no method is called 'smrt'; there are: acdc, awg, magnitude, pas, pdp, smart"),
+        ("--method smrt", 2, "no method is called 'smrt'; nearest: smart, acdc"),
         ("--granularity 16y8", 2, "there is no granularity '16y8': give the sides of a block (16x8x1x1"),
         ("--granularity 2:4 --sparsity 0.3", 2, "2:4 is a sparsity of 0.5, not 0.3"),
         ("--sparsity 1.0", 2, "a sparsity is a share in (0, 1), not 1"),

@@ -8,7 +8,7 @@ import pytest
 from conftest import Command
 
 from curves import points
-from depthfinder.tensorboard_curves import TensorBoardCurves
+from depthfinder.pipeline.tensorboard import TensorBoardCurves
 from pruner.training.curve import Epoch
 
 FIRST = Epoch(index=1, epochs=4, loss=2.5, lr=0.125, accuracy=0.25, seconds=1.0, images_per_s=64.0)

@@ -63,4 +63,4 @@ def test_a_table_that_was_named_has_to_have_what_else_was(depthfinder: Command) 
 def test_a_width_that_there_is_not_is_refused_at_once(depthfinder: Command, command: str) -> None:
     done = depthfinder(command, "--widths", "75,60")
     assert done.returncode == 2
-    assert "--widths 60: there are 75, 50, 25, and none for none of them" in done.stderr
+    assert "--widths: 60: there are 75, 50, 25, and none for none of them" in done.stderr

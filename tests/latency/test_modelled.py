@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthfinder.table_origin import origin_of
+from depthfinder.folder.table_origin import origin_of
 from latency.errors import PredictorError
 from latency.mode import Mode
 from latency.modelled import check_modelled, modelled_profile

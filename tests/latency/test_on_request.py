@@ -36,7 +36,7 @@ ALSO = ("merge-act", "narrow", "thin")
 
 @pytest.fixture(scope="module")
 def found() -> Profile:
-    return profile(made("deit", 0), Null(), max_seconds=0.1, also=ALSO)
+    return profile(made("deit", 0), Null(), max_seconds=0.1, extra_choices=ALSO)
 
 
 def test_there_is_a_row_for_whatever_may_stand_behind_a_thinned_block(found: Profile) -> None:
@@ -192,7 +192,7 @@ def test_pieces_joined_on_onnx_runtime_are_the_network() -> None:
 
 def test_a_table_that_is_modelled_has_the_rows_too() -> None:
     model = made("deit", 0)
-    table = modelled_profile(model, "mi100", Mode(), batch_size=64, also=ALSO)
+    table = modelled_profile(model, "mi100", Mode(), batch_size=64, extra_choices=ALSO)
     assert table.thinning == {THIN}
     attention = table.block_ms("blocks.1.attn", "keep")
     assert table.block_ms("blocks.1.attn", thinned("keep")) < attention < table.block_ms("blocks.1.attn", THIN)

@@ -28,8 +28,8 @@ def made(name: str, classes: int) -> Any:
     return load_model(name, **NETWORKS[name], num_classes=classes)
 
 
-def table_of(name: str, classes: int, also: tuple[str, ...] = ()) -> Profile:
-    return profile(made(name, classes), Null(), max_seconds=0.1, also=also)
+def table_of(name: str, classes: int, extra_choices: tuple[str, ...] = ()) -> Profile:
+    return profile(made(name, classes), Null(), max_seconds=0.1, extra_choices=extra_choices)
 
 
 def rows_of(table: Profile) -> dict[tuple[str, str], tuple[float, float, float]]:
@@ -57,11 +57,11 @@ def test_it_is_the_table_that_a_whole_profile_makes(name: str) -> None:
 
 
 def test_a_head_behind_thinned_tokens_has_a_row_of_its_own() -> None:
-    also = ("thin",)
+    extra_choices = ("thin",)
     name = "deit_tiny_patch16_224"
-    before = table_of(name, 10, also)
+    before = table_of(name, 10, extra_choices)
     found = with_own_head(before, made(name, 3), Null(), seconds=0.1)
-    assert rows_of(found) == rows_of(table_of(name, 3, also))
+    assert rows_of(found) == rows_of(table_of(name, 3, extra_choices))
     again = [(row.signature, row.choice) for row in found.rows if row.origin == "measured again"]
     assert again == [("head", "keep"), ("head", "keep, thinned")]
 

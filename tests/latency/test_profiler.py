@@ -100,7 +100,7 @@ def test_pieces_are_compiled_once() -> None:
     for seed in range(5):
         bench.program_of(bench.chain.random_plan(0.5, Random(seed)))
     # stem, attention, FFN, merged FFN, two and three merged FFNs as one linear, head
-    assert [len(kind.whats) for kind in bench.kinds.values()].count(1) == 5
+    assert [len(kind.row_keys) for kind in bench.kinds.values()].count(1) == 5
     assert len(compiled) == len(bench.kinds) <= 7
 
 

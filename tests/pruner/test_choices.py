@@ -1,10 +1,7 @@
 """What is known of each choice is known in one place, and the families agree with it."""
 
-import doctest
-
 import pytest
 
-import pruner.choices as choices
 from networks import in_a_row
 from pruner.choices import CHOICES, DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS, SHARES
 from pruner.models import load_model
@@ -25,12 +22,6 @@ def test_the_groups_follow_from_the_facts() -> None:
     assert FITS == ("fit", "fit-3x3", "fit-separable")
     assert dict(SHARES) == {"narrow-75": 0.75, "narrow-50": 0.5, "narrow-25": 0.25}
     assert set(OWN_WEIGHTS) == {name for name, choice in CHOICES.items() if choice.weights == "fitted"}
-
-
-def test_the_example_is_right() -> None:
-    found = doctest.testmod(choices)
-    assert found.attempted
-    assert not found.failed
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -16,7 +16,7 @@ from pruner.data.settings import Preparation
 from pruner.errors import DataError
 
 # Draws from Python's generator, numpy's and torch's: all that timm has.
-HARSH = Augmentation(auto_augment="rand-m9-mstd0.5-inc1", re_prob=1.0, re_count=2)
+HARSH = Augmentation(aa="rand-m9-mstd0.5-inc1", reprob=1.0, recount=2)
 SCENES = DigitScenes(train_images=23, calibration_images=9, test_images=9)
 
 

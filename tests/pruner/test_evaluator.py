@@ -17,11 +17,11 @@ from torch.nn import functional
 import rounding
 from networks import made, relative_error
 from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.cheaper_when_merged import cheaper_when_merged
 from pruner.choices import DROP, KEEP, MERGE, SEPARABLE, THIN
 from pruner.data.images import Batch
 from pruner.errors import PlanError
 from pruner.evaluator import Evaluator
-from pruner.lighter import lighter
 from pruner.models import load_model
 from pruner.plan import Plan
 from pruner.prefixes import worth_keeping
@@ -49,9 +49,9 @@ FAMILIES = (
 )
 
 
-def network_of(shape: str, also: Sequence[str] = ()) -> Supernet:
+def network_of(shape: str, extra_choices: Sequence[str] = ()) -> Supernet:
     """A supernet whose added BatchNorms stand near the norms they replace, and whose answers vary."""
-    network = supernet(made(shape, 0), also)
+    network = supernet(made(shape, 0), extra_choices)
     with torch.no_grad():
         usual = network.eval()(images(network, 12, seed=8)).mean(dim=0)
         for module in network.modules():
@@ -446,7 +446,7 @@ def test_the_lighter_of_two_ways_is_taken(shape: str, choice: str, expected: boo
     with torch.no_grad():
         network(some)
         hook.remove()
-        merged = lighter(site, choice, seen[0].shape[1:])
+        merged = cheaper_when_merged(site, choice, seen[0].shape[1:])
         assert (merged is not None) == expected
         if merged is not None:
             assert relative_error(merged(seen[0]), site(seen[0])) <= 2 * rounding.of_a_network(merged, seen[0])

@@ -13,10 +13,10 @@ from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.plan import Plan
 from pruner.surgery import apply, describe, merge
 from pruner.training.blockwise import BlockTeaching, taught_blocks
-from pruner.training.moment import Moment
 from pruner.training.objective import Teaching, light_copy
 from pruner.training.pairs import learn_as_one, learn_as_pairs
 from pruner.training.progressive import Progressive
+from pruner.training.train_step import TrainStep
 
 FAMILIES = ("deit", "basic", "bottleneck", "inverted residual", "convnext", "convnext, channels last")
 
@@ -80,7 +80,7 @@ def test_gates_of_fitted_layers_are_closed_from_the_first_step_on() -> None:
     cut = apply(model, plan, merge_init="folded")
     objective = Progressive(cut, None)
     images = images_for(model, torch.float32)
-    objective(images, torch.zeros(len(images), dtype=torch.int64), Moment(0, 10, 0))
+    objective(images, torch.zeros(len(images), dtype=torch.int64), TrainStep(0, 10, 0))
     assert {name: cut.sites[name].lam for name in plan.choices} == {
         "blocks.0.attn": 0.0,
         "blocks.0.mlp": 0.0,  # what it did is the layer's work now

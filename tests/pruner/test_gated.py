@@ -18,9 +18,9 @@ from pruner.progress import silent
 from pruner.surgery import describe
 from pruner.training.gate import Annealing, GateObjective
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import freeze_backbone
+from pruner.training.train_step import TrainStep
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
 
@@ -95,7 +95,7 @@ def test_every_step_saves_what_it_has_to(form: str) -> None:
     with torch.no_grad():
         network.masks["scores"].normal_(generator=torch.Generator().manual_seed(0))
     for step in range(10):
-        objective(images, labels, Moment(step, 10, 0))
+        objective(images, labels, TrainStep(step, 10, 0))
     asked = [3.0 * annealing.share_saved(step / 10) for step in range(10)]
     assert saved == pytest.approx(asked, abs=1e-5)
     assert saved[0] == pytest.approx(0.3, abs=1e-5)
@@ -125,7 +125,7 @@ def test_gates_let_go_what_is_not_missed(form: str, idle: int) -> None:
     optimizer = torch.optim.Adam(network.masks.parameters(), lr=0.05)
     for step in range(40):
         optimizer.zero_grad()
-        objective(images, answers, Moment(step, 40, 0)).backward()
+        objective(images, answers, TrainStep(step, 40, 0)).backward()
         optimizer.step()
     gains = network.gains(GATE_FORMS[form], 0.02)
     assert {cut for cut, gain in gains.items() if gain > 0} == {(f"blocks.{idle}.mlp", DROP)}

@@ -20,8 +20,8 @@ from pruner.masks.sparsifying import Sparsifying
 from pruner.models import load_model
 from pruner.progress import silent
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.settings import Optimizing, TrainSettings
+from pruner.training.train_step import TrainStep
 from pruner.weights_file import read_weights
 
 DATA = DigitScenes(train_images=64, calibration_images=16, test_images=16)
@@ -91,45 +91,45 @@ def test_masks_are_decided_once_and_stay_for_the_rest() -> None:
     """From its share of the training on, the masks are hard; before that, soft."""
     training = objective("smart")
     images, targets = next(iter(DATA.train_batches(epoch=0, batch_size=16, seed=0)))
-    training(images, targets, Moment(5, 10, 0))
+    training(images, targets, TrainStep(5, 10, 0))
     assert training.network.searched == pytest.approx(0.5 / 0.6)
     assert int(training.network.phase) == 0
-    training(images, targets, Moment(6, 10, 0))
+    training(images, targets, TrainStep(6, 10, 0))
     assert training.network.searched is None
     decided = {key: mask.clone() for key, mask in training.network.support().items()}
     with torch.no_grad():
         for mask in training.network.masks.values():
             mask.copy_(-mask)
-    training(images, targets, Moment(7, 10, 0))
+    training(images, targets, TrainStep(7, 10, 0))
     assert all(torch.equal(mask, decided[key]) for key, mask in training.network.support().items())
-    assert training.note(Moment(3, 10, 0)) == "50% searched"
-    assert training.note(Moment(9, 10, 0)) == "masks decided"
+    assert training.note(TrainStep(3, 10, 0)) == "50% searched"
+    assert training.note(TrainStep(9, 10, 0)) == "masks decided"
 
 
 def test_a_training_of_a_few_steps_ends_under_hard_masks() -> None:
     images, targets = next(iter(DATA.train_batches(epoch=0, batch_size=16, seed=0)))
     for method in ("smart", "pdp", "acdc", "awg", "magnitude"):
         training = objective(method)
-        training(images, targets, Moment(0, 1, 0))
+        training(images, targets, TrainStep(0, 1, 0))
         assert int(training.network.phase) == DECIDED
         assert not all(bool(mask.all()) for mask in training.network.support().values())
 
 
 def test_an_epoch_is_judged_under_the_masks_of_its_moment() -> None:
     training = objective("smart")
-    training.prepare_to_be_judged(training.network, Moment(3, 10, 0))
+    training.on_evaluate(training.network, TrainStep(3, 10, 0))
     assert training.network.searched == pytest.approx(0.5)
-    training.prepare_to_be_judged(training.network, Moment(6, 10, 0))
+    training.on_evaluate(training.network, TrainStep(6, 10, 0))
     assert training.network.searched == 1.0, "they are decided with the next step"
     training.network.enter(DECIDED)
-    training.prepare_to_be_judged(training.network, Moment(10, 10, 0))
+    training.on_evaluate(training.network, TrainStep(10, 10, 0))
     assert training.network.searched is None
 
 
 def test_masks_learn_at_a_rate_of_their_own_and_the_penalty_counts() -> None:
     images, targets = next(iter(DATA.train_batches(epoch=0, batch_size=16, seed=0)))
     pas = objective("pas")
-    loss = pas(images, targets, Moment(0, 10, 0))
+    loss = pas(images, targets, TrainStep(0, 10, 0))
     logits = pas.network(images)
     penalty = known_method("pas").penalty(pas.network, 0.0)
     assert penalty is not None

@@ -9,9 +9,9 @@ from pruner.choices import KEEP
 from pruner.errors import SettingsError
 from pruner.plan import Plan
 from pruner.surgery import apply, describe
-from pruner.training.moment import Moment
 from pruner.training.norm_decay import NormDecay
 from pruner.training.progressive import Progressive
+from pruner.training.train_step import TrainStep
 
 
 def all_cut(chain: Chain) -> Plan:
@@ -70,10 +70,10 @@ def test_it_closes_the_gates_of_a_training() -> None:
     cut = apply(model, all_cut(describe(model)))
     objective = Progressive(cut, None, NormDecay.of(cut, 0.5))
     images = images_for(model, torch.float32)
-    objective(images, torch.zeros(len(images), dtype=torch.long), Moment(1, 4, 0))
+    objective(images, torch.zeros(len(images), dtype=torch.long), TrainStep(1, 4, 0))
     assert [site.lam for site in cut.sites.values()] == pytest.approx([0.5] * len(cut.sites))
-    assert objective.lam(Moment(1, 4, 0)) == pytest.approx(0.5)
-    objective(images, torch.zeros(len(images), dtype=torch.long), Moment(2, 4, 0))
+    assert objective.lam(TrainStep(1, 4, 0)) == pytest.approx(0.5)
+    objective(images, torch.zeros(len(images), dtype=torch.long), TrainStep(2, 4, 0))
     assert {site.lam for site in cut.sites.values()} == {0.0}
 
 

@@ -49,11 +49,11 @@ def test_whoever_names_nothing_has_the_chain_that_tables_were_made_for() -> None
         assert tables[name].fingerprint == describe(load_model(name, **tables[name].model_kwargs)).fingerprint
 
 
-@pytest.mark.parametrize("also", [(), ("narrow", "thin", "merge-act")])
-def test_a_plan_may_ask_for_it_however_the_network_was_opened(also: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("extra_choices", [(), ("narrow", "thin", "merge-act")])
+def test_a_plan_may_ask_for_it_however_the_network_was_opened(extra_choices: tuple[str, ...]) -> None:
     model = made("deit", 0)
     asked = describe(model, ["narrow", "thin", "merge-act"])
-    network = supernet(model, also)
+    network = supernet(model, extra_choices)
     for seed in range(5):
         plan = asked.random_plan(0.7, Random(seed))
         network.select(plan)

@@ -1,11 +1,8 @@
 """A network that loses little before any training learns at a smaller rate."""
 
-import doctest
-
 import pytest
 import torch
 
-import pruner.training.pace as pace
 from pruner.choices import DROP
 from pruner.data.digits import DigitScenes
 from pruner.models import load_model
@@ -28,12 +25,6 @@ def test_the_rate_is_in_proportion_to_what_is_lost(lost: float, share: float) ->
     assert found.optimizing.lr == pytest.approx(0.01 * share)
     assert (found.epochs, found.optimizing.opt) == (3, "sgd")
     assert paced(SETTINGS, lost, least=1.0) == SETTINGS
-
-
-def test_the_example_is_right() -> None:
-    found = doctest.testmod(pace)
-    assert found.attempted
-    assert not found.failed
 
 
 def test_what_is_lost_is_what_closed_gates_cost() -> None:

@@ -62,10 +62,10 @@ transformers = st.fixed_dictionaries(
 )
 
 
-def holds(entry: str, kwargs: dict[str, Any], seed: int, also: Sequence[str] = ()) -> None:
+def holds(entry: str, kwargs: dict[str, Any], seed: int, extra_choices: Sequence[str] = ()) -> None:
     torch.manual_seed(seed)
     model = disturbed(load_model(entry, **kwargs).double(), seed)
-    chain = describe(model, also)
+    chain = describe(model, extra_choices)
     plan = chain.random_plan(0.7, Random(seed))
     images = images_for(model, torch.float64)
     before = copy.deepcopy(model.state_dict())

@@ -7,9 +7,9 @@ import pytest
 from networks import made
 from pruner.plan import Plan
 from pruner.surgery import apply, describe
-from pruner.training.moment import Moment
 from pruner.training.progressive import Progressive
 from pruner.training.schedules import CURVES, Schedule, curve, from_the_end, least_harm_first, single_cuts
+from pruner.training.train_step import TrainStep
 
 ORDER = ("c", "a", "b", "d")
 
@@ -63,10 +63,10 @@ def test_gates_are_moved_one_by_one() -> None:
     baseline = made("digits", seed=0)
     cut = apply(baseline, Plan(describe(baseline).model, {"blocks.0.mlp": "merge", "blocks.1.attn": "drop"}))
     objective = Progressive(cut, None, Schedule(("blocks.1.attn", "blocks.0.mlp"), "blocks", 1.0))
-    cut.set_lambdas(objective.schedule.lams(Moment(30, 40, 0).share))
+    cut.set_lambdas(objective.schedule.lams(TrainStep(30, 40, 0).share))
     assert [cut.sites[name].lam for name in ("blocks.1.attn", "blocks.0.mlp", "blocks.2.mlp")] == [0.0, 0.5, 1.0]
     assert cut.lam == 0.5
-    assert objective.note(Moment(30, 40, 0)) == "lambda 0.25"
+    assert objective.note(TrainStep(30, 40, 0)) == "lambda 0.25"
     with pytest.raises(ValueError, match=r"the plan cuts blocks\.0\.mlp, blocks\.1\.attn; lambdas came for"):
         cut.set_lambdas({"blocks.0.mlp": 0.5})
     with pytest.raises(ValueError, match=r"lambda runs from 1 to 0, not to 1\.5"):

@@ -16,7 +16,6 @@ from pruner.plan import Plan
 from pruner.progress import silent
 from pruner.surgery import apply, describe, supernet
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.objective import divergence, task_loss
 from pruner.training.settings import Optimizing, TrainSettings
 from pruner.training.supernet import (
@@ -27,6 +26,7 @@ from pruner.training.supernet import (
     most_pruned,
     trainable,
 )
+from pruner.training.train_step import TrainStep
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
 
@@ -49,9 +49,9 @@ def test_a_step_trains_the_uncut_network_and_each_plan_that_is_drawn() -> None:
     plans = [Plan(network.chain.model, {"blocks.0.mlp": MERGE}), Plan(network.chain.model, {"blocks.1.attn": "drop"})]
     objective = SupernetObjective(network, lambda _random: plans)
     ((images, labels),) = DATA.train_batches(epoch=0, batch_size=64, seed=0)
-    loss = objective(images, labels, Moment(0, 1, 0))
+    loss = objective(images, labels, TrainStep(0, 1, 0))
     assert asked == [Plan(network.chain.model), *plans]
-    alone = SupernetObjective(network, lambda _random: [])(images, labels, Moment(0, 1, 0))
+    alone = SupernetObjective(network, lambda _random: [])(images, labels, TrainStep(0, 1, 0))
     assert loss > alone > 0
 
 
@@ -73,7 +73,7 @@ def test_what_a_plan_learns_from_the_uncut_network_does_not_move_that() -> None:
         return logits
 
     whole = answers(Plan(network.chain.model)).detach()
-    both = gradient(lambda: SupernetObjective(network, lambda _random: [plan])(images, labels, Moment(0, 1, 0)))
+    both = gradient(lambda: SupernetObjective(network, lambda _random: [plan])(images, labels, TrainStep(0, 1, 0)))
     of_labels = gradient(lambda: task_loss(answers(Plan(network.chain.model)), labels))
     of_plan = gradient(lambda: task_loss(cut := answers(plan), labels) + divergence(cut, whole, 2.0))
     torch.testing.assert_close(both, of_labels + of_plan)

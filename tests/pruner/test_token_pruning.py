@@ -74,8 +74,8 @@ def test_a_network_thins_once_by_the_first_block_that_is_told_to() -> None:
     chain, images = describe(model), images_for(model, torch.float64)
     first = chain.plan({"blocks.1.attn": THIN, "blocks.2.mlp": "merge"})
     again = chain.plan({**first.choices, "blocks.2.attn": THIN})
-    assert chain.meant(again) == first
-    assert chain.meant(first) is first
+    assert chain.normalised(again) == first
+    assert chain.normalised(first) is first
     assert chain.counts(again) == chain.counts(first)
     cut, same = apply(model, first).eval(), apply(model, again).eval()
     with torch.no_grad():

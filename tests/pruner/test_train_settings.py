@@ -17,11 +17,11 @@ from pruner.progress import silent
 from pruner.surgery import supernet
 from pruner.training.curve import Epoch
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.objective import Supervised, Teaching, frozen, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
 from pruner.training.settings import AmpDtype, Mixing, Optimizing, Precision, TrainSettings
 from pruner.training.state import optimizer_state, restore_optimizer
+from pruner.training.train_step import TrainStep
 from pruner.training.world import World, alone
 
 DATA = DigitScenes(train_images=64, calibration_images=40, test_images=40)
@@ -192,7 +192,7 @@ def test_a_teacher_answers_as_the_network_does_and_never_learns(copied: Callable
     answers = network(images)
     assert float(teaching(images, answers)) < 1e-6
     other = Supervised(network, teaching, smoothing=0.1)
-    loss = other(images, torch.tensor([0, 1, 2, 3]), Moment(0, 1, 0))
+    loss = other(images, torch.tensor([0, 1, 2, 3]), TrainStep(0, 1, 0))
     loss.backward()
     assert all(parameter.grad is None for parameter in teaching.parameters())
     assert float(teaching(images, answers.roll(1, 0))) > 0.01

@@ -17,11 +17,11 @@ from pruner.progress import silent
 from pruner.surgery import apply, describe, supernet
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
-from pruner.training.moment import Moment
 from pruner.training.objective import Objective, Teaching, light_copy
-from pruner.training.progressive import Progressive, close
+from pruner.training.progressive import Progressive, finalize
 from pruner.training.settings import Optimizing, TrainSettings
 from pruner.training.supernet import SupernetObjective
+from pruner.training.train_step import TrainStep
 
 DATA = DigitScenes(train_images=96, calibration_images=64, test_images=64)
 SETTINGS = TrainSettings(epochs=2, batch_size=16, optimizing=Optimizing(lr=1e-3), seed=3)
@@ -87,8 +87,8 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_the_same(
 
 def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_state(tmp_path: Path) -> None:
     class Bad(Progressive):
-        def forward(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
-            return super().forward(images, targets, moment) * float("nan")
+        def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
+            return super().forward(images, targets, train_step) * float("nan")
 
     good = a_cut()
     checkpoints = CheckpointFile(tmp_path / "c.safetensors", "x")
@@ -103,7 +103,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_state(tm
 
 def test_closing_leaves_a_network_that_can_be_merged() -> None:
     cut = a_cut().network
-    close(cut, DATA, SETTINGS)
+    finalize(cut, DATA, SETTINGS)
     assert cut.lam == 0.0
     assert not torch.equal(cut.sites["blocks.0.mlp"].norms[0].running_var, torch.ones(24))
 
@@ -115,10 +115,10 @@ def test_progressive_training_wins_back_what_the_cut_lost(tmp_path: Path) -> Non
     data = DigitScenes(train_images=352, test_images=200)
     settings = TrainSettings(epochs=1, batch_size=32)
     untrained, cut = apply(baseline, plan), apply(baseline, plan)
-    close(untrained, data, settings)
+    finalize(untrained, data, settings)
     objective = Progressive(cut, Teaching(light_copy(baseline)))
     fit(objective, data, settings, CheckpointFile(tmp_path / "d.safetensors", "x"), silent)
-    close(cut, data, settings)
+    finalize(cut, data, settings)
     lost = accuracy(untrained, data.test_batches(batch_size=100))
     assert accuracy(cut, data.test_batches(batch_size=100)) > lost + 0.1
 

@@ -60,7 +60,7 @@ class Step:
     share: float = 0.7
     first: int = 0
     part: str = ""
-    sampler: str = "thrifty"
+    sampler: str = "prefix"
 
     def carried_out(self, storage: BaseStorage, evaluation: Evaluation) -> SearchResult:
         ledger = Ledger(storage, "study", {}, part=self.part, patience_s=0)
@@ -92,7 +92,7 @@ STEPS = st.builds(
     share=st.sampled_from([0.6, 0.65, 0.7]),
     first=st.sampled_from([0, 0, 8, 20]),
     part=st.sampled_from(["", "another"]),
-    sampler=st.sampled_from(["thrifty", "auto", "random", "exhaustive"]),
+    sampler=st.sampled_from(["prefix", "auto", "random", "exhaustive"]),
 )
 
 

@@ -7,7 +7,7 @@ from search.budget import Answer, Budget
 from search.candidate import Candidate, SearchResult
 from search.finalists import Finalist, Judge, OnDevice
 from search.passed_over import passed_over
-from search.promise import Kept
+from search.verification import VerifiedSearch
 
 CHAIN, TABLE = chain_and_table("deit")
 JUDGES = [Judge(Budget.relative(0.7, TABLE), TABLE, None)]
@@ -32,7 +32,7 @@ def finalist(
 def reasons(*finalists: Finalist, others: tuple[Candidate, ...] = (), correction: float = 1.0) -> dict[float, str]:
     """Score -> reason, the first of `finalists` being the winner."""
     found = SearchResult(tuple(one.candidate for one in finalists), others)
-    told = passed_over(Kept(found, finalists, (correction,)), JUDGES, margin=0.015)
+    told = passed_over(VerifiedSearch(found, finalists, (correction,)), JUDGES, margin=0.015)
     return {one.candidate.score: one.reason for one in told}
 
 

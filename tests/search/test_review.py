@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from tables import chain_and_table
 
-from depthfinder.review import reviewed_plans
+from depthfinder.report.review import reviewed_plans
 from pruner.plan import Plan
 from reviews import EARLIER, INFEASIBLE, NUM_PLANS, TRAP, UNFIT, WINNER, choices, found, measured
 from search.errors import ReviewError

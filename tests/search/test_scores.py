@@ -145,7 +145,7 @@ def _planned_first():  # type: ignore[no-untyped-def]
     return ledger.entries()[:count]
 
 
-@pytest.mark.parametrize("sampler", ["auto", "thrifty", "tpe", "gp", "nsga2", "random", "exhaustive"])
+@pytest.mark.parametrize("sampler", ["auto", "prefix", "tpe", "gp", "nsga2", "random", "exhaustive"])
 def test_a_plan_that_failed_counts_as_worse_than_all_others(sampler: str) -> None:
     recorder = Recorder(FAILED)
     result = searched(recorder, in_memory(), sampler, Stop(14, gap=-1.0))

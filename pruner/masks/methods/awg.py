@@ -44,7 +44,7 @@ class Awg(Method):
         return masked.support()
 
     @torch.no_grad()
-    def heed(self, masked: "Masked", searched: float) -> None:
+    def on_gradients(self, masked: "Masked", searched: float) -> None:
         for key, weight in masked.weights().items():
             if weight.grad is not None and bool(weight.grad.isfinite().all()):
                 masked.memory.get_buffer(_average(key)).lerp_(weight.grad.abs(), 1 - self.decay)

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from torch import Tensor
 
+from profiles.registry import Registry
 from pruner.errors import UnknownMethodError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Method(ABC):
         """A scalar beside the loss; None for none."""
         return None
 
-    def heed(self, masked: "Masked", searched: float) -> None:  # noqa: B027  # most need no gradients
+    def on_gradients(self, masked: "Masked", searched: float) -> None:  # noqa: B027  # most need no gradients
         """Looks at the gradients of a step of the search, before the weights take it."""
 
     def scores(self, masked: "Masked") -> Mapping[str, Tensor]:
@@ -54,19 +55,15 @@ class Method(ABC):
         return masked.magnitudes()
 
 
-METHODS: dict[str, Method] = {}
+METHODS: Final = Registry[Method]("method", UnknownMethodError)
 
 
 def method(cls: type[Method]) -> type[Method]:
     """Registers a method under its name, with its own settings. Raises `ValueError` when the name is taken."""
-    if cls.name in METHODS:
-        raise ValueError(f"there is a method {cls.name!r} already")
-    METHODS[cls.name] = cls()
+    METHODS.add(cls.name, cls())
     return cls
 
 
 def known_method(name: str) -> Method:
     """Raises `UnknownMethodError` with the names there are."""
-    if name not in METHODS:
-        raise UnknownMethodError(f"no method is called {name!r}; there are: {', '.join(sorted(METHODS))}")
-    return METHODS[name]
+    return METHODS.known(name)

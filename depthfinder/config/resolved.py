@@ -1,0 +1,117 @@
+"""From what was typed to what is meant: the demo where nothing is named, and how plans are scored."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from depthfinder.config.declared import declared_in
+from depthfinder.config.files import checked, read_table
+from depthfinder.config.measure import DEFAULT_DEVICE
+from depthfinder.config.model import DEMO_MODEL, ModelConfig
+from depthfinder.config.run import RunConfig, SparsifyConfig
+from depthfinder.config.search import SearchConfig
+from depthfinder.config.words import budgets_of
+from depthfinder.strategies import Strategy, known_strategy
+from pruner.errors import SettingsError
+from search.storage_url import redacted
+
+DEMO_BUDGET_RATIO: Final = 0.6
+_DIGITS: Final = "digits"
+_DEFAULT_SPARSITY: Final = 0.5
+_OF_A_SUPERNET: Final = ("supernet_epochs", "supernet_sampling", "supernet_plans", "freeze_backbone")
+_NOTHING_TRAINED: Final = {"scored_by": "fits", "finetune_epochs": 0, "progressive_epochs": 0}
+
+
+def with_file(typed: Mapping[str, Any], path: Path | None, *more: type) -> Mapping[str, Any]:
+    """What a file of settings says, and over it what was typed.
+
+    Args:
+        typed: Setting -> value.
+        path: An `args.yaml` or a recipe; None for none.
+        more: Records, beside a run's, whose settings the file may name.
+
+    Raises:
+        SettingsError: when the file names what is no setting.
+    """
+    if path is None:
+        return typed
+    if not path.exists():
+        raise SettingsError(f"--config {path}: there is no such file")
+    names = (one.name for one in declared_in(RunConfig, *more))
+    said = {name: value for name, value in read_table(path, names).items() if value is not None}
+    return said | dict(typed)
+
+
+def run_config(typed: Mapping[str, Any], *, without_training: bool = False) -> RunConfig:
+    """The settings of a run, of what was typed of them; without the password of a storage.
+
+    Args:
+        typed: Setting -> value.
+        without_training: Whether nothing is trained, whatever was typed.
+
+    Raises:
+        SettingsError: for what cannot be meant; it names the flag.
+    """
+    meant = dict(typed) | _images_and_weights(typed) | _device(typed)
+    if meant.get("storage") is not None:
+        meant["storage"] = redacted(meant["storage"])
+    meant |= _NOTHING_TRAINED if without_training else {"scored_by": _way_of_scoring(typed)}
+    return checked(RunConfig, meant)
+
+
+def run_config_with_budget(typed: Mapping[str, Any], *, without_training: bool = False) -> RunConfig:
+    """The same for who needs a budget: the demo has its own. Raises `SettingsError` where another network has none."""
+    found = run_config(typed, without_training=without_training)
+    if found.measure.has_budget:
+        return found
+    if found.network.model != DEMO_MODEL or found.data.data_dir is not None:
+        raise SettingsError("give a budget: --budget-ms 25, or --budget-ratio 0.7")
+    return run_config({**typed, "budget_ratio": DEMO_BUDGET_RATIO}, without_training=without_training)
+
+
+def sparsify_config(typed: Mapping[str, Any]) -> SparsifyConfig:
+    """The settings of `sparsify`, of what was typed of them. Raises `SettingsError`."""
+    meant = dict(typed) | _images_and_weights(typed)
+    if meant.get("sparsity") is None and ":" not in meant.get("granularity", ""):
+        meant["sparsity"] = _DEFAULT_SPARSITY
+    return checked(SparsifyConfig, {"widths": "none"} | meant)
+
+
+def _images_and_weights(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The demo's images and weights for the demo's network, where none are named."""
+    model = checked(ModelConfig, {"model": typed.get("model", DEMO_MODEL)}).model
+    named = typed.get("dataset")
+    is_demo = model == DEMO_MODEL and typed.get("data_dir") is None and named in (None, _DIGITS)
+    weights = typed.get("pretrained", is_demo and typed.get("checkpoint") is None)
+    return {"pretrained": weights, "dataset": named or (_DIGITS if is_demo else "folder")}
+
+
+def _device(typed: Mapping[str, Any]) -> dict[str, str]:
+    """The device that was named, else one that a budget was named for."""
+    device = typed.get("device") or DEFAULT_DEVICE
+    if typed.get("budget_ms") is None:
+        return {"device": device}
+    try:
+        budgets = budgets_of(str(typed["budget_ms"]), device)
+    except ValueError as error:
+        raise SettingsError(f"--budget-ms: {error}") from error
+    if typed.get("device") is not None and device not in budgets:
+        raise SettingsError(f"--device {device} has no budget among {', '.join(budgets)}")
+    return {"device": device if device in budgets else next(iter(budgets)), "budget_ms": str(typed["budget_ms"])}
+
+
+def _way_of_scoring(typed: Mapping[str, Any]) -> str:
+    """What was asked for; else a supernet where the strategy has one or something was asked of it, and fits if not."""
+    if typed.get("scored_by") is not None:
+        return str(typed["scored_by"])
+    by_default = _strategy(typed).scored_by[0]
+    if by_default == "supernet":
+        return by_default
+    defaults = {one.name: one.default for one in declared_in(RunConfig)}
+    # Who types that the supernet is trained for two epochs asks for one, though that is the default.
+    is_asked = "supernet_epochs" in typed or any(typed.get(n, defaults[n]) != defaults[n] for n in _OF_A_SUPERNET)
+    return "supernet" if is_asked else by_default
+
+
+def _strategy(typed: Mapping[str, Any]) -> Strategy:
+    return known_strategy(typed.get("strategy") or SearchConfig().strategy)

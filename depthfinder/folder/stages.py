@@ -1,0 +1,194 @@
+"""The stages of a run, each a value: what it needs, which settings it goes by, what it leaves, and what carries it out.
+
+A new stage is an entry here and a function. Nothing heavy is imported to know of them: the function is named by where
+it is, and loaded when its turn comes.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+NETWORK: Final = ("model", "pretrained", "checkpoint", "checkpoint_img_size", "model_kwargs", "img_size", "seed")
+DATA: Final = (
+    *("dataset", "data_dir", "train_split", "val_split", "class_map", "skip_bad_images", "no_aug", "scale", "ratio"),
+    *("hflip", "vflip", "color_jitter", "aa", "reprob", "remode", "recount", "train_interpolation", "interpolation"),
+    *("crop_pct", "mean", "std"),
+)
+TRAINING: Final = (
+    *("train_batch_size", "lr", "opt", "weight_decay", "momentum", "layer_decay", "sched", "warmup_epochs"),
+    *("warmup_lr", "min_lr", "clip_grad", "clip_mode", "grad_accum_steps", "smoothing", "mixup", "cutmix"),
+    *("mixup_prob", "mixup_switch_prob", "mixup_mode", "model_ema", "model_ema_decay", "amp", "amp_dtype"),
+    *("train_channels_last", "train_torchcompile", "sync_bn", "dist_bn"),
+)
+TEACHING: Final = ("kd_temperature", "distill_loss_weight")
+SETTING: Final = ("device", "threads", "batch_size", "dtype", "channels_last", "torchcompile")
+TABLE: Final = (*SETTING, "max_seconds", "profile", "choices", "widths")
+SUPERNET: Final = (
+    *("supernet_epochs", "supernet_sampling", "supernet_plans", "freeze_backbone", "strategy", "gate_form"),
+    *("choices", "widths", "fit_images"),
+)
+LIMITS: Final = (
+    *("budget_ms", "budget_ratio", "keep", "choices", "widths", "max_pruned", "keep_one_per_stage", "max_parameters"),
+    "max_memory_mb",
+)
+FITS: Final = ("fit_images", "choices", "widths", "train_batch_size")
+SCORING: Final = ("bn_estimation", "scored_by")
+SEARCHING: Final = ("sampler", "n_trials", "gap", "storage", "study_name")
+PROGRESSIVE: Final = (
+    *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "kd_checkpoint"),
+    *("block_loss_weight", "least_lr_share"),
+)
+MASKS: Final = ("method", "granularity", "sparsity", "epochs", "search_share")
+
+SCORED: Final = "scored by"
+"""Among the needs of a stage: the one that makes what plans are scored by."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run, from its settings and what stages before it left to what it leaves itself.
+
+    Attributes:
+        name: what it is called, in the log too.
+        does: `module:function` that carries it out, given the run.
+        checks: `module:function` that says before any work what cannot be done; None where another's check does.
+        needs: the stages whose results it builds upon.
+        settings: what its own result depends on; what it needs depends on more.
+        leaves: patterns of the files that it leaves, but for a study, which is gone on with.
+        checkpoint: the name of its weights below `checkpoints/`, if it leaves any.
+        is_costly: whether others build on a long training of its, which nobody has done again by a slip of the hand.
+        is_shared: whether all processes of a run carry it out together, while the rest is the first one's alone.
+        goes_on: whether it goes on from what it left when it is done again.
+    """
+
+    name: str
+    does: str
+    checks: str | None = None
+    needs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    is_costly: bool = False
+    is_shared: bool = False
+    goes_on: bool = False
+
+
+def loaded(place: str) -> Callable[[Any], None]:
+    """What stands at `module:function`."""
+    module, _, name = place.partition(":")
+    function: Callable[[Any], None] = getattr(importlib.import_module(module), name)
+    return function
+
+
+_PIPELINE: Final = "depthfinder.pipeline"
+_ALL: Final = (
+    Stage(
+        "baseline",
+        f"{_PIPELINE}.baseline:baseline_stage",
+        settings=(*NETWORK, *DATA),
+        leaves=("baseline.json",),
+    ),
+    Stage(
+        "profile",
+        f"{_PIPELINE}.profile:profile_stage",
+        checks=f"{_PIPELINE}.checks:check_devices_and_inputs",
+        settings=(*NETWORK, *DATA, *TABLE),
+        leaves=("profile.json", "profile.csv", "profile-*.json", "profile-*.csv"),
+    ),
+    Stage(
+        "finetune",
+        f"{_PIPELINE}.training:finetune_stage",
+        checks=f"{_PIPELINE}.training:check_training",
+        settings=(*NETWORK, *DATA, *TRAINING, "finetune_epochs"),
+        checkpoint="finetune",
+        is_costly=True,
+        is_shared=True,
+    ),
+    Stage(
+        "finetuned",
+        f"{_PIPELINE}.baseline:finetuned_stage",
+        needs=("finetune",),
+        leaves=("finetuned.json",),
+    ),
+    Stage(
+        "supernet",
+        f"{_PIPELINE}.training:supernet_stage",
+        checks=f"{_PIPELINE}.training:check_training",
+        needs=("finetune",),
+        settings=(*TRAINING, *TEACHING, *SUPERNET),
+        checkpoint="supernet",
+        is_costly=True,
+        is_shared=True,
+    ),
+    Stage(
+        "fits",
+        f"{_PIPELINE}.fits:fit_stage",
+        needs=("profile", "finetune"),
+        settings=FITS,
+        leaves=("checkpoints/fits.safetensors*",),
+        checkpoint="fits",
+    ),
+    Stage(
+        "search",
+        f"{_PIPELINE}.search:search_stage",
+        checks=f"{_PIPELINE}.search:check_search",
+        needs=("profile", SCORED),
+        settings=(*LIMITS, *SCORING, *SEARCHING),
+        leaves=("search.json", "plan.json"),
+        goes_on=True,
+    ),
+    Stage(
+        "front",
+        f"{_PIPELINE}.front:front_stage",
+        checks=f"{_PIPELINE}.search:check_search",
+        needs=("profile", SCORED),
+        settings=(*LIMITS, *SCORING, *SEARCHING),
+        leaves=("front.json", "front.svg"),
+        goes_on=True,
+    ),
+    Stage(
+        "train",
+        f"{_PIPELINE}.training:train_stage",
+        checks=f"{_PIPELINE}.training:check_training",
+        needs=("search",),
+        settings=(*TEACHING, *PROGRESSIVE),
+        leaves=("progressive.csv", "tensorboard/progressive", "checkpoints/progressive.safetensors*"),
+        checkpoint="progressive",
+        is_shared=True,
+    ),
+    Stage("merge", f"{_PIPELINE}.merge:merge_stage", needs=("train",), leaves=("merged.*", "parity.json")),
+    Stage("measure", f"{_PIPELINE}.measure:measure_stage", needs=("merge",), leaves=("result.json",)),
+    Stage("report", f"{_PIPELINE}.merge:report_stage", needs=("measure",), leaves=("report.html",)),
+    Stage(
+        "masks",
+        f"{_PIPELINE}.masks:mask_stage",
+        checks=f"{_PIPELINE}.masks:check_masks",
+        needs=("finetune",),
+        settings=(*TEACHING, *MASKS),
+        checkpoint="masks",
+        is_costly=True,
+        is_shared=True,
+    ),
+    Stage(
+        "hand over",
+        f"{_PIPELINE}.masks:hand_over_stage",
+        needs=("masks",),
+        leaves=("masked.safetensors", "masks.safetensors", "pruned.*"),
+    ),
+    Stage("judge", f"{_PIPELINE}.masks:judge_stage", needs=("masks",), settings=TABLE, leaves=("result.json",)),
+    Stage("mask report", f"{_PIPELINE}.merge:report_stage", needs=("judge",), leaves=("report.html",)),
+)
+STAGES: Final[Mapping[str, Stage]] = {stage.name: stage for stage in _ALL}
+
+_FINETUNING: Final = ("finetune", "finetuned")
+SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNING, "supernet", "fits", "search")
+FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNING, "supernet", "fits", "front")
+MASK_STAGES: Final = ("baseline", *_FINETUNING, "masks", "hand over", "judge", "mask report")
+ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
+
+
+def stages_of(names: tuple[str, ...], *, finetunes: bool, scored_by: str = "supernet") -> tuple[str, ...]:
+    """Those that a run has which trains the uncut network first, or does not, and which scores plans so."""
+    left_out = {"supernet", "fits"} - {scored_by} | (set() if finetunes else set(_FINETUNING))
+    return tuple(name for name in names if name not in left_out)

@@ -1,0 +1,1 @@
+"""A run: its stages in their order, what each of them does, and what of it is kept."""

@@ -1,0 +1,98 @@
+"""The images that a run was asked for: found before there is a model, prepared when there is one."""
+
+from pathlib import Path
+from typing import Final
+
+from torch import nn
+
+from depthfinder.config.data import DataConfig
+from depthfinder.console import log
+from pruner.chain import Chain
+from pruner.data.augmentation import normalisation
+from pruner.data.bad_images import count_listed
+from pruner.data.catalogue import Catalogue
+from pruner.data.catalogues import FOLDER, open_catalogue
+from pruner.data.digits import DigitScenes
+from pruner.data.images import ImageData
+from pruner.data.settings import DataSettings, Preparation
+from pruner.errors import DataError
+from pruner.progress import Progress
+from pruner.trained_on import TrainedOn
+
+BAD_IMAGES: Final = "bad-images.txt"
+_DIGITS: Final = "digits"
+
+
+def find_catalogue(asked: DataConfig) -> Catalogue | None:
+    """The data set as it is found; None for the built-in one, and for image folders where no folder was named.
+
+    Raises `DataError` when there is no such data set.
+    """
+    if asked.dataset == _DIGITS or (asked.dataset == FOLDER and asked.data_dir is None):
+        return None
+    return open_catalogue(
+        DataSettings(
+            dataset=asked.dataset,
+            root=None if asked.data_dir is None else Path(asked.data_dir),
+            train_split=asked.train_split,
+            val_split=asked.val_split,
+            class_map=None if asked.class_map is None else Path(asked.class_map),
+            download=asked.dataset_download,
+        )
+    )
+
+
+def build_data(
+    asked: DataConfig,
+    catalogue: Catalogue | None,
+    model: nn.Module,
+    chain: Chain,
+    bad_images: Path,
+    progress: Progress,
+) -> ImageData:
+    """The images for a model. Those that cannot be decoded are listed in the file `bad_images`, if that was asked for.
+
+    Raises `DataError` when there is no data, or none that fits the model.
+    """
+    if catalogue is not None:
+        return catalogue.images(model, chain.input_size, _preparation(asked, bad_images, progress))
+    if asked.dataset != _DIGITS:
+        raise DataError(
+            f"no images to judge {chain.model} by: name an ImageFolder with --data-dir FOLDER "
+            "(FOLDER/train/CLASS/..., FOLDER/val/CLASS/...)"
+        )
+    digits = DigitScenes()
+    if digits.input_size != chain.input_size:
+        raise DataError(f"digits are images of {digits.input_size}, {chain.model} takes {chain.input_size}")
+    return digits
+
+
+def described_images(asked: DataConfig, catalogue: Catalogue | None, model: nn.Module, chain: Chain) -> TrainedOn:
+    """The classes, the size and the normalisation of the images that a model is shown."""
+    size = chain.input_size[1:]
+    if catalogue is None:
+        return TrainedOn(sizes=(size,))
+    mean, std = normalisation(model, chain.input_size, asked.evaluation)
+    return TrainedOn(catalogue.classes, (size,), mean, std)
+
+
+def tell_of_reading(catalogue: Catalogue | None) -> None:
+    """Says in the log what somebody may not expect of how the data set was read."""
+    for note in () if catalogue is None else catalogue.notes:
+        log.info("images: %s", note)
+
+
+def tell_of_bad_images(asked: DataConfig, listed: Path) -> None:
+    """Counts in the log the images that are left out."""
+    if asked.skip_bad_images and listed.is_file():
+        log.info("images that cannot be decoded and are left out: %d, named in %s", count_listed(listed), listed)
+
+
+def _preparation(asked: DataConfig, bad_images: Path, progress: Progress) -> Preparation:
+    return Preparation(
+        augmentation=asked.augmentation,
+        evaluation=asked.evaluation,
+        workers=asked.data_workers,
+        bad_images=bad_images if asked.skip_bad_images else None,
+        progress=progress,
+    )

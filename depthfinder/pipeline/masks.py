@@ -1,0 +1,140 @@
+"""The stages of `sparsify`: masks are found and trained under, the network is handed over, and judged."""
+
+import torch
+from torch import Tensor, nn
+
+from depthfinder.config.run import SparsifyConfig
+from depthfinder.console import log
+from depthfinder.folder.mask_result import MaskResult, MeasuredRemoval
+from depthfinder.pipeline.baseline import baseline_accuracy
+from depthfinder.pipeline.checks import check_inputs
+from depthfinder.pipeline.held_out import held_out_accuracy, held_out_images
+from depthfinder.pipeline.run import Run, load_trained
+from depthfinder.pipeline.training import check_training, train
+from latency.export import export_onnx
+from latency.timing import time_interleaved
+from profiles.files import write_whole
+from pruner.errors import SettingsError
+from pruner.masks.export import masks_file, weights_file
+from pruner.masks.granularity import NOfM, parse
+from pruner.masks.masked import Masked
+from pruner.masks.methods import known_method
+from pruner.masks.sparsifying import Sparsifying
+from pruner.trained_on import ENTRY
+from pruner.training.objective import Teaching, light_copy
+
+_PARITY_IMAGES = 1_000
+
+
+def check_masks(run: Run) -> None:
+    """Finds out before any work whether the network can be masked as asked. Raises `SettingsError`."""
+    asked = config_of(run)
+    known_method(asked.masks.method)
+    if not parse(asked.masks.granularity).keeps_its_shape:
+        _ = run.device
+    check_inputs(run)
+    check_training(run)
+    if asked.train.train_torchcompile:
+        raise SettingsError("--train-torchcompile does not go with masks, which are other weights at each step")
+    Sparsifying(masked_network(run, run.untuned), search_share=asked.masks.search_share)
+
+
+def mask_stage(run: Run) -> None:
+    """The search for the masks, and the training under them."""
+    asked = config_of(run)
+    teaching = None
+    if asked.train.distill_loss_weight:
+        teaching = Teaching(light_copy(run.model), asked.train.kd_temperature, asked.train.distill_loss_weight)
+    objective = Sparsifying(
+        masked_network(run, run.model), teaching, asked.train.mixing.smoothing, asked.masks.search_share
+    )
+    train(run, "masks", objective, run.train_settings(asked.masks.epochs))
+
+
+def hand_over_stage(run: Run) -> None:
+    """The masked weights with their masks; of channels, the network that is left, as ONNX."""
+    masked = trained_masks(run)
+    write_whole(run.folder["masked.safetensors"], weights_file(masked, run.images.record()))
+    if masked.granularity.keeps_its_shape:
+        write_whole(run.folder["masks.safetensors"], masks_file(masked))
+        return
+    images, learnt_from = held_out_images(run.data, _PARITY_IMAGES), {ENTRY: run.images.to_json()}
+    parity = export_onnx(masked.removed(), run.folder["pruned.onnx"], images, metadata=learnt_from)
+    log.info("pruned.onnx: the same top-1 as PyTorch on %d of %d images", parity.same_top1, parity.images)
+
+
+def judge_stage(run: Run) -> None:
+    """The verdict: accuracy on held-out images, and of channels the latency of both networks in the same rounds."""
+    masked = trained_masks(run)
+    removal = None if masked.granularity.keeps_its_shape else _measured(run, masked)
+    after = masked.hardened() if removal is None else masked.removed()
+    support = masked.support()
+    masks = [part.spread(support[part.key])[part.weight] for part in masked.parts]
+    weights = masked.weights()
+    inside = sum(float(_as_wide(mask, weights[part.key])) for part, mask in zip(masked.parts, masks, strict=True))
+    result = MaskResult(
+        model=run.chain.model,
+        method=masked.method.name,
+        granularity=masked.granularity.text,
+        sparsity=masked.selection.sparsity,
+        epochs=config_of(run).masks.epochs,
+        accuracy_before=baseline_accuracy(run),
+        accuracy_after=held_out_accuracy(run, after),
+        layers=masked.sparsities(),
+        weights_gone=1 - inside / sum(weight.numel() for weight in weights.values()),
+        parameters_before=sum(parameter.numel() for parameter in run.model.parameters()),
+        parameters_after=sum(parameter.numel() for parameter in after.parameters()),
+        removal=removal,
+        verdict=_no_gain(masked) if removal is None else removal.verdict,
+        seconds=run.folder.seconds(),
+    )
+    result.save(run.folder["result.json"])
+    for line in result.lines:
+        log.info("%s", line)
+
+
+def masked_network(run: Run, network: nn.Module) -> Masked:
+    """The uncut network, before or after its own training, with nothing masked yet."""
+    asked = config_of(run)
+    return Masked(network, parse(asked.masks.granularity), asked.masks.sparsity, known_method(asked.masks.method))
+
+
+def trained_masks(run: Run) -> Masked:
+    """The masked network as its training left it, on the CPU."""
+    masked = masked_network(run, run.untuned)
+    load_trained(masked, run, "masks", run.train_settings(config_of(run).masks.epochs))
+    return masked
+
+
+def config_of(run: Run) -> SparsifyConfig:
+    assert isinstance(run.config, SparsifyConfig), "these are stages of sparsify"
+    return run.config
+
+
+def _measured(run: Run, masked: Masked) -> MeasuredRemoval:
+    asked, seed = run.config.measure, run.config.seed
+    images = torch.rand(asked.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(seed))
+    programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(masked.removed(), images)}
+    timings = time_interleaved(
+        programs,
+        seconds=asked.max_seconds,
+        seed=seed,
+        one_thread=run.device.one_thread,
+        progress=run.watch,
+    )
+    return MeasuredRemoval(
+        setting=run.device.setting(asked.batch_size),
+        baseline=timings.measurement("baseline"),
+        pruned=timings.measurement("pruned"),
+        ratio=timings.ratio("pruned", "baseline"),
+    )
+
+
+def _as_wide(mask: Tensor, weight: Tensor) -> Tensor:
+    """How many numbers of the weight a mask leaves."""
+    return mask.expand_as(weight).sum()
+
+
+def _no_gain(masked: Masked) -> str:
+    needs = "sparse tensor cores" if isinstance(masked.granularity, NOfM) else "kernels that skip blocks of zeros"
+    return f"Nothing runs faster by itself: zeros are multiplied like other numbers, and gain time only with {needs}."

@@ -1,0 +1,99 @@
+"""What a process needs to score plans for a run, whether it leads the search or helps: the evaluator and the ledger."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from torch import Tensor
+
+from depthfinder.console import log
+from depthfinder.pipeline.dependencies import as_text, limits_depend_on, scores_depend_on
+from depthfinder.pipeline.fits import load_fits
+from depthfinder.pipeline.ground import ground_of, strategy_of
+from depthfinder.pipeline.run import Run, load_trained
+from profiles.profile import Profile
+from pruner.distance import distance_of
+from pruner.evaluator import Evaluator
+from pruner.plan import Plan
+from pruner.score import Score
+from pruner.surgery import OpenNetwork
+from search.ledger import Ledger
+from search.storage import open_storage
+
+_EVALUATION_BATCH: Final = 128
+_STATISTICS_BATCHES: Final = 8
+# A worker that gave no sign for so long is taken for dead.
+_PATIENCE_S: Final = 30.0
+
+
+def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
+    """Scores plans on the calibration images: by the trained supernet and their labels, or by layers that were fitted,
+    and how near the outputs are to those of the uncut network."""
+    batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
+    statistics = _statistics(run) if run.config.search.bn_estimation else None
+    if run.config.search.by_fits:
+        network: OpenNetwork = OpenNetwork(run.model, run.extra_choices).to(run.world.device)
+        distance = distance_of(run.model)
+        evaluator = Evaluator(network, batches, statistics=statistics, fits=load_fits(run), distance=distance)
+    else:
+        network = strategy_of(run).scoring_network(ground_of(run)).to(run.world.device)
+        load_trained(network, run, "supernet", run.train_settings(run.config.train.supernet_epochs))
+        evaluator = Evaluator(network, batches, statistics=statistics)
+
+    def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
+        scores = evaluator(plans, bar)
+        for plan, score in zip(plans, scores, strict=True):
+            if score.cross_entropy is None and score.distance is None:
+                log.warning("there are no numbers with %s: no such answer counts as right", plan.text)
+        return scores
+
+    return evaluate
+
+
+def _statistics(run: Run) -> list[Tensor]:
+    """Training images that BatchNorm statistics are taken from, of an epoch that the supernet has not seen."""
+    settings = run.train_settings(run.config.train.supernet_epochs)
+    train = run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
+    return [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
+
+
+def storage_url(run: Run) -> str:
+    """Where the study is kept."""
+    return run.storage or run.folder.storage(run.config.search.workers)
+
+
+def open_ledger(run: Run, directions: Sequence[str] = ("maximize",)) -> Ledger:
+    """The run's study. One that lies in the run's own folder and has one worker is nobody else's."""
+    alone = run.storage is None and run.config.search.workers == 1
+    storage = open_storage(storage_url(run))
+    patience_s = 0.0 if alone else _PATIENCE_S
+    name = run.config.search.study_name or run.folder.path.name
+    return Ledger(storage, name, _identity(run), directions, part=_part(run), patience_s=patience_s)
+
+
+def _identity(run: Run) -> Mapping[str, str]:
+    """What the scores of plans depend on: two processes must agree on it to work on one study."""
+    found = {
+        "network": f"{run.chain.model} {run.chain.fingerprint}",
+        "weights": run.weights_digest,
+        "images": run.data.name,
+        **as_text(scores_depend_on(run.config)),
+    }
+    if "device" in found:  # the supernet's training depends on what cuts save
+        found["tables"] = ", ".join(_table_digest(one.profile) for one in (run, *run.others))
+    return found
+
+
+def _part(run: Run) -> str:
+    """What is searched for by those scores: within which limits."""
+    asked = run.config
+    budget = asked.measure.budget_ms or asked.measure.budget_ratio or "the baseline"
+    return f"within {budget}, {_digest(as_text(limits_depend_on(asked)))}"
+
+
+def _table_digest(profile: Profile) -> str:
+    return _digest((profile.segments, profile.rows, profile.pairs))
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]

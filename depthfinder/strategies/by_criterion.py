@@ -1,0 +1,36 @@
+"""What a criterion holds cuts to harm, and the exact solver for that: a strategy for every criterion that there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from depthfinder.strategies.strategy import STRATEGIES, Ground, Strategy
+from pruner.criterion_names import CRITERION_NAMES
+
+if TYPE_CHECKING:
+    from search.sampler import Sampler
+
+
+class ByCriterion(Strategy):
+    """The plan that the criterion of that name holds to do the least harm. It knows of no weights but the network's
+    own, and the plan is scored by a supernet, which shares them."""
+
+    scored_by = ("supernet", "fits")
+    knows_new_weights = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc]  # a strategy for each, of one class
+
+    def sampler(self, ground: Ground) -> Sampler:
+        """By the harm of every cut."""
+        from pruner.choices import KEEP
+        from pruner.criteria import known_criterion
+        from pruner.surgery import supernet
+        from search.samplers import ByGains
+
+        harm = known_criterion(self.name).harm_of_cuts(supernet(ground.model, ground.extra_choices))
+        return ByGains({cut: -lost for cut, lost in harm.items() if cut[1] != KEEP}, self.name)
+
+
+for _name in CRITERION_NAMES:
+    STRATEGIES.add(_name, ByCriterion(_name))
