@@ -2,11 +2,11 @@
 
     python benchmarks/house.py --before COMMIT
 
-Counted are import statements of modules of ours, those inside functions too, those that only types need not, and not
-the functions that `depthfinder/folder/stages.py` names by where they are. A
-module stands one floor above the highest that it imports. A setting is declared more than once when fields of the
-same name stand in two records that the command line, `args.yaml` or a training goes by. The table goes to
-`benchmarks/results/`; `--before` adds the same of another state of the repository.
+Counted are import statements of modules of ours, those inside functions too; not those that types alone need, and not
+the functions that `depthfinder/folder/stages.py` names by where they are. A module stands one floor above the highest
+that it imports. A setting is declared more than once when fields of the same name stand in two records that the command
+line, `args.yaml` or a training goes by. The table goes to `benchmarks/results/`; `--before` adds the same of another
+state of the repository.
 """
 
 import argparse

@@ -60,7 +60,7 @@ FENCES = {
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
 # What lies in a folder of `depthfinder/` imports from its own, and from those named before it.
-FLOORS = ("strategies", "config", "folder", "report", "pipeline", "cli")
+FLOORS = ("strategies", "testing", "config", "folder", "report", "pipeline", "cli")
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
 DISTRIBUTIONS = {
     "PIL": "pillow",

@@ -4,6 +4,7 @@ why they are not here."""
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from depthfinder.testing import DeviceSuite
 from latency.device import DEVICES, Device, device, open_device
 from latency.device_names import DEVICE_NAMES, NAMED_GPUS
 from latency.devices import Mode
@@ -30,66 +32,27 @@ ANYWHERE = ("cpu", "ort-cpu", "null")  # the others need a GPU
 TWICE = Pace(runs=2, readings=1, warm=True)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=() if name in ANYWHERE else pytest.mark.gpu) for name in DEVICES])
-def name(request: pytest.FixtureRequest) -> str:
-    named: str = request.param
-    absence = DEVICES[named].absence()
-    if absence is not None:
-        assert len(absence) > 20, "why it is not here is said in words"
-        with pytest.raises(DeviceMissingError, match=f"{named} is not here"):
-            open_device(named)
-        pytest.skip(f"{named}: {absence}")
-    return named
+class TestEveryDevice(DeviceSuite):
+    """Those that are here; of the others, that they say why they are not."""
+
+    @pytest.fixture(params=[pytest.param(name, marks=() if name in ANYWHERE else pytest.mark.gpu) for name in DEVICES])
+    def kind(self, request: pytest.FixtureRequest) -> type[Device[Any]]:
+        name: str = request.param
+        absence = DEVICES[name].absence()
+        if absence is not None:
+            assert len(absence) > 20, "why it is not here is said in words"
+            with pytest.raises(DeviceMissingError, match=f"{name} is not here"):
+                open_device(name)
+            pytest.skip(f"{name}: {absence}")
+        return DEVICES[name]
 
 
-def test_a_network_can_be_run_whole_and_in_pieces(name: str) -> None:
-    model = made("deit", 0)
-    opened = open_device(name)
-    bench = Workbench(model, opened, batch_size=2)
-    plan = Plan(bench.chain.model, PLAN)
-    cut = apply(model, plan)
-    cut.set_lambda(0.0)
-    programs = [bench.program_of(plan), opened.load(merge(cut), images_for(model, torch.float32)[:2])]
-    programs += [bench.alone(key) for key in bench.network_keys(plan)]
-    for program in programs:
-        program.run()
-        (reading,) = program.visit(TWICE)
-        assert reading.wall_ms > 0
-        assert reading.cpu_ms >= 0
-
-
-def test_every_mode_that_a_device_has_runs_and_the_others_are_refused(name: str) -> None:
-    kind = DEVICES[name]
-    model = made("basic", 0)
-    images = images_for(model, torch.float32)[:2]
-    for dtype in ("fp32", "fp16", "bf16"):
-        mode = Mode(dtype=dtype, channels_last=kind.has_layouts)
-        if dtype in kind.dtypes:
-            opened = open_device(name, mode)
-            opened.load(model, images).run()
-            setting = opened.setting(2)
-            assert (setting.dtype, setting.channels_last) == (dtype, kind.has_layouts)
-        else:
-            with pytest.raises(UnsupportedModeError, match=f"{name} runs fp32"):
-                open_device(name, mode)
-    if not kind.has_layouts:
-        for mode in (Mode(channels_last=True), Mode(compiled=True)):
-            with pytest.raises(UnsupportedModeError, match="PyTorch's"):
-                open_device(name, mode)
-
-
-def test_a_device_says_what_it_is(name: str) -> None:
-    setting = open_device(name, Mode(threads=2)).setting(batch_size=3)
-    assert (setting.device, setting.batch_size, setting.threads) == (name, 3, 2)
-    assert setting.hardware
-    assert setting.runtime.split()[1][0].isdigit(), "the runtime comes with its version"
-
-
-def test_timing_leaves_the_callers_threads_alone(name: str) -> None:
-    before = torch.get_num_threads()
-    opened = open_device(name, Mode(threads=before + 1))
-    opened.load(nn.Linear(3, 3), torch.ones(1, 3)).visit(TWICE)
-    assert torch.get_num_threads() == before
+@pytest.mark.parametrize("name", ["ort-cpu", "null"])
+def test_a_mode_that_is_refused_is_named(name: str) -> None:
+    with pytest.raises(UnsupportedModeError, match=f"{name} runs fp32"):
+        open_device(name, Mode(dtype="bf16"))
+    with pytest.raises(UnsupportedModeError, match="PyTorch's"):
+        open_device(name, Mode(compiled=True))
 
 
 def test_a_compiled_network_is_another_setting() -> None:

@@ -1,15 +1,13 @@
 """What every criterion promises, asked of each: a harm for every cut, none for keeping, the same whenever asked."""
 
-import math
-
 import pytest
 
+from depthfinder.testing import CriterionSuite
 from networks import made
-from pruner.choices import DROP, KEEP
 from pruner.criteria import CRITERIA, Criterion, criterion, known_criterion
 from pruner.criterion_names import CRITERION_NAMES
 from pruner.errors import SettingsError
-from pruner.surgery import supernet
+from pruner.surgery import Supernet, supernet
 
 
 def test_criteria_are_called_like_their_files() -> None:
@@ -27,15 +25,26 @@ def test_criteria_are_called_like_their_files() -> None:
                 return {}
 
 
-@pytest.mark.parametrize("name", CRITERION_NAMES)
-@pytest.mark.parametrize("shape", ["deit", "basic", "convnext", "inverted residual"])
-def test_every_cut_is_held_to_do_some_harm(name: str, shape: str) -> None:
-    network = supernet(made(shape, seed=0))
-    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    harm = known_criterion(name).harm_of_cuts(network)
-    assert harm.keys() == {(block.name, choice) for block in network.chain.blocks for choice in block.choices}
-    assert all(math.isfinite(lost) and lost >= 0 for lost in harm.values())
-    assert all(lost > 0 for (_, choice), lost in harm.items() if choice == DROP)
-    assert all(lost == 0 for (_, choice), lost in harm.items() if choice == KEEP)
-    assert known_criterion(name).harm_of_cuts(network) == harm
-    assert all(tensor.equal(before[key]) for key, tensor in network.state_dict().items())
+class TestEveryCriterion(CriterionSuite):
+    """Of networks of every family."""
+
+    shape = "deit"
+
+    @pytest.fixture(params=CRITERION_NAMES)
+    def criterion(self, request: pytest.FixtureRequest) -> Criterion:
+        return known_criterion(request.param)
+
+    def network(self) -> Supernet:
+        return supernet(made(self.shape, seed=0))
+
+
+class TestOfResNets(TestEveryCriterion):
+    shape = "basic"
+
+
+class TestOfConvNeXts(TestEveryCriterion):
+    shape = "convnext"
+
+
+class TestOfMobileNets(TestEveryCriterion):
+    shape = "inverted residual"

@@ -5,62 +5,27 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from tables import chain_and_table
 
 import search.samplers as samplers
+from depthfinder.testing import SamplerSuite
+from depthfinder.testing.samplers import a_space, asked_in_rounds, every_plan, score
+from depthfinder.testing.samples import chain_and_table
 from pruner.chain import Block, Chain
 from pruner.plan import Plan
 from pruner.score import Score
 from search.errors import TooManyPlansError, UnknownSamplerError
 from search.feasible import imagined_plan
-from search.ledger import Entry, Proposal
+from search.ledger import Entry
 from search.limits import LatencyLimit, SizeLimit
 from search.sampler import SAMPLERS, Proposals, Sampler, known_sampler, sampler
 from search.samplers.front import Front
 from search.space import Space
 
-CHAIN, TABLE = chain_and_table("digits")
+CHAIN, TABLE = chain_and_table()
 BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
-SPACE = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)], keep=["blocks.0.attn"])
+SPACE = a_space()
 NAMES = tuple(sorted(SAMPLERS))
 DRAWING = tuple(name for name in NAMES if name != "exhaustive")
-
-
-def score(plan: Plan) -> float:
-    """Each block is worth something, and two neighbours cut cost more than each alone."""
-    blocks = plan_blocks(plan)
-    worth = sum((1 + i % 3) * {"keep": 0.0, "merge": 0.6, "drop": 1.0}[choice] for i, choice in enumerate(blocks))
-    neighbours = sum(one != "keep" and other != "keep" for one, other in itertools.pairwise(blocks))
-    return 1 - 0.05 * worth - 0.04 * neighbours
-
-
-def plan_blocks(plan: Plan) -> list[str]:
-    return [plan.choice_of(block.name) for block in CHAIN.blocks]
-
-
-def every_plan(space: Space) -> list[Plan]:
-    ways = itertools.product(*space.choices.values())
-    plans = [space.chain.plan(dict(zip(space.choices, way, strict=True))) for way in ways]
-    return [plan for plan in plans if space.admits(plan)]
-
-
-def entries_of(proposals: Sequence[Proposal], space: Space, first: int = 0) -> list[Entry]:
-    return [
-        Entry(slot, 0, proposal, space.limits[0].amount(proposal.plan), score=Score(score(proposal.plan)))
-        for slot, proposal in enumerate(proposals, start=first)
-    ]
-
-
-def asked_in_rounds(asked: Sampler, space: Space, n_trials: int, seed: int = 0) -> list[Entry]:
-    """What a search has evaluated after `n_trials`, or when nothing new was proposed."""
-    history: list[Entry] = []
-    while len(history) < n_trials:
-        size = asked.round_size if history else asked.opening(space, n_trials)
-        found = asked.propose(space, history, min(size, n_trials - len(history)), n_trials, seed)
-        if not found.proposals:
-            break
-        history += entries_of(found.proposals, space, len(history))
-    return history
 
 
 def test_these_are_the_samplers() -> None:
@@ -109,34 +74,21 @@ def test_a_name_is_taken_once() -> None:
     assert type(SAMPLERS["tpe"]) is not Another
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_all_that_is_proposed_is_new_and_within_the_limits(name: str) -> None:
-    count = 12 if name == "gp" else 40
-    history = asked_in_rounds(known_sampler(name), SPACE, count)
-    plans = [entry.plan for entry in history]
-    assert len(set(plans)) == len(plans) == count
-    assert all(SPACE.admits(entry.plan) for entry in history)
-    assert any(SPACE.admits(plan) for plan in plans)
-    assert all(plan.choice_of("blocks.0.attn") == "keep" for plan in plans)
+class TestEverySampler(SamplerSuite):
+    """What all promise; the Gaussian process is slow."""
+
+    @pytest.fixture(params=NAMES)
+    def sampler(self, request: pytest.FixtureRequest) -> Sampler:
+        self.trials = 12 if request.param == "gp" else SamplerSuite.trials
+        return known_sampler(request.param)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("count", [1, 3])
-def test_no_more_is_proposed_than_was_asked_for(name: str, count: int) -> None:
+@pytest.mark.parametrize("name", DRAWING)
+def test_what_is_known_is_not_proposed(name: str) -> None:
+    """Exhaustive goes by the order of its plans, and knows them by it."""
     history = asked_in_rounds(known_sampler("random"), SPACE, 9)
-    found = known_sampler(name).propose(SPACE, history, count, 40, 0)
-    assert len(found.proposals) == count
-    if name != "exhaustive":  # which goes by the order of its plans, and knows them by it
-        assert not {proposal.plan for proposal in found.proposals} & {entry.plan for entry in history}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_question_has_the_same_answer(name: str) -> None:
-    asked = known_sampler(name)
-    history = asked_in_rounds(known_sampler("random"), SPACE, 11)
-    first = asked.propose(SPACE, history, 2, 40, 7)
-    asked.propose(SPACE, history[:5], 1, 40, 8)
-    assert asked.propose(SPACE, history, 2, 40, 7) == first
+    found = known_sampler(name).propose(SPACE, history, 3, 40, 0)
+    assert not {proposal.plan for proposal in found.proposals} & {entry.plan for entry in history}
 
 
 @pytest.mark.parametrize("name", DRAWING)
@@ -146,34 +98,12 @@ def test_seeds_draw_different_plans(name: str) -> None:
     assert first.proposals != second.proposals
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_small_space_is_exhausted_and_no_more_is_proposed(name: str) -> None:
-    """Plans that waste some of the budget need no evaluation, and are not held against a sampler that makes none."""
-    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.75 * BASELINE_MS)], keep=["blocks.0", "blocks.1", "blocks.2.attn"])
-    within = every_plan(space)
-    needed = {plan for plan in within if not wasted(space, plan)}
-    history = asked_in_rounds(known_sampler(name), space, n_trials=len(within) + 20)
-    seen = [entry.plan for entry in history]
-    assert 1 < len(needed) < len(within) < 20
-    assert needed <= set(seen) <= set(within)
-    assert len(set(seen)) == len(seen)
-
-
-def wasted(space: Space, plan: Plan) -> bool:
-    """Whether a cut could be taken back, in part or whole, within the limits."""
-    return any(
-        space.admits(CHAIN.plan({**plan.choices, block: choice}))
-        for block, allowed in space.choices.items()
-        for choice in allowed[: allowed.index(plan.choice_of(block))]
-    )
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_auto_finds_the_optimum_of_a_small_chain_in_few_evaluations(seed: int) -> None:
     space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)])
-    optimum = max(score(plan) for plan in every_plan(space))
+    optimum = max(score(plan, space) for plan in every_plan(space))
     history = asked_in_rounds(known_sampler("auto"), space, 40, seed)
-    assert max(score(entry.plan) for entry in history if space.admits(entry.plan)) == pytest.approx(optimum)
+    assert max(score(entry.plan, space) for entry in history if space.admits(entry.plan)) == pytest.approx(optimum)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -257,12 +187,12 @@ def test_the_front_is_asked_for_at_every_latency() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_auto_holds_something_better_possible_until_it_has_the_best(seed: int) -> None:
     space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.6 * BASELINE_MS)])
-    optimum = max(score(plan) for plan in every_plan(space))
+    optimum = max(score(plan, space) for plan in every_plan(space))
     history = asked_in_rounds(known_sampler("auto"), space, 60, seed)
     for seen in (12, 20, 28, 36, 60):
         attainable = known_sampler("auto").propose(space, history[:seen], 1, 60, seed).attainable
         assert attainable is not None
-        best = max((score(entry.plan) for entry in history[:seen] if space.admits(entry.plan)), default=0.0)
+        best = max((score(entry.plan, space) for entry in history[:seen] if space.admits(entry.plan)), default=0.0)
         assert best == pytest.approx(optimum) or attainable > best
     assert attainable < optimum + 0.05
 

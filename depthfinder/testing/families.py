@@ -1,0 +1,51 @@
+"""What every family promises of its networks: the baseline at lambda 1, and merged the same function as at lambda 0."""
+
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.plan import Plan
+from pruner.surgery import apply, describe, input_size_of, merge
+
+_OURS = ("pruner", "latency", "profiles", "search", "depthfinder")
+_EXACT = 1e-10
+
+
+class FamilySuite:
+    """Give the fixture `network`: a timm network of the family, in evaluation mode."""
+
+    def test_at_lambda_one_it_is_the_baseline_bit_for_bit(self, network: nn.Module) -> None:
+        """Whatever the plan."""
+        images = _images(network)
+        with torch.no_grad():
+            assert torch.equal(apply(network, every_choice(network)).eval()(images), network(images))
+
+    def test_merged_it_computes_what_it_did_at_lambda_zero(self, network: nn.Module) -> None:
+        """To 1e-10 of the largest answer, in float64; and nothing of ours is left in it."""
+        images = _images(network)
+        cut = apply(network, every_choice(network)).eval()
+        calibrate(cut, [images])
+        cut.set_lambda(0.0)
+        estimate_batch_norm(cut, [images])
+        exact = cut.double()
+        merged = merge(exact)
+        with torch.no_grad():
+            found, expected = merged(images.double()), exact(images.double())
+        assert float((found - expected).abs().max()) <= _EXACT * float(expected.abs().max())
+        assert not [one for one in merged.modules() if type(one).__module__.partition(".")[0] in _OURS]
+
+
+def every_choice(network: nn.Module) -> Plan:
+    """A plan in which every choice that any block offers stands at least once, those on request too."""
+    chain, random = describe(network), Random(0)
+    choices = dict(chain.random_plan(0.5, random).choices)
+    for choice in sorted({one for block in chain.blocks for one in block.choices[1:] + block.on_request}):
+        blocks = [block.name for block in chain.blocks if choice in block.choices + block.on_request]
+        choices[random.choice(blocks)] = choice
+    return chain.plan(choices)
+
+
+def _images(network: nn.Module) -> Tensor:
+    return torch.randn(8, *input_size_of(network), generator=torch.Generator().manual_seed(0))
