@@ -27,6 +27,8 @@ class Option:
         is_first: Whether a newcomer needs it: the others wait for `--help-all`.
         is_switch: Whether it can only be turned on, because no file of settings has it.
         is_argument: Whether it is typed by its place and not by a flag.
+        changes_nothing: Whether it decides how fast a run goes, when it is cut off and how much is told of it, but not
+            what it finds.
         default_text: What stands for its default in the help, where that is decided when all else is known.
     """
 
@@ -37,4 +39,5 @@ class Option:
     is_first: bool = False
     is_switch: bool = False
     is_argument: bool = False
+    changes_nothing: bool = False
     default_text: str | None = None

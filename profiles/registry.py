@@ -1,6 +1,8 @@
 """Members that are known by their names: devices, families, samplers, methods, strategies, criteria."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -52,6 +54,17 @@ class Registry(Mapping[str, Member]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+
+def load_members(package: str, path: Iterable[str]) -> None:
+    """Imports every module of a package, so that whatever they register is known: a new member is a file.
+
+    Args:
+        package: Its `__name__`.
+        path: Its `__path__`.
+    """
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:

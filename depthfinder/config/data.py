@@ -36,13 +36,16 @@ class DataConfig:
     class_map: Annotated[
         str | None, Option("The classes in the order of their labels: one name a line, or JSON of names and labels.")
     ] = None
-    dataset_download: Annotated[bool, Option("Fetch the data set if it is not here.")] = False
+    dataset_download: Annotated[
+        bool,
+        Option("Fetch the data set if it is not here.", changes_nothing=True),
+    ] = False
     skip_bad_images: Annotated[bool, Option("Read all images once, and leave out and list those that are none.")] = (
         False
     )
     data_workers: Annotated[
         int,
-        Option("Processes that decode images; 0: the one that trains.", ("--data-workers", "-j")),
+        Option("Processes that decode images; 0: the one that trains.", ("--data-workers", "-j"), changes_nothing=True),
         Field(ge=0, le=1024),
     ] = 0
     augmentation: Augmentation = Augmentation()

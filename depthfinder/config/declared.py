@@ -1,6 +1,7 @@
 """The settings that records declare: found, filled from plain values, and taken apart again."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -59,6 +60,19 @@ def declared_in(*records: type) -> Iterator[Declared]:
             factory = field.default_factory
             default = field.default if factory is dataclasses.MISSING else factory()
             yield Declared(name, field.name, kind, default, option, checks, option.panel or panel)
+
+
+def own_names(record: type) -> tuple[str, ...]:
+    """The settings that a record declares itself, and those of the records that it holds; not those of the records that
+    it inherits from, and none that changes nothing of what is found."""
+    fields = inspect.get_annotations(record)
+    held = [hint for name, hint in get_type_hints(record).items() if name in fields and dataclasses.is_dataclass(hint)]
+    inner = {one.name for other in held for one in declared_in(other)}  # type: ignore[arg-type]
+    return tuple(
+        one.name
+        for one in declared_in(record)
+        if (one.field in fields or one.name in inner) and not one.option.changes_nothing
+    )
 
 
 def made(record: type[Record], values: Mapping[str, Any]) -> Record:

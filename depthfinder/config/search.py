@@ -35,8 +35,8 @@ class OfferConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class SearchConfig(OfferConfig):
-    """Plans, scores and the search."""
+class LimitConfig(OfferConfig):
+    """Which plans are allowed, beside their latency."""
 
     keep: Annotated[
         tuple[str, ...],
@@ -49,6 +49,21 @@ class SearchConfig(OfferConfig):
     max_memory_mb: Annotated[
         float | None, Option("The most memory its weights may take, in MB of 10^6 bytes."), Field(gt=0)
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class FitConfig(LimitConfig):
+    """What layers are fitted on."""
+
+    fit_images: Annotated[
+        int, Option("Images that layers are fitted on; a fifth of them judges the fits."), Field(ge=5)
+    ] = 1024
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class ScoringConfig(FitConfig):
+    """What plans are scored by."""
+
     scored_by: Annotated[
         str,
         Option(
@@ -58,9 +73,13 @@ class SearchConfig(OfferConfig):
         ),
         AfterValidator(one_of("way of scoring plans", SCORED_BY)),
     ] = "fits"
-    fit_images: Annotated[
-        int, Option("Images that layers are fitted on; a fifth of them judges the fits."), Field(ge=5)
-    ] = 1024
+    bn_estimation: Annotated[bool, Option("Take BatchNorm statistics anew for every plan that is evaluated.")] = False
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class StrategyConfig(ScoringConfig):
+    """How a plan is found."""
+
     strategy: Annotated[
         str,
         Option(
@@ -74,6 +93,12 @@ class SearchConfig(OfferConfig):
         Option("The form of the gate: knapsack or shift."),
         AfterValidator(one_of("form of the gate", GATE_FORM_NAMES)),
     ] = "knapsack"
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class SearchConfig(StrategyConfig):
+    """Plans, scores and the search for the best of them."""
+
     sampler: Annotated[
         str,
         Option(
@@ -87,9 +112,12 @@ class SearchConfig(OfferConfig):
         Option("Stop when no plan is held to be better by more than this share of the best score."),
         Field(ge=0),
     ] = 0.0
-    timeout: Annotated[float | None, Option("Seconds after which no more plans are evaluated."), Field(gt=0)] = None
-    bn_estimation: Annotated[bool, Option("Take BatchNorm statistics anew for every plan that is evaluated.")] = False
-    workers: Annotated[int, Option("Processes that evaluate plans on this machine."), Field(ge=1)] = 1
+    timeout: Annotated[
+        float | None, Option("Seconds after which no more plans are evaluated.", changes_nothing=True), Field(gt=0)
+    ] = None
+    workers: Annotated[
+        int, Option("Processes that evaluate plans on this machine.", changes_nothing=True), Field(ge=1)
+    ] = 1
     storage: Annotated[
         str | None,
         Option(

@@ -34,10 +34,22 @@ def _train_device(name: str | None) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class LearningConfig:
-    """How a network is trained, whatever for."""
+class TeachingConfig:
+    """What a network learns from beside the labels."""
 
     PANEL: ClassVar = PANEL
+
+    kd_temperature: Annotated[
+        float, Option("How much the uncut network's answers, which are learned, are softened."), Field(gt=0)
+    ] = 2.0
+    distill_loss_weight: Annotated[
+        float, Option("Weight of those answers beside the labels; 0 is none."), Field(ge=0)
+    ] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class LearningConfig(TeachingConfig):
+    """How a network is trained, whatever for."""
 
     finetune_epochs: Annotated[
         int, Option("Epochs in which the uncut network itself is trained first; none by default."), Field(ge=0)
@@ -55,20 +67,18 @@ class LearningConfig:
     )
     train_device: Annotated[
         str | None,
-        Option("Where networks are trained: cpu, cuda, cuda:1; a GPU where there is one by default."),
+        Option(
+            "Where networks are trained: cpu, cuda, cuda:1; a GPU where there is one by default.", changes_nothing=True
+        ),
         AfterValidator(_train_device),
     ] = None
     processes: Processes = Processes()
     checkpoint_minutes: Annotated[
-        float, Option("The most that a kill loses of a training, in minutes."), Field(gt=0)
+        float, Option("The most that a kill loses of a training, in minutes.", changes_nothing=True), Field(gt=0)
     ] = 1.0
-    log_tensorboard: Annotated[bool, Option("Write curves for TensorBoard too, to RUN/tensorboard.")] = False
-    kd_temperature: Annotated[
-        float, Option("How much the uncut network's answers, which are learned, are softened."), Field(gt=0)
-    ] = 2.0
-    distill_loss_weight: Annotated[
-        float, Option("Weight of those answers beside the labels; 0 is none."), Field(ge=0)
-    ] = 1.0
+    log_tensorboard: Annotated[
+        bool, Option("Write curves for TensorBoard too, to RUN/tensorboard.", changes_nothing=True)
+    ] = False
 
     def settings(self, epochs: int, seed: int) -> TrainSettings:
         """What a training of so many epochs goes by."""
@@ -89,14 +99,29 @@ class LearningConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class TrainConfig(LearningConfig):
-    """How the networks of a search are trained."""
+class SupernetConfig(LearningConfig):
+    """How a weight-sharing network is trained."""
 
     supernet_epochs: Annotated[
         int,
         Option("Epochs of the weight-sharing network; who asks for them has it score the plans."),
         Field(ge=1),
     ] = 2
+    supernet_sampling: Annotated[
+        str,
+        Option("The plans a supernet step trains: random, sandwich, or latency (around the budget)."),
+        AfterValidator(one_of("way of drawing plans", SUPERNET_SAMPLINGS)),
+    ] = "random"
+    supernet_plans: Annotated[int, Option("How many of them, beside the uncut network."), Field(ge=1)] = 1
+    freeze_backbone: Annotated[
+        bool, Option("Train only new BatchNorms and biases of the supernet: a quick ranking.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class TrainConfig(SupernetConfig):
+    """How the networks of a search are trained: the plan's own, beside a weight-sharing one."""
+
     progressive_epochs: Annotated[
         int, Option("Epochs of the plan's network; 0 leaves it as it was cut, or fitted."), Field(ge=0)
     ] = 8
@@ -134,12 +159,3 @@ class TrainConfig(LearningConfig):
         ),
         Field(gt=0, le=1),
     ] = LEAST_LR_SHARE
-    supernet_sampling: Annotated[
-        str,
-        Option("The plans a supernet step trains: random, sandwich, or latency (around the budget)."),
-        AfterValidator(one_of("way of drawing plans", SUPERNET_SAMPLINGS)),
-    ] = "random"
-    supernet_plans: Annotated[int, Option("How many of them, beside the uncut network."), Field(ge=1)] = 1
-    freeze_backbone: Annotated[
-        bool, Option("Train only new BatchNorms and biases of the supernet: a quick ranking.")
-    ] = False

@@ -1,7 +1,8 @@
 """The stages of a run, each a value: what it needs, which settings it goes by, what it leaves, and what carries it out.
 
-A new stage is an entry here and a function. Nothing heavy is imported to know of them: the function is named by where
-it is, and loaded when its turn comes.
+A new stage is an entry here and a function. What a stage goes by are groups of settings, as their records declare them,
+so a new setting belongs to all stages that go by its record. Nothing heavy is imported to know of them: the function is
+named by where it is, and loaded when its turn comes.
 """
 
 import importlib
@@ -9,37 +10,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-NETWORK: Final = ("model", "pretrained", "checkpoint", "checkpoint_img_size", "model_kwargs", "img_size", "seed")
-DATA: Final = (
-    *("dataset", "data_dir", "train_split", "val_split", "class_map", "skip_bad_images", "no_aug", "scale", "ratio"),
-    *("hflip", "vflip", "color_jitter", "aa", "reprob", "remode", "recount", "train_interpolation", "interpolation"),
-    *("crop_pct", "mean", "std"),
-)
-TRAINING: Final = (
-    *("train_batch_size", "lr", "opt", "weight_decay", "momentum", "layer_decay", "sched", "warmup_epochs"),
-    *("warmup_lr", "min_lr", "clip_grad", "clip_mode", "grad_accum_steps", "smoothing", "mixup", "cutmix"),
-    *("mixup_prob", "mixup_switch_prob", "mixup_mode", "model_ema", "model_ema_decay", "amp", "amp_dtype"),
-    *("train_channels_last", "train_torchcompile", "sync_bn", "dist_bn"),
-)
-TEACHING: Final = ("kd_temperature", "distill_loss_weight")
-SETTING: Final = ("device", "threads", "batch_size", "dtype", "channels_last", "torchcompile")
-TABLE: Final = (*SETTING, "max_seconds", "profile", "choices", "widths")
-SUPERNET: Final = (
-    *("supernet_epochs", "supernet_sampling", "supernet_plans", "freeze_backbone", "strategy", "gate_form"),
-    *("choices", "widths", "fit_images"),
-)
-LIMITS: Final = (
-    *("budget_ms", "budget_ratio", "keep", "choices", "widths", "max_pruned", "keep_one_per_stage", "max_parameters"),
-    "max_memory_mb",
-)
-FITS: Final = ("fit_images", "choices", "widths", "train_batch_size")
-SCORING: Final = ("bn_estimation", "scored_by")
-SEARCHING: Final = ("sampler", "n_trials", "gap", "storage", "study_name")
-PROGRESSIVE: Final = (
-    *("progressive_epochs", "merge_init", "lambda_schedule", "closing_share", "kd_model_name", "kd_checkpoint"),
-    *("block_loss_weight", "least_lr_share"),
-)
-MASKS: Final = ("method", "granularity", "sparsity", "epochs", "search_share")
+from depthfinder.config.data import DataConfig
+from depthfinder.config.declared import own_names
+from depthfinder.config.masks import MaskConfig
+from depthfinder.config.measure import DeviceConfig, TableConfig
+from depthfinder.config.model import ArchitectureConfig, ModelConfig
+from depthfinder.config.run import Seeded
+from depthfinder.config.search import FitConfig, LimitConfig, OfferConfig, ScoringConfig, SearchConfig, StrategyConfig
+from depthfinder.config.train import LearningConfig, SupernetConfig, TeachingConfig, TrainConfig
+
+NETWORK: Final = (*own_names(ArchitectureConfig), *own_names(ModelConfig), *own_names(Seeded))
+DATA: Final = own_names(DataConfig)
+_FINETUNING: Final = ("finetune_epochs",)
+TRAINING: Final = tuple(name for name in own_names(LearningConfig) if name not in _FINETUNING)
+TEACHING: Final = own_names(TeachingConfig)
+SETTING: Final = own_names(DeviceConfig)
+_OFFERED: Final = (*own_names(OfferConfig), "choices")
+TABLE: Final = (*SETTING, *own_names(TableConfig), "profile", *_OFFERED)
+SUPERNET: Final = (*own_names(SupernetConfig), *own_names(StrategyConfig), *_OFFERED, *own_names(FitConfig))
+LIMITS: Final = ("budget_ms", "budget_ratio", *own_names(OfferConfig), *own_names(LimitConfig))
+FITS: Final = (*own_names(FitConfig), *_OFFERED, "train_batch_size")
+SCORING: Final = own_names(ScoringConfig)
+SEARCHING: Final = own_names(SearchConfig)
+PROGRESSIVE: Final = own_names(TrainConfig)
+MASKS: Final = own_names(MaskConfig)
 
 SCORED: Final = "scored by"
 """Among the needs of a stage: the one that makes what plans are scored by."""
@@ -100,7 +94,7 @@ _ALL: Final = (
         "finetune",
         f"{_PIPELINE}.training:finetune_stage",
         checks=f"{_PIPELINE}.training:check_training",
-        settings=(*NETWORK, *DATA, *TRAINING, "finetune_epochs"),
+        settings=(*NETWORK, *DATA, *TRAINING, *_FINETUNING),
         checkpoint="finetune",
         is_costly=True,
         is_shared=True,
@@ -181,14 +175,14 @@ _ALL: Final = (
 )
 STAGES: Final[Mapping[str, Stage]] = {stage.name: stage for stage in _ALL}
 
-_FINETUNING: Final = ("finetune", "finetuned")
-SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNING, "supernet", "fits", "search")
-FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNING, "supernet", "fits", "front")
-MASK_STAGES: Final = ("baseline", *_FINETUNING, "masks", "hand over", "judge", "mask report")
+_FINETUNE_STAGES: Final = ("finetune", "finetuned")
+SEARCH_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "fits", "search")
+FRONT_STAGES: Final = ("baseline", "profile", *_FINETUNE_STAGES, "supernet", "fits", "front")
+MASK_STAGES: Final = ("baseline", *_FINETUNE_STAGES, "masks", "hand over", "judge", "mask report")
 ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 
 def stages_of(names: tuple[str, ...], *, finetunes: bool, scored_by: str = "supernet") -> tuple[str, ...]:
     """Those that a run has which trains the uncut network first, or does not, and which scores plans so."""
-    left_out = {"supernet", "fits"} - {scored_by} | (set() if finetunes else set(_FINETUNING))
+    left_out = {"supernet", "fits"} - {scored_by} | (set() if finetunes else set(_FINETUNE_STAGES))
     return tuple(name for name in names if name not in left_out)

@@ -9,15 +9,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from depthfinder.config.declared import flat
-from depthfinder.config.run import RunConfig
+from depthfinder.config.declared import declared_in, flat
+from depthfinder.config.run import RunConfig, SparsifyConfig
 from depthfinder.folder.stages import LIMITS, SCORED, SCORING, SETTING, STAGES, TABLE
 
-# What decides how fast a run goes, when its search is cut off and how much is told of it, but not what it finds.
-MAY_CHANGE: Final = (
-    *("workers", "timeout", "data_workers", "dataset_download", "checkpoint_minutes", "log_tensorboard"),
-    "train_device",
-)
+MAY_CHANGE: Final = tuple(one.name for one in declared_in(SparsifyConfig) if one.option.changes_nothing)
+"""What decides how fast a run goes, when its search is cut off and how much is told of it, but not what it finds."""
 
 # Whose contents are compared in their place: other machines call them by other paths.
 _PATHS: Final = ("checkpoint", "data_dir", "class_map", "profile", "kd_checkpoint")

@@ -1,11 +1,8 @@
 """The strategies that there are, one to a file: to import this registers them. Nothing here loads torch."""
 
-import importlib
-import pkgutil
-
 from depthfinder.strategies.strategy import STRATEGIES, Ground, Strategy, known_strategy, strategy
+from profiles.registry import load_members
 
 __all__ = ["STRATEGIES", "Ground", "Strategy", "known_strategy", "strategy"]
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+load_members(__name__, __path__)

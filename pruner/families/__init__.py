@@ -1,5 +1,6 @@
 """The families of networks that can be cut: one file each, found by a module's own structure, never by its name."""
 
+from profiles.registry import load_members
 from pruner.families.convnext import ConvNeXts
 from pruner.families.family import FAMILIES, Family, family_of
 from pruner.families.mobilenet import MobileNets
@@ -15,3 +16,5 @@ __all__ = [
     "VisionTransformers",
     "family_of",
 ]
+
+load_members(__name__, __path__)

@@ -1,5 +1,6 @@
 """The samplers that there are; importing this registers them."""
 
+from profiles.registry import load_members
 from search.sampler import known_sampler
 from search.samplers.by_gains import ByGains, BySingleScores
 from search.samplers.by_optuna import Gp, Nsga2, Tpe
@@ -20,3 +21,5 @@ __all__ = [
     "Tpe",
     "known_sampler",
 ]
+
+load_members(__name__, __path__)

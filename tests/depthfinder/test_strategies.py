@@ -32,7 +32,7 @@ class TestAnother(StrategySuite):
 
 
 def test_there_is_a_strategy_for_every_criterion() -> None:
-    assert set(STRATEGIES) == {"optuna", "scores", "gate", *CRITERION_NAMES}
+    assert set(STRATEGIES) >= {"optuna", "scores", "gate", *CRITERION_NAMES}
 
 
 def test_a_name_is_taken_once_and_an_unknown_one_brings_the_nearest() -> None:

@@ -32,7 +32,7 @@ def test_these_are_the_samplers() -> None:
     assert set(NAMES) >= {"auto", "exhaustive", "gp", "nsga2", "random", "tpe"}
     assert all(SAMPLERS[name].name == name for name in NAMES)
     assert known_sampler("auto") is SAMPLERS["auto"]
-    assert all(type(one).__name__ in samplers.__all__ for one in SAMPLERS.values())
+    assert set(samplers.__all__) >= {"Exhaustive", "Gp", "Learned", "Nsga2", "Prefix", "Random", "Tpe"}
 
 
 def test_imagined_plans_spare_the_blocks_that_are_expected_to_matter() -> None:

@@ -1,5 +1,6 @@
 """The methods that are known, one to a file."""
 
+from profiles.registry import load_members
 from pruner.errors import UnknownMethodError
 from pruner.masks.methods.acdc import Acdc
 from pruner.masks.methods.awg import Awg
@@ -22,3 +23,5 @@ __all__ = [
     "known_method",
     "method",
 ]
+
+load_members(__name__, __path__)
