@@ -105,11 +105,16 @@ def test_a_run_in_python_is_the_run_that_is_typed(depthfinder: Command) -> None:
 
 
 def test_the_readmes_script_runs(depthfinder: Command, capfd: pytest.CaptureFixture[str]) -> None:
-    """As it stands, but for a device of exact arithmetic and as little of everything as there may be."""
+    """As it stands, but for a small network, a device of exact arithmetic and as little of everything as can be."""
     script = README.read_text().partition("```python\n")[2].partition("```")[0]
-    quick = "device='null', max_seconds=1, fit_images=40, n_trials=4, progressive_epochs=0, choices='drop', "
+    kwargs = {"patch_size": 16, "embed_dim": 24, "depth": 6, "num_heads": 2, "num_classes": 10}
+    quick = f"model='deit_tiny_patch16_224', img_size=32, dataset='digits', model_kwargs={kwargs}, device='null', "
+    quick += "max_seconds=1, fit_images=40, n_trials=4, progressive_epochs=0, choices='drop', "
     assert script.count("df.run(") == 1
-    exec(script.replace("df.run(", f"df.run({quick}").replace('"ort-cpu"', '"null"'), {})
+    script = script.replace("df.run(", f"df.run({quick}").replace(
+        "df.measure(merged, ", "df.measure(merged, seconds=0.1, "
+    )
+    exec(script.replace('"ort-cpu"', '"null"'), {})
     said = capfd.readouterr().out.splitlines()
     assert said[0].startswith("met ")
     assert " of the latency" in said[1]
