@@ -13,7 +13,6 @@ from depthfinder.config.search import SearchConfig
 from depthfinder.config.words import budgets_of
 from depthfinder.strategies import Strategy, known_strategy
 from pruner.errors import SettingsError
-from search.storage_url import redacted
 
 DEMO_BUDGET_RATIO: Final = 0.6
 _DIGITS: Final = "digits"
@@ -43,7 +42,7 @@ def with_file(typed: Mapping[str, Any], path: Path | None, *more: type) -> Mappi
 
 
 def run_config(typed: Mapping[str, Any], *, without_training: bool = False) -> RunConfig:
-    """The settings of a run, of what was typed of them; without the password of a storage.
+    """The settings of a run, of what was typed of them.
 
     Args:
         typed: Setting -> value.
@@ -53,8 +52,6 @@ def run_config(typed: Mapping[str, Any], *, without_training: bool = False) -> R
         SettingsError: for what cannot be meant; it names the flag.
     """
     meant = dict(typed) | _images_and_weights(typed) | _device(typed)
-    if meant.get("storage") is not None:
-        meant["storage"] = redacted(meant["storage"])
     meant |= _NOTHING_TRAINED if without_training else {"scored_by": _way_of_scoring(typed)}
     return checked(RunConfig, meant)
 

@@ -10,9 +10,15 @@ from depthfinder.config.words import known_widths, shares_of
 from depthfinder.strategies import STRATEGIES
 from profiles.option import CHECKED, Option
 from pruner.choices import DROP, FITS, FOLDS
+from search.storage_url import redacted
 
 GATE_FORM_NAMES: Final = ("knapsack", "shift")
 SCORED_BY: Final = ("supernet", "fits")
+
+
+def _without_password(storage: str | None) -> str | None:
+    """A password is for opening the storage alone: settings are written to files and told."""
+    return None if storage is None else redacted(storage)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -123,6 +129,7 @@ class SearchConfig(StrategyConfig):
         Option(
             "Where the study is kept: sqlite:///FILE, journal:///FILE or, for many machines, postgresql://USER@HOST/DB."
         ),
+        AfterValidator(_without_password),
     ] = None
     study_name: Annotated[str | None, Option("Name of the study; by default that of the run's folder.")] = None
 

@@ -137,6 +137,14 @@ def test_what_a_run_was_asked_for_can_be_typed_again(tmp_path: Path) -> None:
     assert (said["torchcompile"], said["img_size"], said["model"]) == (True, [64, 32], "resnet18.a1_in1k")
 
 
+def test_no_settings_hold_the_password_of_a_storage(tmp_path: Path) -> None:
+    config = with_changes(RunConfig(), storage="postgresql://me:secret@host/studies")
+    config.save(tmp_path / "args.yaml")
+    assert "secret" not in f"{config} {(tmp_path / 'args.yaml').read_text()}"
+    assert "me:***@host" in str(config.search.storage)
+    assert RunConfig.load(tmp_path / "args.yaml") == config
+
+
 def test_a_file_of_before_is_understood(tmp_path: Path) -> None:
     (tmp_path / "args.yaml").write_text("compiled: true\nmodel_kwargs: {img_size: 32, depth: 2}\n")
     config = RunConfig.load(tmp_path / "args.yaml")
