@@ -18,21 +18,21 @@ from latency.devices import open_device
 from latency.hardware import processor_name
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
-from pruner.calibration import calibrate
-from pruner.choices import MERGE
+from pruner.choices.choice import MERGE
+from pruner.choices.plan import Plan
 from pruner.data.digits import DigitScenes
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
-from search.budget import Budget
+from pruner.network.calibration import calibrate
+from pruner.scoring.evaluator import Evaluator
 from search.candidate import SearchResult
-from search.finalists import Judge
-from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
-from search.margin import AIMED_BELOW
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
-from search.verification import search_within_budget
+from search.storage.ledger import Ledger, in_memory
+from search.verification.budget import Budget
+from search.verification.finalists import Judge
+from search.verification.margin import AIMED_BELOW
+from search.verification.within_budget import search_within_budget
 
 RESULTS = Path(__file__).parent / "results"
 TRIALS = 60

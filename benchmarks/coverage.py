@@ -18,9 +18,9 @@ import torch
 
 import depthfinder as df
 from pruner._timm import list_models
-from pruner.calibration import calibrate, estimate_batch_norm
 from pruner.errors import UnknownModelError
-from pruner.surgery import input_size_of
+from pruner.network.calibration import calibrate, estimate_batch_norm
+from pruner.network.surgery import input_size_of
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from depthfinder.folder.result import RunResult
 from depthfinder.report.pictures import block_map, latency_bars, pareto
 from profiles.store import load_profile
-from pruner.choices import DROP, FITS, FOLDS, KEEP, SHARES
+from pruner.choices.choice import DROP, FITS, FOLDS, KEEP, SHARES
 
 RESULTS = Path(__file__).parent / "results"
 # What is told of each seed's blocks -> the choices that this is.

@@ -36,21 +36,21 @@ from latency.devices.null import Null
 from latency.hardware import processor_name
 from latency.profiler import profile
 from profiles.profile import Profile
-from pruner.calibration import calibrate
-from pruner.chain import Chain
-from pruner.choices import KEEP, MERGE
+from pruner.choices.chain import Chain
+from pruner.choices.choice import KEEP, MERGE
+from pruner.choices.plan import Plan
 from pruner.data.digits import DigitScenes
 from pruner.data.images import Batch
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
-from pruner.score import Score
-from pruner.surgery import Supernet, supernet
+from pruner.network.calibration import calibrate
+from pruner.network.surgery import Supernet, supernet
+from pruner.scoring.evaluator import Evaluator
+from pruner.scoring.score import Score
 from pruner.training.accuracy import accuracy
-from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
+from search.storage.ledger import Ledger, in_memory
 
 RESULTS = Path(__file__).parent / "results"
 BATCH_SIZES = (64, 128)

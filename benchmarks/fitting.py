@@ -38,18 +38,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profiles.files import write_whole
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK
+from pruner.choices.choice import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK
+from pruner.choices.plan import MergeInit, Plan
 from pruner.data.digits import DigitScenes
 from pruner.data.images import ImageData
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import Key
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.fitting.spans import followers_of, span_of
-from pruner.models import load_model
-from pruner.plan import MergeInit, Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.models.load import load_model
+from pruner.network.surgery import Cut, OpenNetwork, apply, describe
 from pruner.progress import silent
-from pruner.surgery import Cut, OpenNetwork, apply, describe
 from pruner.training.accuracy import accuracy
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import fit

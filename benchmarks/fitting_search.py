@@ -41,14 +41,14 @@ from latency.hardware import processor_name
 from latency.timing import time_interleaved
 from profiles.files import write_whole
 from profiles.store import load_profile
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS
-from pruner.distance import distance_of
-from pruner.evaluator import Evaluator
+from pruner.choices.choice import DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS
+from pruner.choices.plan import Plan
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import expected_harms
-from pruner.plan import Plan
-from pruner.surgery import OpenNetwork, describe
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import OpenNetwork, describe
+from pruner.scoring.distance import distance_of
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy
 from pruner.training.objective import light_copy
 from pruner.training.settings import Optimizing, TrainSettings

@@ -30,18 +30,18 @@ import depthfinder as df
 from latency.hardware import processor_name
 from profiles.files import write_whole
 from profiles.store import load_profile
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import MERGE
+from pruner.choices.choice import MERGE
+from pruner.choices.plan import Plan
 from pruner.criteria.dimap import harm_of_cuts
 from pruner.data.digits import DigitScenes
-from pruner.evaluator import Evaluator
-from pruner.masks.gated import GatedSupernet
-from pruner.masks.latency_gates import GATE_FORMS
-from pruner.plan import Plan
+from pruner.gates.gated import GatedSupernet
+from pruner.gates.latency_gates import GATE_FORMS
+from pruner.gates.objective import Annealing, GateObjective
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import Supernet
 from pruner.progress import silent
-from pruner.surgery import Supernet
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy
-from pruner.training.gate import Annealing, GateObjective
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Teaching, light_copy
 from pruner.training.progressive import Progressive, calibrate_norms, finalize
@@ -49,12 +49,12 @@ from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 from search.candidate import Candidate
 from search.gate_costs import gate_costs
-from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
-from search.sampler import Sampler
 from search.samplers import ByGains, BySingleScores, known_sampler
+from search.samplers.sampler import Sampler
 from search.search import Stop, search
 from search.space import Space
+from search.storage.ledger import Ledger, in_memory
 
 RESULTS: Final = Path(__file__).parent / "results"
 DATA: Final = DigitScenes()

@@ -14,24 +14,24 @@ import numpy as np
 
 from latency.devices.null import Null
 from latency.profiler import profile
-from pruner.chain import Block, Chain
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import KEEP, MERGE
+from pruner.choices.chain import Block, Chain
+from pruner.choices.choice import KEEP, MERGE
+from pruner.choices.plan import Plan
 from pruner.data.digits import DigitScenes
-from pruner.evaluator import Evaluator
-from pruner.models import load_model
-from pruner.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.models.load import load_model
+from pruner.network.surgery import describe, supernet
 from pruner.progress import silent
-from pruner.surgery import describe, supernet
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.loop import fit
 from pruner.training.progressive import calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
 from search.feasible import feasible_plan, random_wish, solved_plan
 from search.limits import LatencyLimit, SizeLimit
-from search.neighbours import climbed
+from search.samplers.neighbours import climbed
+from search.samplers.surrogate import Gains
 from search.space import Array, Space
-from search.surrogate import Gains
 
 LEFT: Final = 0.6
 DEMO_BUDGET: Final = 0.85

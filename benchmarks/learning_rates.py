@@ -24,7 +24,7 @@ from trained_plans import trained_plan
 
 from latency.hardware import processor_name
 from profiles.files import write_whole
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from pruner.training.accuracy import accuracy
 from pruner.training.pace import MUCH
 from pruner.training.settings import Optimizing, TrainSettings

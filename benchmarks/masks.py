@@ -29,12 +29,12 @@ from relations import FewRelations
 from torch import nn
 
 from profiles.files import write_whole
-from pruner.checkpoint import CheckpointFile
 from pruner.data.images import Batch
 from pruner.masks.granularity import parse
 from pruner.masks.masked import Masked
 from pruner.masks.methods import METHODS, Method, known_method
 from pruner.masks.sparsifying import Sparsifying
+from pruner.models.checkpoint import CheckpointFile
 from pruner.progress import silent
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit

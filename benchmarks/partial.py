@@ -20,12 +20,12 @@ from fitting import DEMO, data_of, images_of, network_of
 from progressive import RESULTS
 from torch import Tensor, nn
 
+from pruner.choices.hidden import HiddenChannels
+from pruner.choices.site import Site
 from pruner.fitting.least_squares import fitted
 from pruner.fitting.narrower import nested_order
 from pruner.fitting.sums import Sums
-from pruner.hidden import HiddenChannels
-from pruner.site import Site
-from pruner.surgery import OpenNetwork
+from pruner.network.surgery import OpenNetwork
 
 NETWORKS: Final = (DEMO, "vit", "convnext")
 PARTS: Final = (1 / 8, 1 / 4, 3 / 8, 1 / 2)

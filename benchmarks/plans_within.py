@@ -10,28 +10,28 @@ from latency.device import Device
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import MERGE
+from pruner.choices.choice import MERGE
+from pruner.choices.plan import Plan
 from pruner.data.images import ImageData
-from pruner.evaluator import Evaluator
 from pruner.fitting.at_once import fit_own_layers
-from pruner.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import describe, supernet
 from pruner.progress import silent
-from pruner.surgery import describe, supernet
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.loop import fit
 from pruner.training.progressive import calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
-from search.budget import Budget
 from search.candidate import SearchResult
-from search.finalists import Finalist, Judge
-from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
-from search.margin import AIMED_BELOW, margin_on
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
-from search.verification import search_within_budget
+from search.storage.ledger import Ledger, in_memory
+from search.verification.budget import Budget
+from search.verification.finalists import Finalist, Judge
+from search.verification.margin import AIMED_BELOW, margin_on
+from search.verification.within_budget import search_within_budget
 
 _STATISTICS_BATCHES: Final = 8
 

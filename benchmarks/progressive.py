@@ -30,11 +30,11 @@ from torch import nn
 from latency.devices import Mode, open_device
 from latency.timing import time_interleaved
 from profiles.files import write_whole
-from pruner.checkpoint import CheckpointFile
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import apply, describe, input_size_of, merge
 from pruner.progress import silent
-from pruner.surgery import apply, describe, input_size_of, merge
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy

@@ -24,13 +24,13 @@ from progressive import EPOCHS, FEW, LEARNING_RATE, NETWORKS, RESULTS, baseline
 from scipy.stats import spearmanr
 
 from profiles.files import write_whole
-from pruner.chain import Chain
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import MERGE
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
+from pruner.choices.chain import Chain
+from pruner.choices.choice import MERGE
+from pruner.choices.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import apply, describe, supernet
 from pruner.progress import silent
-from pruner.surgery import apply, describe, supernet
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Teaching, light_copy

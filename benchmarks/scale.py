@@ -26,16 +26,16 @@ from typing import Final
 import numpy as np
 
 from latency.hardware import processor_name
-from pruner.chain import Block, Chain
-from pruner.choices import KEEP
-from pruner.plan import Plan
-from pruner.score import Score
+from pruner.choices.chain import Block, Chain
+from pruner.choices.choice import KEEP
+from pruner.choices.plan import Plan
+from pruner.scoring.score import Score
 from search.feasible import feasible_plan, random_wish
-from search.ledger import Entry, Ledger, Proposal, in_memory
 from search.limits import SizeLimit
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Array, Space
+from search.storage.ledger import Entry, Ledger, Proposal, in_memory
 
 RESULTS: Final = Path(__file__).parent / "results"
 SAMPLER: Final = "prefix"

@@ -30,11 +30,11 @@ import torch
 from landscapes import Landscape, demo, rugged, six_choices, two_choices
 
 from profiles.files import write_whole
-from pruner.score import Score
+from pruner.scoring.score import Score
 from search.feasible import solved_plan
-from search.ledger import Ledger, in_memory
 from search.samplers import known_sampler
 from search.search import Stop, search
+from search.storage.ledger import Ledger, in_memory
 
 RESULTS: Final = Path(__file__).parent / "results"
 AFTER: Final = (50, 100, 200)

@@ -16,12 +16,12 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pruner.chain import Chain
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import DROP, MERGE, SEPARABLE, SHRINK
+from pruner.choices.chain import Chain
+from pruner.choices.choice import DROP, MERGE, SEPARABLE, SHRINK
+from pruner.choices.plan import Plan
 from pruner.data.images import ImageData
-from pruner.models import load_model
-from pruner.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.models.load import load_model
 from pruner.progress import Progress
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised

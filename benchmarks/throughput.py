@@ -35,12 +35,12 @@ import depthfinder as df
 from depthfinder.config.declared import made
 from depthfinder.config.train import TrainConfig
 from latency.hardware import processor_name
-from pruner.chain import Chain
-from pruner.checkpoint import CheckpointFile
+from pruner.choices.chain import Chain
+from pruner.choices.plan import Plan
 from pruner.data.images import WHOLE, Batch, Part
-from pruner.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import apply, describe, supernet
 from pruner.progress import silent
-from pruner.surgery import apply, describe, supernet
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
 from pruner.training.progressive import Progressive

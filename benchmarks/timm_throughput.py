@@ -23,7 +23,7 @@ from latency.predictor.whole import Card
 from profiles.descriptions import load_description
 from profiles.judgement import Judgement
 from pruner.errors import UnknownModelError
-from pruner.models import load_model
+from pruner.models.load import load_model
 
 CARDS = {"rtx3090": "pt240-cu124-rtx3090", "rtx4090": "pt240-cu124-rtx4090"}
 LIKE = {"rtx5090": "rtx4090", "rtxpro6000": "rtx4090"}

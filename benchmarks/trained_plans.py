@@ -7,12 +7,12 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from pruner.checkpoint import CheckpointFile
+from pruner.choices.plan import Plan
 from pruner.data.images import ImageData
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.surgery import apply, describe, merge
 from pruner.progress import silent
-from pruner.surgery import apply, describe, merge
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Teaching, light_copy

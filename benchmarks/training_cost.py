@@ -21,12 +21,12 @@ import torch
 from throughput import RandomImages
 
 from latency.hardware import processor_name
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import MERGE
-from pruner.models import load_model
-from pruner.plan import Plan
+from pruner.choices.choice import MERGE
+from pruner.choices.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.models.load import load_model
+from pruner.network.surgery import apply, describe, input_size_of, supernet
 from pruner.progress import silent
-from pruner.surgery import apply, describe, input_size_of, supernet
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
 from pruner.training.progressive import Progressive, calibrate_norms

@@ -35,7 +35,7 @@ from latency.predictor.rows import OperatorRows, read_rows
 from latency.predictor.whole import NETWORKS, Card, WholeNetworks
 from profiles.descriptions import description_names
 from profiles.judgement import Judgement
-from pruner.models import load_model
+from pruner.models.load import load_model
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"ViT-B/16 224": "vit_base_patch16_224", "ConvNeXt-L 224": "convnext_large", "ResNet-50 224": "resnet50"}

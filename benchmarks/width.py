@@ -56,7 +56,7 @@ from latency.devices import Mode, open_device
 from latency.export import export_onnx
 from latency.hardware import processor_name
 from latency.timing import time_interleaved
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from pruner.training.objective import light_copy
 
 

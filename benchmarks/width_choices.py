@@ -24,13 +24,13 @@ from latency.devices import Mode, open_device
 from latency.timing import time_interleaved
 from profiles.profile import Profile
 from profiles.store import load_profile
-from pruner.calibration import estimate_batch_norm
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import FOLDS, OWN_WEIGHTS, SHARES
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
+from pruner.choices.choice import FOLDS, OWN_WEIGHTS, SHARES
+from pruner.choices.plan import Plan
+from pruner.models.checkpoint import CheckpointFile
+from pruner.network.calibration import estimate_batch_norm
+from pruner.network.surgery import input_size_of
 from pruner.progress import silent
-from pruner.surgery import input_size_of
+from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Supervised, Teaching, light_copy

@@ -7,7 +7,7 @@ from typing import Any, Final
 from narrowing import PARTS, WAYS, Way
 from small_networks import NETWORKS
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 
 WIDTH, REFITTED, DEPTH, TOGETHER = "width", "width, refitted", "depth", "all together"
 ARMS: Final = (WIDTH, REFITTED, DEPTH, TOGETHER)

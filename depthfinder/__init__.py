@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from profiles.measurement import Measurement
     from profiles.profile import Profile
     from profiles.store import load_profile
-    from pruner.chain import Block, Chain
-    from pruner.models import load_model
-    from pruner.plan import Plan
-    from pruner.surgery import apply, describe, merge, supernet
+    from pruner.choices.chain import Block, Chain
+    from pruner.choices.plan import Plan
+    from pruner.models.load import load_model
+    from pruner.network.surgery import apply, describe, merge, supernet
     from search.candidate import Candidate, SearchResult
 
 __version__ = "0.1.0"
@@ -29,27 +29,27 @@ take_own_packages()
 from depthfinder import errors  # noqa: E402 - imports the other packages, which have to be our own
 
 _HOMES = {
-    "Block": "pruner.chain",
+    "Block": "pruner.choices.chain",
     "Candidate": "search.candidate",
-    "Chain": "pruner.chain",
+    "Chain": "pruner.choices.chain",
     "Fitted": "depthfinder.without_training",
     "Measurement": "profiles.measurement",
-    "Plan": "pruner.plan",
+    "Plan": "pruner.choices.plan",
     "Profile": "profiles.profile",
     "RunResult": "depthfinder.folder.result",
     "SearchResult": "search.candidate",
-    "apply": "pruner.surgery",
-    "describe": "pruner.surgery",
+    "apply": "pruner.network.surgery",
+    "describe": "pruner.network.surgery",
     "export": "depthfinder.api",
     "load_merged": "depthfinder.api",
-    "load_model": "pruner.models",
+    "load_model": "pruner.models.load",
     "load_profile": "profiles.store",
     "measure": "depthfinder.api",
-    "merge": "pruner.surgery",
+    "merge": "pruner.network.surgery",
     "profile": "depthfinder.api",
     "run": "depthfinder.api",
     "search": "depthfinder.api",
-    "supernet": "pruner.surgery",
+    "supernet": "pruner.network.surgery",
 }
 
 __all__ = [

@@ -26,23 +26,23 @@ from profiles.fingerprint import why_not
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.registry import nearest_first
-from pruner.chain import Chain
+from pruner.choices.chain import Chain
+from pruner.choices.plan import Plan
 from pruner.errors import SettingsError
-from pruner.models import load_model
-from pruner.plan import Plan
-from pruner.score import Score
-from pruner.surgery import apply, input_size_of, merge
-from pruner.weights_file import read_weights
-from pruner.weights_fit import head_names, load_weights
-from search.budget import Budget
+from pruner.models.load import load_model
+from pruner.models.weights_file import read_weights
+from pruner.models.weights_fit import head_names, load_weights
+from pruner.network.surgery import apply, input_size_of, merge
+from pruner.scoring.score import Score
 from search.candidate import SearchResult
-from search.ledger import Ledger, in_memory
 from search.limits import latency_limits_by
 from search.samplers import known_sampler
 from search.search import Stop
 from search.search import search as _search
 from search.space import Space
-from search.storage import open_storage
+from search.storage.ledger import Ledger, in_memory
+from search.storage.opening import open_storage
+from search.verification.budget import Budget
 
 _MERGED: Final = ("merged.safetensors", "plan.json", "args.yaml")
 

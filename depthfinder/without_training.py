@@ -6,15 +6,15 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from pruner.choices import OWN_WEIGHTS
-from pruner.distance import distance_of
-from pruner.evaluator import Evaluator
+from pruner.choices.choice import OWN_WEIGHTS
+from pruner.choices.plan import Plan
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import Fits, expected_harms
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.plan import Plan
-from pruner.score import Score
-from pruner.surgery import Cut, OpenNetwork, apply
+from pruner.network.surgery import Cut, OpenNetwork, apply
+from pruner.scoring.distance import distance_of
+from pruner.scoring.evaluator import Evaluator
+from pruner.scoring.score import Score
 
 _AT_ONCE: Final = 32
 _JUDGING: Final = 4

@@ -9,9 +9,9 @@ from latency.pieces import THINNING, VANISHING, places_of
 from latency.study import RowKey
 from profiles.profile import Segment
 from profiles.walk import rows_of, unthinned
-from pruner.chain import Chain
-from pruner.choices import KEEP, THIN
-from pruner.plan import Plan
+from pruner.choices.chain import Chain
+from pruner.choices.choice import KEEP, THIN
+from pruner.choices.plan import Plan
 
 _SHARES_CUT: Final = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _MOST_DRAWS: Final = 400

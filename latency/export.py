@@ -16,7 +16,7 @@ from latency.devices.ort import open_session
 from latency.errors import ExportError
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
-from pruner.plan import PLAN_ENTRY, Plan
+from pruner.choices.plan import PLAN_ENTRY, Plan
 
 _LENGTH: Final = 8
 NO_METADATA: Final[Mapping[str, str]] = {}

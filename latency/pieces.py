@@ -11,11 +11,11 @@ from latency.roofline import work_of
 from latency.study import Kind, RowKey, key_of
 from profiles.profile import Segment
 from profiles.walk import rows_of, thinned, unthinned
-from pruner.chain import Chain
-from pruner.choices import DROP, KEEP, THIN
-from pruner.modules import folded_on
-from pruner.plan import Plan
-from pruner.surgery import OpenNetwork
+from pruner.algebra.modules import folded_on
+from pruner.choices.chain import Chain
+from pruner.choices.choice import DROP, KEEP, THIN
+from pruner.choices.plan import Plan
+from pruner.network.surgery import OpenNetwork
 
 Compile = Callable[[nn.Module, Tensor], Any]
 """Makes a fragment of a module, given an example (B, ...) of its input."""

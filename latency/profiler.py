@@ -16,7 +16,7 @@ from latency.table import Table, network_names, peak_of
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench
 from profiles.profile import Profile
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from pruner.progress import Progress, silent
 
 _FITTED_NETWORKS: Final = 24

@@ -10,7 +10,7 @@ from latency.pieces import Pieces
 from latency.roofline import Reference, Traffic, square
 from latency.rounds import Program
 from latency.study import REFERENCE, TRAFFIC
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 
 
 class Workbench(Pieces):

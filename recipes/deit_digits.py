@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from pruner.data.digits import DigitScenes
-from pruner.models import load_model
+from pruner.models.load import load_model
 
 BATCH_SIZE = 100
 PEAK_LEARNING_RATE = 1e-3

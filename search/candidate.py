@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pruner.plan import Plan
-from pruner.score import Score
+from pruner.choices.plan import Plan
+from pruner.scoring.score import Score
 from search.errors import NothingFoundError
 
 if TYPE_CHECKING:

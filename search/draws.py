@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from pruner.choices import KEEP
-from pruner.plan import Plan
+from pruner.choices.choice import KEEP
+from pruner.choices.plan import Plan
 from search.space import Space
 
 # How far from its bound a plan may be, as a share of it: the plans that win lie a little below.

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from search.errors import BudgetUnreachableError
 from search.limits import ThinningLimit
 from search.solver import MOST_PAIRS, solve

@@ -1,7 +1,7 @@
 """What a latency table says of each choice, as the gates of a network are told it."""
 
-from pruner.choices import KEEP, THIN
-from pruner.masks.gated import GateCosts
+from pruner.choices.choice import KEEP, THIN
+from pruner.gates.gated import GateCosts
 from search.space import Space
 
 

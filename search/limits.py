@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Final
 
 from profiles.profile import Choices, CutPlan, Profile
-from pruner.choices import KEEP, THIN
+from pruner.choices.choice import KEEP, THIN
 
 _MORE: Final = 1 + 1e-9
 

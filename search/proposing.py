@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from search.ledger import Entry, Ledger, Standing
-from search.sampler import Proposals, Sampler
+from search.samplers.sampler import Proposals, Sampler
 from search.space import Space
+from search.storage.ledger import Entry, Ledger, Standing
 
 _FINALISTS: Final = 8
 """A plan that cannot come among so many of the best is not evaluated to the end."""

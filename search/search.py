@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from pruner.progress import Progress, silent
-from pruner.score import Score
+from pruner.scoring.score import Score
 from search.candidate import Candidate, SearchResult
 from search.errors import ScoreError
 from search.feasible import check_reachable
-from search.ledger import Entry, Ledger
 from search.proposing import Rounds, gap_of
-from search.sampler import Sampler
-from search.scores import check_count, score_of
+from search.samplers.sampler import Sampler
 from search.space import Space
+from search.storage.ledger import Entry, Ledger
+from search.storage.scores import check_count, score_of
 
 Evaluate = Callable[[Sequence[Plan], float], Sequence[Score | float]]
 """(plans, bar) -> their scores; a plan that cannot reach the bar need not be evaluated to the end."""

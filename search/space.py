@@ -9,10 +9,10 @@ from random import Random
 
 import numpy as np
 
-from pruner.chain import Block, Chain
-from pruner.choices import KEEP, THIN
+from pruner.choices.chain import Block, Chain
+from pruner.choices.choice import KEEP, THIN
+from pruner.choices.plan import Plan
 from pruner.errors import PlanError
-from pruner.plan import Plan
 from search.limits import CountLimit, Limit, ThinningLimit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

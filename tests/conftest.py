@@ -2,18 +2,17 @@
 
 import gc
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from torch import nn
 
+from commands import Command
 from depthfinder.cli.app import main
 from networks import made
 from postgres import Postgres, running_postgres
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401  # hooks are found here
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_finish() -> None:

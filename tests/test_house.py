@@ -32,13 +32,13 @@ FENCES = {
     },
     "onnxruntime": {"latency/devices/ort.py", "latency/kit/onnx_runner.py"},
     "optuna": {
-        "search/journal.py",
-        "search/ledger.py",
-        "search/quietly.py",
-        "search/review.py",
-        "search/review_server.py",
+        "search/storage/journal.py",
+        "search/storage/ledger.py",
+        "search/storage/quietly.py",
+        "search/dashboard/review_copy.py",
+        "search/dashboard/server.py",
         "search/samplers/by_optuna.py",
-        "search/storage.py",
+        "search/storage/opening.py",
     },
     "pydantic": {
         "depthfinder/config/",
@@ -49,18 +49,27 @@ FENCES = {
         "pruner/data/variation.py",
         "pruner/training/settings.py",
     },
-    "optuna_dashboard": {"search/review.py", "search/review_server.py"},
-    "scipy": {"latency/fit.py", "search/solver.py", "search/surrogate.py"},
+    "optuna_dashboard": {"search/dashboard/review_copy.py", "search/dashboard/server.py"},
+    "scipy": {"latency/fit.py", "search/solver.py", "search/samplers/surrogate.py"},
     "sklearn": {"pruner/data/digits.py", "latency/predictor/"},
-    "sqlalchemy": {"search/storage.py"},
+    "sqlalchemy": {"search/storage/opening.py"},
     "tensorboard": {"depthfinder/pipeline/tensorboard.py"},
     "timm": {"pruner/_timm.py"},
     "torch_pruning": {"pruner/masks/channels.py"},
     "torchvision": {"pruner/_timm.py"},
     "webdataset": {"pruner/data/webdataset_shards.py"},
 }
-# What lies in a folder of `depthfinder/` imports from its own, and from those named before it.
-FLOORS = ("strategies", "testing", "config", "folder", "report", "pipeline", "cli")
+# What lies in a folder of a package imports from its own folder, and from those named before it.
+FLOORS = {
+    "profiles": (),
+    "pruner": (
+        *("algebra", "choices", "data", "models", "families", "network", "fitting", "training"),
+        *("gates", "masks", "scoring", "criteria"),
+    ),
+    "latency": ("devices", "kit", "predictor"),
+    "search": ("storage", "samplers", "verification", "dashboard"),
+    "depthfinder": ("strategies", "testing", "config", "folder", "report", "pipeline", "cli"),
+}
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "lightning", "apex"}
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -101,13 +110,14 @@ def test_imports_point_one_way(path: Path) -> None:
     assert ours <= MAY_IMPORT[package] | {package}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "depthfinder").glob("*/*.py")), ids=name)
-def test_folders_of_the_front_stand_on_one_another(path: Path) -> None:
-    here = FLOORS.index(path.parent.name)
+@pytest.mark.parametrize("path", [path for path in FILES if len(path.relative_to(ROOT).parts) > 2], ids=name)
+def test_folders_of_a_package_stand_on_one_another(path: Path) -> None:
+    package, folder, *_ = path.relative_to(ROOT).parts
+    floors = FLOORS[package]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthfinder."):
-            folder = (node.module or "").split(".")[1]
-            assert folder not in FLOORS or FLOORS.index(folder) <= here, f"{name(path)} imports {node.module}"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            other = (node.module or "").split(".")[1]
+            assert other not in floors or floors.index(other) <= floors.index(folder), f"it imports {node.module}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

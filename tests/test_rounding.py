@@ -10,7 +10,7 @@ from torch import nn
 
 import rounding
 from networks import images_for, made, relative_error
-from pruner.surgery import apply, describe, merge
+from pruner.network.surgery import apply, describe, merge
 
 
 @given(st.integers(2, 300), st.integers(0, 1000))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parent / "helpers"
 TESTS = """
 import pytest
 
@@ -31,7 +31,7 @@ def test_under_ci_what_is_skipped_has_failed_unless_the_list_says_why(
 ) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     (tmp_path / "test_none.py").write_text("import pytest\npytest.importorskip('nothing_here')\n")
-    environment = os.environ | {"CI": ci, "PYTHONPATH": str(HERE), "COLUMNS": "200"}
+    environment = os.environ | {"CI": ci, "PYTHONPATH": str(HELPERS), "COLUMNS": "200"}
     words = [sys.executable, "-m", "pytest", "-p", "skips", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)]
     words += ["--continue-on-collection-errors", "-W", "ignore"]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -39,5 +39,6 @@ def test_under_ci_what_is_skipped_has_failed_unless_the_list_says_why(
     assert closing in done.stdout.splitlines()[-1]
     if ci:
         assert (
-            "no browser here; under CI=true that is a failure, unless tests/skips.py says why it may be" in done.stdout
+            "no browser here; under CI=true that is a failure, unless tests/helpers/skips.py says why it may be"
+            in done.stdout
         )

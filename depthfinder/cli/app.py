@@ -195,8 +195,8 @@ def describe_command(typed: Typed) -> None:
     """Shows where a network can be cut, in which ways, and why not in others. Nothing is measured."""
     asked = checked(ArchitectureConfig, typed)
     from depthfinder.report.tables import chain_table, refusals, show
-    from pruner.models import load_model
-    from pruner.surgery import describe
+    from pruner.models.load import load_model
+    from pruner.network.surgery import describe
 
     chain = describe(load_model(asked.model, **asked.kwargs))
     if made(PrintRequest, typed).as_json:

@@ -19,7 +19,7 @@ def dashboard_command(
     """
     from depthfinder.folder.run_folder import RunFolder
     from depthfinder.report.review import review_of
-    from search.review_server import serve_review
+    from search.dashboard.server import serve_review
 
     def announce(address: str) -> None:
         print(f"the search: {address}", flush=True)

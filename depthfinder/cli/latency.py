@@ -94,7 +94,7 @@ def _profile_one(
     watch: Watch,
     size: dict[str, Any],
 ) -> None:
-    from pruner.models import load_model
+    from pruner.models.load import load_model
 
     network, mode, seconds = load_model(asked.model, **asked.kwargs), measure.mode, measure.max_seconds
     size |= {"model_kwargs": asked.kwargs}

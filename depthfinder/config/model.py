@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from depthfinder.config.words import height_and_width, model_arguments, sides
 from profiles.option import CHECKED, Option
-from pruner.names import ModelName
+from pruner.models.names import ModelName
 
 DEMO_MODEL: Final = "deit_digits"
 _IMG_SIZE: Final = "img_size"

@@ -9,8 +9,8 @@ from depthfinder.config.known import one_of
 from depthfinder.config.words import known_widths, shares_of
 from depthfinder.strategies import STRATEGIES
 from profiles.option import CHECKED, Option
-from pruner.choices import DROP, FITS, FOLDS
-from search.storage_url import redacted
+from pruner.choices.choice import DROP, FITS, FOLDS
+from search.storage.url import redacted
 
 GATE_FORM_NAMES: Final = ("knapsack", "shift")
 SCORED_BY: Final = ("supernet", "fits")

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from depthfinder.config.known import one_of
 from profiles.option import CHECKED, Option
-from pruner.plan import MergeInit
+from pruner.choices.plan import MergeInit
 from pruner.training.settings import (
     LEAST_LR_SHARE,
     PANEL,

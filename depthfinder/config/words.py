@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from pruner.choices import SHARES
+from pruner.choices.choice import SHARES
 
 NO_WIDTHS: Final = "none"
 _LARGEST_SIDE: Final = 16384

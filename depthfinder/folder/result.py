@@ -10,8 +10,8 @@ from typing import Any, Final
 from profiles.files import write_whole
 from profiles.measurement import Measurement, Ratio
 from profiles.profile import Setting
-from pruner.choices import CHOICES, DROP, KEEP, MERGE
-from search.budget import Verdict
+from pruner.choices.choice import CHOICES, DROP, KEEP, MERGE
+from search.verification.budget import Verdict
 
 _ANSWERS: Final = {"met": "met", "not met": "NOT met", "undecided": "UNDECIDED"}
 _ALWAYS_COUNTED: Final = (KEEP, MERGE, DROP)

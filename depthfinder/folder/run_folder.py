@@ -39,7 +39,7 @@ class RunFolder:
     def storage(self, workers: int) -> str:
         """The storage of the run's study, where none was named: a database for one process, a journal for more."""
         # Imported here: a finished run is shown without Optuna.
-        from search.storage import url_of_file
+        from search.storage.opening import url_of_file
 
         journal = self["study.journal"]
         is_shared = workers > 1 or journal.exists()

@@ -2,7 +2,7 @@
 
 from profiles.profile import Profile
 from profiles.two_sums import Bound
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 
 
 def origin_of(profile: Profile) -> str:

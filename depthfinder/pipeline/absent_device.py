@@ -15,7 +15,7 @@ from profiles.descriptions import description_names
 from profiles.fingerprint import why_not
 from profiles.profile import Profile
 from profiles.store import all_profiles, best_table, shipped_profiles
-from pruner.chain import Chain
+from pruner.choices.chain import Chain
 from pruner.progress import Progress
 
 

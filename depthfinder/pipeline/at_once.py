@@ -12,7 +12,7 @@ from depthfinder.strategies import known_strategy
 from latency.device_names import check_device_name
 from profiles.errors import ProfileError
 from pruner.errors import CheckpointError, DataError, SettingsError
-from search.storage_url import normalised
+from search.storage.url import normalised
 
 
 def check_run(asked: RunConfig, storage: str | None) -> None:

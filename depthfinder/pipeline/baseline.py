@@ -14,8 +14,8 @@ from depthfinder.console import log
 from depthfinder.pipeline.held_out import BATCH
 from depthfinder.pipeline.run import Run
 from profiles.files import write_whole
-from pruner.answers import Answers, answers_on
-from pruner.trained_on import TrainedOn, differences, published, trained_on
+from pruner.models.trained_on import TrainedOn, differences, published, trained_on
+from pruner.scoring.answers import Answers, answers_on
 
 _AS_IT_CAME: Final = "baseline.json"
 _FINETUNED: Final = "finetuned.json"

@@ -7,7 +7,7 @@ from torch import nn
 
 from depthfinder.config.data import DataConfig
 from depthfinder.console import log
-from pruner.chain import Chain
+from pruner.choices.chain import Chain
 from pruner.data.augmentation import normalisation
 from pruner.data.bad_images import count_listed
 from pruner.data.catalogue import Catalogue
@@ -16,8 +16,8 @@ from pruner.data.digits import DigitScenes
 from pruner.data.images import ImageData
 from pruner.data.settings import DataSettings, Preparation
 from pruner.errors import DataError
+from pruner.models.trained_on import TrainedOn
 from pruner.progress import Progress
-from pruner.trained_on import TrainedOn
 
 BAD_IMAGES: Final = "bad-images.txt"
 _DIGITS: Final = "digits"

@@ -9,12 +9,12 @@ from depthfinder.console import log
 from depthfinder.pipeline.plan_space import check_budget, limits_of, space_of
 from depthfinder.pipeline.reuse import copy_from, made_before
 from depthfinder.pipeline.run import Run
-from pruner.choices import DROP, FOLDS, KEEP
+from pruner.choices.choice import DROP, FOLDS, KEEP
 from pruner.errors import CheckpointError
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.cost import expected_cost
 from pruner.fitting.fits import Fits, as_checkpoint, expected_harms, from_checkpoint
-from pruner.surgery import OpenNetwork
+from pruner.network.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space
 

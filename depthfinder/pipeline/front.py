@@ -20,7 +20,7 @@ from search.candidate import Candidate
 from search.limits import latency_limits_by
 from search.samplers import Front
 from search.search import Stop, search
-from search.storage import storage_faults
+from search.storage.opening import storage_faults
 
 _BASELINE: Final = "baseline"
 _MOST_MEASURED: Final = 12

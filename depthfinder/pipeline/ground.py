@@ -5,7 +5,7 @@ from typing import Final
 from depthfinder.pipeline.plan_space import limits_of, space_of
 from depthfinder.pipeline.run import Run, load_trained
 from depthfinder.strategies import Ground, Strategy, known_strategy
-from search.sampler import Sampler
+from search.samplers.sampler import Sampler
 
 _AFTER_SINGLE_SCORES: Final = 8
 

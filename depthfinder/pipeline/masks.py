@@ -20,7 +20,7 @@ from pruner.masks.granularity import NOfM, parse
 from pruner.masks.masked import Masked
 from pruner.masks.methods import known_method
 from pruner.masks.sparsifying import Sparsifying
-from pruner.trained_on import ENTRY
+from pruner.models.trained_on import ENTRY
 from pruner.training.objective import Teaching, light_copy
 
 _PARITY_IMAGES = 1_000

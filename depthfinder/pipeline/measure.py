@@ -18,11 +18,11 @@ from latency.evidence import Evidence, slowdown
 from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
 from latency.workbench import reference
-from pruner.plan import Plan
-from pruner.surgery import Cut, apply, merge
+from pruner.choices.plan import Plan
+from pruner.network.surgery import Cut, apply, merge
 from pruner.training.progressive import finalize
-from search.budget import Verdict
-from search.verdict import gather_evidence, verdict_by_table, verdict_on
+from search.verification.budget import Verdict
+from search.verification.verdict import gather_evidence, verdict_by_table, verdict_on
 
 _VERDICT_SECONDS: Final = 12.0
 _BASELINE, _PRUNED = "baseline", "pruned"

@@ -13,12 +13,12 @@ from depthfinder.folder.contents import contents_of
 from latency.device import Device
 from latency.errors import UnsupportedModeError
 from latency.rounds import Program
+from pruner.choices.plan import Plan
 from pruner.errors import PlanError
-from pruner.models import load_model
-from pruner.names import ModelName
-from pruner.plan import Plan
-from pruner.surgery import apply, input_size_of, merge
-from pruner.weights_fit import load_weights
+from pruner.models.load import load_model
+from pruner.models.names import ModelName
+from pruner.models.weights_fit import load_weights
+from pruner.network.surgery import apply, input_size_of, merge
 
 _MASKED: Final = "masked.safetensors"
 _SMALLER: Final = "pruned.onnx"

@@ -11,8 +11,8 @@ from depthfinder.pipeline.training import closed
 from depthfinder.report.page import write_report
 from latency.export import export_onnx, export_safetensors
 from profiles.files import write_whole
-from pruner.surgery import merge
-from pruner.trained_on import ENTRY
+from pruner.models.trained_on import ENTRY
+from pruner.network.surgery import merge
 
 _PARITY_IMAGES: Final = 1_000
 

@@ -5,12 +5,12 @@ from typing import Final
 
 from depthfinder.errors import NothingToPruneError
 from depthfinder.pipeline.run import Run
-from pruner.sizes import parameters_by_choice
-from pruner.surgery import supernet
+from pruner.network.sizes import parameters_by_choice
+from pruner.network.surgery import supernet
 from search.feasible import check_reachable
 from search.limits import LatencyLimit, Limit, SizeLimit, latency_limits_by
-from search.margin import AIMED_BELOW
 from search.space import Space
+from search.verification.margin import AIMED_BELOW
 
 _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from depthfinder.console import log
 from depthfinder.folder.run_folder import RunFolder
 from depthfinder.pipeline.run import Run
-from pruner.checkpoint import CheckpointFile
+from pruner.models.checkpoint import CheckpointFile
 from pruner.training.settings import TrainSettings
 
 

@@ -28,20 +28,20 @@ from profiles.fingerprint import differ_in_head_alone
 from profiles.names import as_file_name
 from profiles.profile import Profile, Setting
 from profiles.store import check_usable, load_profile
-from pruner.chain import Chain
-from pruner.checkpoint import CheckpointFile
-from pruner.choices import FITS, SHARES
+from pruner.choices.chain import Chain
+from pruner.choices.choice import FITS, SHARES
+from pruner.choices.plan import Plan
 from pruner.data.catalogue import Catalogue
 from pruner.data.images import ImageData
-from pruner.models import load_model_and_source
-from pruner.plan import Plan
-from pruner.surgery import describe
-from pruner.trained_on import TrainedOn
+from pruner.models.checkpoint import CheckpointFile
+from pruner.models.load import load_model_and_source
+from pruner.models.trained_on import TrainedOn
+from pruner.models.weights_fit import LoadedWeights
+from pruner.network.surgery import describe
 from pruner.training.settings import TrainSettings
 from pruner.training.state import load_network
 from pruner.training.world import World, alone
-from pruner.weights_fit import LoadedWeights
-from search.budget import Budget
+from search.verification.budget import Budget
 
 # The plan's own training has another name than its stage.
 _TRAINED_BY: Final = {"progressive": "train"}

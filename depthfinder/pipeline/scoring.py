@@ -12,13 +12,13 @@ from depthfinder.pipeline.fits import load_fits
 from depthfinder.pipeline.ground import ground_of, strategy_of
 from depthfinder.pipeline.run import Run, load_trained
 from profiles.profile import Profile
-from pruner.distance import distance_of
-from pruner.evaluator import Evaluator
-from pruner.plan import Plan
-from pruner.score import Score
-from pruner.surgery import OpenNetwork
-from search.ledger import Ledger
-from search.storage import open_storage
+from pruner.choices.plan import Plan
+from pruner.network.surgery import OpenNetwork
+from pruner.scoring.distance import distance_of
+from pruner.scoring.evaluator import Evaluator
+from pruner.scoring.score import Score
+from search.storage.ledger import Ledger
+from search.storage.opening import open_storage
 
 _EVALUATION_BATCH: Final = 128
 _STATISTICS_BATCHES: Final = 8

@@ -18,16 +18,16 @@ from latency.study import REFERENCE
 from latency.timing import Timings, time_interleaved
 from latency.workbench import Workbench, reference
 from profiles.files import write_whole
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from search.candidate import Candidate, SearchResult
 from search.errors import StorageError
-from search.finalists import Finalist, Judge, OnDevice, TimePlans
-from search.margin import margin_on
-from search.passed_over import passed_over
 from search.search import Stop, search
-from search.storage import open_storage, storage_faults
-from search.storage_url import redacted
-from search.verification import search_within_budget
+from search.storage.opening import open_storage, storage_faults
+from search.storage.url import redacted
+from search.verification.finalists import Finalist, Judge, OnDevice, TimePlans
+from search.verification.margin import margin_on
+from search.verification.passed_over import passed_over
+from search.verification.within_budget import search_within_budget
 
 _FINALIST_SECONDS: Final = 10.0
 _PASSED_OVER_TOLD: Final = 8

@@ -16,13 +16,13 @@ from depthfinder.pipeline.reuse import take_over
 from depthfinder.pipeline.run import Run, load_trained
 from depthfinder.pipeline.scoring import scorer
 from latency.errors import DeviceMissingError
-from pruner.checkpoint import Checkpoint
-from pruner.choices import MERGE, OWN_WEIGHTS
+from pruner.choices.choice import MERGE, OWN_WEIGHTS
 from pruner.errors import CheckpointError, SettingsError
 from pruner.fitting.at_once import fit_own_layers
 from pruner.fitting.in_sequence import fit_in_sequence
-from pruner.models import load_model_and_source
-from pruner.surgery import Cut, apply
+from pruner.models.checkpoint import Checkpoint
+from pruner.models.load import load_model_and_source
+from pruner.network.surgery import Cut, apply
 from pruner.training.blockwise import BlockTeaching
 from pruner.training.loop import check_precision, fit
 from pruner.training.norm_decay import NormDecay

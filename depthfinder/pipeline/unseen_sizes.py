@@ -14,7 +14,7 @@ from latency.workbench import Workbench
 from profiles.errors import ProfileError
 from profiles.profile import Profile, Setting
 from profiles.store import all_profiles
-from pruner.models import load_model
+from pruner.models.load import load_model
 from pruner.progress import Progress
 
 _UNCUT_SECONDS: Final = 6.0

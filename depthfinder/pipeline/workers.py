@@ -14,7 +14,7 @@ from depthfinder.console import log
 from depthfinder.pipeline.run import Run
 from depthfinder.pipeline.scoring import open_ledger, scorer, storage_url
 from search.search import PAUSE_S, evaluate_a_share
-from search.storage import storage_faults
+from search.storage.opening import storage_faults
 
 STORAGE_VARIABLE: Final = "DEPTHFINDER_STORAGE"
 _MOST_DEATHS: Final = 20

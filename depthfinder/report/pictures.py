@@ -14,8 +14,8 @@ from depthfinder.folder.result import RunResult
 from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.walk import rows_of, unthinned
-from pruner.choices import CHOICES, SHARES
-from pruner.plan import Plan
+from pruner.choices.choice import CHOICES, SHARES
+from pruner.choices.plan import Plan
 from pruner.training.curve import Epoch
 
 COLOURS: Final = {name: choice.colour for name, choice in CHOICES.items()}

@@ -15,11 +15,11 @@ from profiles.measurement import Measurement
 from profiles.profile import Profile
 from profiles.store import load_profile
 from profiles.walk import unthinned
-from pruner.choices import KEEP
-from pruner.plan import Plan
+from pruner.choices.choice import KEEP
+from pruner.choices.plan import Plan
+from search.dashboard.review_copy import ReviewCopy, build_review, check_installed
+from search.dashboard.reviewed import Details, ReviewedPlan
 from search.errors import ReviewError
-from search.review import ReviewCopy, build_review, check_installed
-from search.reviewed import Details, ReviewedPlan
 
 _NEEDED: Final = ("search.json", "plan.json", "profile.json")
 _NEEDED_OF_A_FRONT: Final = ("front.json", "profile.json")

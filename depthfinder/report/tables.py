@@ -13,9 +13,9 @@ from depthfinder.folder.result import RunResult
 from profiles.difference import Difference
 from profiles.profile import Profile, Setting
 from profiles.two_sums import Bound
-from pruner.chain import Block, Chain
-from pruner.choices import CHOICES, KEEP
-from pruner.plan import Plan
+from pruner.choices.chain import Block, Chain
+from pruner.choices.choice import CHOICES, KEEP
+from pruner.choices.plan import Plan
 
 if TYPE_CHECKING:
     # What is printed here is printed without what it was measured and predicted with: torch and scikit-learn.

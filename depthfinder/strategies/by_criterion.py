@@ -8,7 +8,7 @@ from depthfinder.strategies.strategy import STRATEGIES, Ground, Strategy
 from pruner.criterion_names import CRITERION_NAMES
 
 if TYPE_CHECKING:
-    from search.sampler import Sampler
+    from search.samplers.sampler import Sampler
 
 
 class ByCriterion(Strategy):
@@ -23,9 +23,9 @@ class ByCriterion(Strategy):
 
     def sampler(self, ground: Ground) -> Sampler:
         """By the harm of every cut."""
-        from pruner.choices import KEEP
+        from pruner.choices.choice import KEEP
         from pruner.criteria import known_criterion
-        from pruner.surgery import supernet
+        from pruner.network.surgery import supernet
         from search.samplers import ByGains
 
         harm = known_criterion(self.name).harm_of_cuts(supernet(ground.model, ground.extra_choices))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from depthfinder.strategies.strategy import Ground, Strategy, strategy
 
 if TYPE_CHECKING:
-    from pruner.surgery import Supernet
+    from pruner.network.surgery import Supernet
     from pruner.training.objective import Objective
     from pruner.training.supernet import Draw
-    from search.sampler import Sampler
+    from search.samplers.sampler import Sampler
 
 
 @strategy
@@ -22,15 +22,15 @@ class Gate(Strategy):
 
     def scoring_network(self, ground: Ground) -> Supernet:
         """With gates that are told what cuts save."""
-        from pruner.masks.gated import GatedSupernet
+        from pruner.gates.gated import GatedSupernet
         from search.gate_costs import gate_costs
 
         return GatedSupernet(ground.model, gate_costs(ground.space()), ground.extra_choices)
 
     def objective(self, ground: Ground, network: Supernet, draw: Draw) -> Objective:
         """The gates draw the plans of a step themselves."""
-        from pruner.masks.gated import GatedSupernet
-        from pruner.training.gate import Annealing, GateObjective
+        from pruner.gates.gated import GatedSupernet
+        from pruner.gates.objective import Annealing, GateObjective
 
         assert isinstance(network, GatedSupernet), "the network that this strategy made"
         network.pace(ground.lr, ground.steps)
@@ -38,9 +38,9 @@ class Gate(Strategy):
 
     def sampler(self, ground: Ground) -> Sampler:
         """By what the trained gates hold every cut to gain."""
-        from pruner.masks.gated import GatedSupernet
-        from pruner.masks.latency_gates import GATE_FORMS
-        from pruner.training.gate import Annealing
+        from pruner.gates.gated import GatedSupernet
+        from pruner.gates.latency_gates import GATE_FORMS
+        from pruner.gates.objective import Annealing
         from search.samplers import ByGains
 
         network = self.scoring_network(ground)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from depthfinder.strategies.strategy import Ground, Strategy, strategy
 
 if TYPE_CHECKING:
-    from search.sampler import Sampler
+    from search.samplers.sampler import Sampler
 
 
 @strategy

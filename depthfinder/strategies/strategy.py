@@ -17,10 +17,10 @@ from pruner.errors import SettingsError
 if TYPE_CHECKING:
     from torch import nn
 
-    from pruner.surgery import Supernet
+    from pruner.network.surgery import Supernet
     from pruner.training.objective import Objective
     from pruner.training.supernet import Draw
-    from search.sampler import Sampler
+    from search.samplers.sampler import Sampler
     from search.space import Space
 
 
@@ -73,7 +73,7 @@ class Strategy(ABC):
 
     def scoring_network(self, ground: Ground) -> Supernet:
         """The weight-sharing network that scores plans, with the weights of the uncut one."""
-        from pruner.surgery import supernet
+        from pruner.network.surgery import supernet
 
         return supernet(ground.model, ground.extra_choices)
 

@@ -3,9 +3,9 @@
 import math
 
 from depthfinder.testing.samples import small_network
-from pruner.choices import DROP, KEEP
+from pruner.choices.choice import DROP, KEEP
 from pruner.criteria.criterion import Criterion
-from pruner.surgery import Supernet, supernet
+from pruner.network.surgery import Supernet, supernet
 
 
 class CriterionSuite:

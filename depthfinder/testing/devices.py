@@ -11,8 +11,8 @@ from latency.errors import UnsupportedModeError
 from latency.mode import Dtype, Mode
 from latency.rounds import Pace
 from latency.workbench import Workbench
-from pruner.plan import Plan
-from pruner.surgery import apply, merge
+from pruner.choices.plan import Plan
+from pruner.network.surgery import apply, merge
 
 _PLAN = {"blocks.0.mlp": "merge", "blocks.1.attn": "drop", "blocks.2.mlp": "drop"}
 _TWICE = Pace(runs=2, readings=1, warm=True)

@@ -5,9 +5,9 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from pruner.calibration import calibrate, estimate_batch_norm
-from pruner.plan import Plan
-from pruner.surgery import apply, describe, input_size_of, merge
+from pruner.choices.plan import Plan
+from pruner.network.calibration import calibrate, estimate_batch_norm
+from pruner.network.surgery import apply, describe, input_size_of, merge
 
 _OURS = ("pruner", "latency", "profiles", "search", "depthfinder")
 _EXACT = 1e-10

@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Sequence
 
 from depthfinder.testing.samples import chain_and_table
-from pruner.plan import Plan
-from pruner.score import Score
-from search.ledger import Entry, Proposal
+from pruner.choices.plan import Plan
+from pruner.scoring.score import Score
 from search.limits import LatencyLimit
-from search.sampler import Sampler
 from search.samplers import known_sampler
+from search.samplers.sampler import Sampler
 from search.space import Space
+from search.storage.ledger import Entry, Proposal
 
 _WORTH = {"keep": 0.0, "merge": 0.6, "drop": 1.0}
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from latency.devices.null import Null
 from latency.profiler import profile
 from profiles.profile import Profile
-from pruner.chain import Chain
-from pruner.models import load_model
-from pruner.surgery import describe
+from pruner.choices.chain import Chain
+from pruner.models.load import load_model
+from pruner.network.surgery import describe
 
 _STRUCTURE: Final[dict[str, Any]] = {
     "img_size": 32,

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from profiles.registry import Registry
 from pruner.errors import SettingsError
-from pruner.surgery import OpenNetwork
+from pruner.network.surgery import OpenNetwork
 
 
 class Criterion(ABC):

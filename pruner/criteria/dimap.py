@@ -17,11 +17,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pruner.choices import KEEP
+from pruner.choices.choice import KEEP
+from pruner.choices.site import Site
 from pruner.criteria.criterion import Criterion, criterion
-from pruner.site import Site
-from pruner.sizes import parameters_by_choice
-from pruner.surgery import OpenNetwork
+from pruner.network.sizes import parameters_by_choice
+from pruner.network.surgery import OpenNetwork
 
 _MODULES: Final = (("qkv", r"\bqkv\b"), ("projection", r"\bproj\b"), ("mlp", r"\bfc[12]\b"))
 

@@ -5,14 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruner._timm import ConvNeXt, ConvNeXtBlock, Mlp
-from pruner.choices import MERGE, MERGE_ACT, SEPARABLE
+from pruner.algebra.modules import does_nothing
+from pruner.algebra.oddities import oddity
+from pruner.algebra.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
+from pruner.choices.choice import MERGE, MERGE_ACT, SEPARABLE
+from pruner.choices.forms import Folded, Residual
+from pruner.choices.site import Site, make_site
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import batch_norm_like, conv_step, linear_step, noise, twin, unknown_site
-from pruner.forms import Folded, Residual
-from pruner.modules import does_nothing
-from pruner.oddities import oddity
-from pruner.site import Site, make_site
-from pruner.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
 
 
 @family

@@ -7,9 +7,9 @@ from typing import ClassVar, Final, TypeVar
 from torch import nn
 
 from profiles.registry import Registry
+from pruner.algebra.modules import BatchNormPair
+from pruner.choices.site import Site
 from pruner.errors import UnknownModelError
-from pruner.modules import BatchNormPair
-from pruner.site import Site
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruner._timm import Attention
+from pruner.algebra.modules import residual
+from pruner.choices.forms import Form
 from pruner.families.heads import why_not_by_heads
-from pruner.forms import Form
-from pruner.modules import residual
 
 _SHARE: Final = 0.5
 

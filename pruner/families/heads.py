@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from pruner._timm import Attention
-from pruner.choices import SHARES
-from pruner.hidden import Hidden, sliced
-from pruner.oddities import first_oddity, why_not_plain
-from pruner.steps import Step
+from pruner.algebra.oddities import first_oddity, why_not_plain
+from pruner.algebra.steps import Step
+from pruner.choices.choice import SHARES
+from pruner.choices.hidden import Hidden, sliced
 
 
 @dataclass(frozen=True)

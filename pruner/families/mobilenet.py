@@ -15,15 +15,15 @@ from pruner._timm import (
     MobileNetV3,
     UniversalInvertedResidual,
 )
-from pruner.branch import batch_norm_pairs
-from pruner.choices import MERGE, MERGE_ACT
+from pruner.algebra.branch import batch_norm_pairs
+from pruner.algebra.modules import BatchNormPair, does_nothing
+from pruner.algebra.oddities import why_not_plain
+from pruner.algebra.steps import Activation, Convolution, EndActivation, Opaque, Scale, Step
+from pruner.choices.choice import MERGE, MERGE_ACT
+from pruner.choices.forms import Folded, Residual
+from pruner.choices.site import Site, make_site
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import attention_step, batch_norm_like, blur_step, conv_step, noise, norm_steps, unknown_site
-from pruner.forms import Folded, Residual
-from pruner.modules import BatchNormPair, does_nothing
-from pruner.oddities import why_not_plain
-from pruner.site import Site, make_site
-from pruner.steps import Activation, Convolution, EndActivation, Opaque, Scale, Step
 
 
 @family

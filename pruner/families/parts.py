@@ -6,10 +6,10 @@ from typing import Final, TypeVar
 from torch import Tensor, nn
 
 from pruner._timm import BatchNormAct2d, DropBlock2d, DropPath, LayerNorm2d
-from pruner.modules import does_nothing
-from pruner.oddities import oddity, why_not_plain
-from pruner.site import Site, kept_site
-from pruner.steps import Activation, BatchNorm, Convolution, Linear, Noise, Opaque, Step, SwitchedNorm
+from pruner.algebra.modules import does_nothing
+from pruner.algebra.oddities import oddity, why_not_plain
+from pruner.algebra.steps import Activation, BatchNorm, Convolution, Linear, Noise, Opaque, Step, SwitchedNorm
+from pruner.choices.site import Site, kept_site
 
 _NOISE: Final = (nn.Dropout, nn.Dropout2d, DropPath, DropBlock2d)
 

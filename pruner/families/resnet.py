@@ -5,8 +5,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruner._timm import BasicBlock, Bottleneck, ResNet
-from pruner.branch import batch_norm_pairs
-from pruner.choices import MERGE, SHRINK
+from pruner.algebra.branch import batch_norm_pairs
+from pruner.algebra.modules import BatchNormPair
+from pruner.algebra.oddities import why_not_plain
+from pruner.algebra.steps import Activation, Fading
+from pruner.choices.choice import MERGE, SHRINK
+from pruner.choices.forms import Residual
+from pruner.choices.site import Site, make_site
 from pruner.families.family import Family, family, runs_like, without
 from pruner.families.parts import (
     attention_step,
@@ -18,11 +23,6 @@ from pruner.families.parts import (
     steps_of,
     unknown_site,
 )
-from pruner.forms import Residual
-from pruner.modules import BatchNormPair
-from pruner.oddities import why_not_plain
-from pruner.site import Site, make_site
-from pruner.steps import Activation, Fading
 
 _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 

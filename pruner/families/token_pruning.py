@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from pruner._timm import Attention
-from pruner.forms import Form
-from pruner.oddities import oddity, why_not_plain
+from pruner.algebra.oddities import oddity, why_not_plain
+from pruner.choices.forms import Form
 
 SHARE_KEPT: Final = 0.7
 # On the trained network that ships, over 64 scenes and all blocks, as many iterations keep the tokens that hundreds

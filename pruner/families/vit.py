@@ -8,17 +8,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from pruner._timm import LayerScale, Mlp, TimmBlock, VisionTransformer
-from pruner.choices import MERGE, MERGE_ACT, NARROW, THIN
+from pruner.algebra.modules import does_nothing, residual, without_identities
+from pruner.algebra.oddities import first_oddity, oddity, why_not_plain
+from pruner.algebra.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
+from pruner.choices.choice import MERGE, MERGE_ACT, NARROW, THIN
+from pruner.choices.forms import Folded, Form, Residual
+from pruner.choices.site import Site, make_site
 from pruner.families.family import Family, family, without
 from pruner.families.head_channels import Narrowed, why_not_narrow
 from pruner.families.heads import heads_of
 from pruner.families.parts import batch_norm_like, linear_step, noise, twin, unknown_site
 from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not_thin
-from pruner.forms import Folded, Form, Residual
-from pruner.modules import does_nothing, residual, without_identities
-from pruner.oddities import first_oddity, oddity, why_not_plain
-from pruner.site import Site, make_site
-from pruner.steps import Activation, EndActivation, Opaque, Scale, Step, SwitchedNorm
 
 
 @family

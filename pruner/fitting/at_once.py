@@ -8,7 +8,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pruner.choices import OWN_WEIGHTS, SHARES
+from pruner.algebra.modules import only_training
+from pruner.choices.choice import OWN_WEIGHTS, SHARES
+from pruner.choices.site import Site
 from pruner.errors import FitError
 from pruner.fitting.fits import Fit, Fits, Key
 from pruner.fitting.layers import Way, way_of
@@ -17,10 +19,8 @@ from pruner.fitting.rows import places_of, rows_wanted, values
 from pruner.fitting.spans import followers_of
 from pruner.fitting.sums import Sums
 from pruner.fitting.uncut_run import run_uncut
-from pruner.modules import only_training
+from pruner.network.surgery import OpenNetwork
 from pruner.progress import Progress, silent
-from pruner.site import Site
-from pruner.surgery import OpenNetwork
 
 _APART: Final = 5
 """Every so many-th image takes no part in the fits, and chooses their ridge."""

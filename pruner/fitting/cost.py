@@ -8,10 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from pruner.algebra.modules import only_training
 from pruner.fitting.at_once import works_of
 from pruner.fitting.uncut_run import run_uncut
-from pruner.modules import only_training
-from pruner.surgery import OpenNetwork
+from pruner.network.surgery import OpenNetwork
 
 _SIDE: Final = 768
 _RIDGES_TRIED: Final = 9

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pruner.checkpoint import Checkpoint
-from pruner.choices import DROP
+from pruner.choices.choice import DROP
+from pruner.models.checkpoint import Checkpoint
 
 
 class Key(NamedTuple):

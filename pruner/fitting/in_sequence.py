@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pruner.algebra.modules import only_training
+from pruner.choices.site import Site
 from pruner.fitting.at_once import works_of_site
 from pruner.fitting.fits import Fit, Fits, Key
 from pruner.fitting.spans import followers_of, span_of
 from pruner.fitting.uncut_run import run_uncut
-from pruner.modules import only_training
+from pruner.network.surgery import Cut
 from pruner.progress import Progress, silent
-from pruner.site import Site
-from pruner.surgery import Cut
 
 
 @torch.no_grad()

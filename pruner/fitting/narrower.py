@@ -6,14 +6,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from pruner.algebra.steps import BatchNorm
+from pruner.choices.hidden import Hidden
+from pruner.choices.site import Site
 from pruner.fitting.fits import Fit
 from pruner.fitting.layers import Way
 from pruner.fitting.least_squares import Solution, fitted
 from pruner.fitting.rows import patches, values
 from pruner.fitting.sums import Sums
-from pruner.hidden import Hidden
-from pruner.site import Site
-from pruner.steps import BatchNorm
 
 _RIDGE: Final = 1e-4
 _AT_ONCE: Final = 64

@@ -9,10 +9,10 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from pruner.choices import DROP, FITS, SHARES
-from pruner.plan import Plan
-from pruner.site import Site
-from pruner.surgery import Cut, OpenNetwork
+from pruner.choices.choice import DROP, FITS, SHARES
+from pruner.choices.plan import Plan
+from pruner.choices.site import Site
+from pruner.network.surgery import Cut, OpenNetwork
 
 LONGEST: Final = 4
 """Blocks that one layer may stand in for."""

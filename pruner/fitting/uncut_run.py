@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pruner.site import Site
-from pruner.surgery import OpenNetwork
+from pruner.choices.site import Site
+from pruner.network.surgery import OpenNetwork
 
 _LEAST: Final = 1e-3
 

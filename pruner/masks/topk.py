@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pruner.masks.roots import rising_root
+from pruner.gates.roots import rising_root
 
 
 def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruner.choices import DROP, FITS
+from pruner.choices.choice import DROP, FITS
 from pruner.fitting.spans import followers_of, span_of
-from pruner.surgery import Cut
+from pruner.network.surgery import Cut
 from pruner.training.objective import Teaching
 
 _TINY = 1e-12

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pruner._timm import ModelEmaV3, distribute_bn
-from pruner.checkpoint import Checkpoint, CheckpointFile
+from pruner.choices.site import Site
 from pruner.data.images import Batch, ImageData
 from pruner.errors import PeerLostError, SettingsError, TrainingError
+from pruner.models.checkpoint import Checkpoint, CheckpointFile
+from pruner.network.surgery import OpenNetwork
 from pruner.progress import Progress
-from pruner.site import Site
-from pruner.surgery import OpenNetwork
 from pruner.training.accuracy import accuracy
 from pruner.training.curve import Epoch, Watcher, nobody
 from pruner.training.objective import Objective

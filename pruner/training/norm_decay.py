@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from pruner.errors import SettingsError
-from pruner.surgery import Cut
+from pruner.network.surgery import Cut
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruner.plan import Plan
-from pruner.surgery import apply, describe, merge
+from pruner.choices.plan import Plan
+from pruner.network.surgery import apply, describe, merge
 from pruner.training.train_step import TrainStep
 
 _TEMPERATURE: Final = 2.0

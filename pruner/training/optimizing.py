@@ -7,7 +7,7 @@ from torch import nn
 
 from pruner._timm import Mixup, create_optimizer_v2, create_scheduler_v2, dispatch_clip_grad
 from pruner.errors import SettingsError
-from pruner.surgery import OpenNetwork
+from pruner.network.surgery import OpenNetwork
 from pruner.training.settings import Mixing, Optimizing
 
 _WARM_UP_SHARE = 0.05

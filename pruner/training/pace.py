@@ -10,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from pruner.data.images import ImageData
-from pruner.surgery import Cut
+from pruner.network.surgery import Cut
 from pruner.training.accuracy import accuracy
 from pruner.training.settings import TrainSettings
 from pruner.training.world import World, alone

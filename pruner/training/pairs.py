@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pruner.choices import SHARES
-from pruner.surgery import Cut
+from pruner.choices.choice import SHARES
+from pruner.network.surgery import Cut
 
 _TIMES_WIDER: Final = 4
 

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from pruner.calibration import calibrate, estimate_batch_norm
+from pruner.choices.plan import Plan
 from pruner.data.images import ImageData
 from pruner.fitting.spans import stood_in_for
-from pruner.plan import Plan
-from pruner.surgery import Cut, OpenNetwork
+from pruner.network.calibration import calibrate, estimate_batch_norm
+from pruner.network.surgery import Cut, OpenNetwork
 from pruner.training.objective import Objective, Teaching, task_loss
 from pruner.training.schedules import Schedule
 from pruner.training.settings import TrainSettings

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pruner.chain import Chain
+from pruner.choices.chain import Chain
+from pruner.choices.plan import Plan
 from pruner.errors import SettingsError
-from pruner.plan import Plan
 
 Curve = Callable[[float, int, int], float]
 """(how much of the closing is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruner.checkpoint import Checkpoint
 from pruner.errors import CheckpointError
+from pruner.models.checkpoint import Checkpoint
 
 Plain = int | float | bool | str | None
 

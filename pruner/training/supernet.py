@@ -7,10 +7,10 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from pruner.chain import Chain
-from pruner.choices import KEEP
-from pruner.plan import Plan
-from pruner.surgery import Supernet
+from pruner.choices.chain import Chain
+from pruner.choices.choice import KEEP
+from pruner.choices.plan import Plan
+from pruner.network.surgery import Supernet
 from pruner.training.objective import Objective, divergence, task_loss
 from pruner.training.train_step import TrainStep
 

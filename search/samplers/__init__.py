@@ -1,12 +1,12 @@
 """The samplers that there are; importing this registers them."""
 
 from profiles.registry import load_members
-from search.sampler import known_sampler
 from search.samplers.by_gains import ByGains, BySingleScores
 from search.samplers.by_optuna import Gp, Nsga2, Tpe
 from search.samplers.by_order import Exhaustive, Random
 from search.samplers.front import Front
 from search.samplers.learned import Learned, Prefix
+from search.samplers.sampler import known_sampler
 
 __all__ = [
     "ByGains",

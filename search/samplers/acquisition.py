@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from search.space import Array, Bits, Space
 
 _LEAST: float = 1e-300

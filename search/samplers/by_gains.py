@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from search.feasible import solved_plan
-from search.ledger import Entry, Proposal
-from search.sampler import Proposals, Sampler
+from search.samplers.sampler import Proposals, Sampler
 from search.space import Array, Cut, Space
+from search.storage.ledger import Entry, Proposal
 
 
 @dataclass(frozen=True)

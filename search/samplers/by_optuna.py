@@ -10,10 +10,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from search.feasible import feasible_plan, random_wish
-from search.ledger import Entry, Proposal
-from search.quietly import quietly
-from search.sampler import Proposals, Sampler, sampler
+from search.samplers.sampler import Proposals, Sampler, sampler
 from search.space import Space
+from search.storage.ledger import Entry, Proposal
+from search.storage.quietly import quietly
 
 # A sampler returns to where it has been as its study fills up; chance then finds what is left of a small space.
 _WISHES: Final = 4

@@ -8,9 +8,9 @@ from typing import Final
 
 from search.errors import TooManyPlansError
 from search.feasible import every_plan, feasible_plan, random_wish
-from search.ledger import Entry, Proposal
-from search.sampler import Proposals, Sampler, sampler
+from search.samplers.sampler import Proposals, Sampler, sampler
 from search.space import Space
+from search.storage.ledger import Entry, Proposal
 
 _ATTEMPTS: Final = 100
 _MOST_PLANS: Final = 2**20

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 
 from search.feasible import fastest_plan
-from search.ledger import Entry
 from search.limits import LatencyLimit, Limit
-from search.sampler import Proposals, Sampler
 from search.samplers.learned import Chosen, fill, learned_from, propose_by
+from search.samplers.sampler import Proposals, Sampler
 from search.space import Space
+from search.storage.ledger import Entry
 
 _RUNGS: Final = 8
 

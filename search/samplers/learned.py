@@ -15,14 +15,14 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 from search.feasible import every_plan, feasible_plan, imagined_plan, random_wish, solved_plan
-from search.ledger import Entry, Proposal
-from search.neighbours import Moves, Neighbourhood, climbed
-from search.sampler import Proposals, Sampler, sampler
 from search.samplers.acquisition import Paths, log_expected_improvement
+from search.samplers.neighbours import Moves, Neighbourhood, climbed
+from search.samplers.sampler import Proposals, Sampler, sampler
+from search.samplers.surrogate import Gains, Surrogate
 from search.space import Array, Bits, Space
-from search.surrogate import Gains, Surrogate
+from search.storage.ledger import Entry, Proposal
 
 _INCUMBENTS: Final = 3
 # Neighbours of a plan whose worth is found out: all that there are of some twenty blocks of two cuts.

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import Command
 
 import depthfinder as df
+from commands import Command
 from depthfinder.config.declared import made
 from depthfinder.config.run import RunConfig
 from latency.export import export_safetensors

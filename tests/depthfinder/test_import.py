@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
 
+from commands import Command
 from depthfinder.folder.run_folder import RunFolder
 from latency.devices import known_device
 from latency.kit.runner import main
@@ -19,7 +19,7 @@ from latency.kit.writer import write_kit
 from latency.mode import Mode
 from networks import made
 from profiles.store import load_profile
-from search.storage import open_storage
+from search.storage.opening import open_storage
 
 Record = dict[str, Any]
 

@@ -6,9 +6,9 @@ import pytest
 
 from latency.design import designed_plans
 from networks import made
-from pruner.choices import DROP
-from pruner.models import load_model
-from pruner.surgery import describe
+from pruner.choices.choice import DROP
+from pruner.models.load import load_model
+from pruner.network.surgery import describe
 
 
 @pytest.mark.parametrize("model", ["resnet18", "mobilenetv2_100", "convnext_atto", "test_vit"])

@@ -20,7 +20,7 @@ from profiles.errors import ProfileError
 from profiles.profile import Profile
 from profiles.store import load_profile, verified
 from profiles.two_sums import Bound
-from pruner.plan import Plan
+from pruner.choices.plan import Plan
 
 
 def test_a_modelled_table_says_so_in_every_row(tmp_path: Path) -> None:

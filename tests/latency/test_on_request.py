@@ -27,9 +27,9 @@ from networks import images_for, made
 from profiles.profile import Choices, Profile
 from profiles.store import load_profile, matching_profile, profile_path, verified
 from profiles.walk import rows_of, thinned
-from pruner.choices import THIN
-from pruner.plan import Plan
-from pruner.surgery import apply, describe, merge
+from pruner.choices.choice import THIN
+from pruner.choices.plan import Plan
+from pruner.network.surgery import apply, describe, merge
 
 ALSO = ("merge-act", "narrow", "thin")
 

@@ -14,9 +14,9 @@ from latency.errors import ExportError
 from latency.export import export_onnx, export_safetensors
 from latency.onnx_graph import join, to_onnx
 from networks import SHAPES, images_for, made
-from pruner.plan import Plan
-from pruner.surgery import apply, describe, merge
-from pruner.weights_file import read_weights
+from pruner.choices.plan import Plan
+from pruner.models.weights_file import read_weights
+from pruner.network.surgery import apply, describe, merge
 
 
 def merged_network(shape: str, seed: int) -> tuple[nn.Module, nn.Module, Plan]:

@@ -13,8 +13,8 @@ from profiles.errors import ProfileError
 from profiles.fingerprint import differ_in_head_alone, why_not
 from profiles.profile import Profile
 from profiles.store import load_profile, save_profile, verified
-from pruner.models import load_model
-from pruner.surgery import describe
+from pruner.models.load import load_model
+from pruner.network.surgery import describe
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"img_size": 32, "layers": (1, 1, 1, 1), "channels": (8, 12, 16, 24)},

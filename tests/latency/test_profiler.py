@@ -19,9 +19,9 @@ from latency.workbench import Workbench
 from networks import made
 from profiles.errors import ProfileError
 from profiles.profile import Profile, Segment, Setting
-from pruner.models import load_model
-from pruner.plan import Plan
-from pruner.surgery import apply, describe, merge
+from pruner.choices.plan import Plan
+from pruner.models.load import load_model
+from pruner.network.surgery import apply, describe, merge
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from latency.devices.ort import OrtCpu
 from latency.pieces import Pieces
 from latency.profiler import profile
 from latency.roofline import work_of
-from pruner.models import load_model
+from pruner.models.load import load_model
 
 side = st.integers(1, 4)
 

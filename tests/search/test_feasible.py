@@ -2,50 +2,51 @@
 
 import itertools
 import math
+from functools import cache
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import chain_and_table
 
-from networks import made
-from pruner.plan import Plan
-from pruner.sizes import parameters_by_choice
-from pruner.surgery import supernet
-from search.budget import Budget
+from pruner.choices.plan import Plan
 from search.errors import BudgetUnreachableError
 from search.feasible import check_reachable, every_plan, fastest_plan, feasible_plan, random_wish, solved_plan
 from search.limits import LatencyLimit, Limit, SizeLimit
 from search.space import Array, Space
+from search.verification.budget import Budget
+from tables import DEIT
 
-MODEL = made("deit", 0)
-CHAIN, TABLE = chain_and_table("deit")
-SIZES = parameters_by_choice(supernet(MODEL))
-PARAMETERS = float(sum(parameter.numel() for parameter in MODEL.parameters()))
-PLANS = [
-    CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))
-    for way in itertools.product(*(block.choices for block in CHAIN.blocks))
-]
-BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
-FASTEST_MS = min(TABLE.latency_ms(plan) for plan in PLANS)
+
+@cache
+def plans() -> tuple[Plan, ...]:
+    """All that there are."""
+    chain = DEIT.chain
+    ways = itertools.product(*(block.choices for block in chain.blocks))
+    return tuple(chain.plan(dict(zip([block.name for block in chain.blocks], way, strict=True))) for way in ways)
+
+
+@cache
+def fastest_ms() -> float:
+    return min(DEIT.table.latency_ms(plan) for plan in plans())
 
 
 def within_ms(latency_ms: float, *more: Limit, **wishes: object) -> Space:
-    return Space.of(CHAIN, [LatencyLimit(TABLE, latency_ms), *more], **wishes)  # type: ignore[arg-type]
+    return Space.of(DEIT.chain, [LatencyLimit(DEIT.table, latency_ms), *more], **wishes)  # type: ignore[arg-type]
 
 
 def assert_nothing_wasted(space: Space, plan: Plan) -> None:
     for block, allowed in space.choices.items():
         for choice in allowed[: allowed.index(plan.choice_of(block))]:
-            fuller = CHAIN.plan({**plan.choices, block: choice})
+            fuller = DEIT.chain.plan({**plan.choices, block: choice})
             assert not space.admits(fuller), "a cut that no limit needs"
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.floats(min_value=FASTEST_MS, max_value=1.2 * BASELINE_MS), st.integers(0, 10**6))
-def test_any_wish_becomes_a_plan_that_fits_and_wastes_nothing(budget_ms: float, seed: int) -> None:
+@given(st.floats(0, 1), st.integers(0, 10**6))
+def test_any_wish_becomes_a_plan_that_fits_and_wastes_nothing(between: float, seed: int) -> None:
     random = Random(seed)
+    budget_ms = fastest_ms() + between * (1.2 * DEIT.uncut_ms - fastest_ms())
     space = within_ms(budget_ms)
     plan = feasible_plan(space, random_wish(space, random), random)
     assert plan is not None
@@ -59,12 +60,12 @@ def test_with_several_limits_a_wish_becomes_a_plan_if_there_is_one(
     share: float, size: float, most: int, stages: bool, seed: int
 ) -> None:
     random = Random(seed)
-    parameters = SizeLimit("parameters", size * PARAMETERS, PARAMETERS, SIZES)
+    parameters = SizeLimit("parameters", size * DEIT.parameters, DEIT.parameters, DEIT.sizes)
     space = within_ms(
-        share * BASELINE_MS, parameters, max_pruned=most, keep_one_per_stage=stages, keep=["blocks.2.mlp"]
+        share * DEIT.uncut_ms, parameters, max_pruned=most, keep_one_per_stage=stages, keep=["blocks.2.mlp"]
     )
     plan = feasible_plan(space, random_wish(space, random), random)
-    assert (plan is not None) == any(space.admits(one) for one in PLANS)
+    assert (plan is not None) == any(space.admits(one) for one in plans())
     if plan is not None:
         assert space.admits(plan)
         assert_nothing_wasted(space, plan)
@@ -72,12 +73,12 @@ def test_with_several_limits_a_wish_becomes_a_plan_if_there_is_one(
 
 def test_a_wish_that_fits_keeps_its_cuts_where_they_are_needed() -> None:
     wish = {"blocks.1.attn": "drop", "blocks.1.mlp": "merge"}
-    exactly = TABLE.latency_ms(CHAIN.plan(wish))
-    assert feasible_plan(within_ms(exactly), wish, Random(0)) == CHAIN.plan(wish)
+    exactly = DEIT.table.latency_ms(DEIT.chain.plan(wish))
+    assert feasible_plan(within_ms(exactly), wish, Random(0)) == DEIT.chain.plan(wish)
 
 
 def test_wishes_are_drawn_from_what_is_allowed_and_reach_all_of_it() -> None:
-    space = within_ms(BASELINE_MS, keep=["blocks.0"], only=["merge"])
+    space = within_ms(DEIT.uncut_ms, keep=["blocks.0"], only=["merge"])
     random = Random(0)
     wishes = [random_wish(space, random) for _ in range(100)]
     for block, choices in space.choices.items():
@@ -86,28 +87,30 @@ def test_wishes_are_drawn_from_what_is_allowed_and_reach_all_of_it() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 1.0])
 def test_every_plan_within_the_limits_is_gone_through_once(share: float) -> None:
-    space = within_ms(share * BASELINE_MS, max_pruned=5)
+    space = within_ms(share * DEIT.uncut_ms, max_pruned=5)
     found = list(every_plan(space))
     assert len(set(found)) == len(found)
-    assert set(found) == {plan for plan in PLANS if space.admits(plan)}
+    assert set(found) == {plan for plan in plans() if space.admits(plan)}
 
 
 @pytest.mark.parametrize("most", range(7))
 def test_the_fastest_plan_is_the_fastest_within_the_other_limits(most: int) -> None:
     fastest = fastest_plan(within_ms(1e-9, max_pruned=most))
     assert fastest is not None
-    assert TABLE.latency_ms(fastest) == min(TABLE.latency_ms(plan) for plan in PLANS if len(plan.choices) <= most)
+    assert DEIT.table.latency_ms(fastest) == min(
+        DEIT.table.latency_ms(plan) for plan in plans() if len(plan.choices) <= most
+    )
 
 
-@pytest.mark.parametrize("below", [math.nextafter(FASTEST_MS, 0), 0.99 * FASTEST_MS, 1e-9])
-def test_a_budget_below_the_fastest_plan_is_refused_with_its_latency(below: float) -> None:
-    with pytest.raises(BudgetUnreachableError, match=rf"cuts 6 of 6 blocks, takes {FASTEST_MS:.3f} ms"):
-        check_reachable(within_ms(below))
+def test_a_budget_below_the_fastest_plan_is_refused_with_its_latency() -> None:
+    for below in (math.nextafter(fastest_ms(), 0), 0.99 * fastest_ms(), 1e-9):
+        with pytest.raises(BudgetUnreachableError, match=rf"cuts 6 of 6 blocks, takes {fastest_ms():.3f} ms"):
+            check_reachable(within_ms(below))
 
 
 def test_a_budget_of_the_fastest_plan_is_reachable() -> None:
-    check_reachable(within_ms(FASTEST_MS))
-    assert solved_plan(within_ms(FASTEST_MS), no_gains(FASTEST_MS)) == fastest_plan(within_ms(FASTEST_MS))
+    check_reachable(within_ms(fastest_ms()))
+    assert solved_plan(within_ms(fastest_ms()), no_gains(fastest_ms())) == fastest_plan(within_ms(fastest_ms()))
 
 
 def no_gains(budget_ms: float) -> Array:
@@ -115,7 +118,7 @@ def no_gains(budget_ms: float) -> Array:
 
 
 def test_what_the_other_limits_cost_is_part_of_the_refusal() -> None:
-    fastest_of_two = min(TABLE.latency_ms(plan) for plan in PLANS if len(plan.choices) <= 2)
+    fastest_of_two = min(DEIT.table.latency_ms(plan) for plan in plans() if len(plan.choices) <= 2)
     check_reachable(within_ms(fastest_of_two, max_pruned=2))
     asked = rf"at most 0\.001 ms on null, at most 2 of 6 blocks cut in the network: .* takes {fastest_of_two:.3f} ms"
     with pytest.raises(BudgetUnreachableError, match=asked):
@@ -123,16 +126,16 @@ def test_what_the_other_limits_cost_is_part_of_the_refusal() -> None:
 
 
 def test_limits_that_nothing_is_within_are_told_without_a_latency() -> None:
-    nothing = SizeLimit("parameters", -1.0, PARAMETERS, SIZES)
+    nothing = SizeLimit("parameters", -1.0, DEIT.parameters, DEIT.sizes)
     with pytest.raises(BudgetUnreachableError, match=r"no plan of .* has at most .* at most -1 parameters$"):
-        check_reachable(within_ms(BASELINE_MS, nothing))
-    assert feasible_plan(within_ms(BASELINE_MS, nothing), {}, Random(0)) is None
+        check_reachable(within_ms(DEIT.uncut_ms, nothing))
+    assert feasible_plan(within_ms(DEIT.uncut_ms, nothing), {}, Random(0)) is None
 
 
 def test_where_everything_is_kept_the_uncut_network_is_the_plan_there_is() -> None:
-    check_reachable(within_ms(1.001 * BASELINE_MS, keep=["blocks"]))
-    with pytest.raises(BudgetUnreachableError, match=f"cuts 0 of 6 blocks, takes {BASELINE_MS:.3f} ms"):
-        check_reachable(within_ms(0.9 * BASELINE_MS, keep=["blocks"]))
+    check_reachable(within_ms(1.001 * DEIT.uncut_ms, keep=["blocks"]))
+    with pytest.raises(BudgetUnreachableError, match=f"cuts 0 of 6 blocks, takes {DEIT.uncut_ms:.3f} ms"):
+        check_reachable(within_ms(0.9 * DEIT.uncut_ms, keep=["blocks"]))
 
 
 @pytest.mark.parametrize("figure", [0.0, -1.0, math.nan, math.inf])

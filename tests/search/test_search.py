@@ -12,35 +12,33 @@ from random import Random
 
 import pytest
 from optuna.storages import BaseStorage
-from tables import chain_and_table
 
 from profiles.profile import Profile
-from pruner.plan import Plan
-from pruner.score import Score
+from pruner.choices.plan import Plan
+from pruner.scoring.score import Score
 from search.candidate import SearchResult
 from search.errors import BudgetUnreachableError
-from search.ledger import Ledger, in_memory
 from search.limits import LatencyLimit
 from search.samplers import known_sampler
 from search.search import Evaluate, Stop, search
 from search.space import Space
-from search.storage import open_storage
+from search.storage.ledger import Ledger, in_memory
+from search.storage.opening import open_storage
+from tables import DIGITS
 
-CHAIN, TABLE = chain_and_table("digits")
-BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
 PLANS = [
-    CHAIN.plan(dict(zip([block.name for block in CHAIN.blocks], way, strict=True)))
-    for way in itertools.product(*(block.choices for block in CHAIN.blocks))
+    DIGITS.chain.plan(dict(zip([block.name for block in DIGITS.chain.blocks], way, strict=True)))
+    for way in itertools.product(*(block.choices for block in DIGITS.chain.blocks))
 ]
 NO_GAP = -1.0
 
 
 def score(plan: Plan) -> float:
     """Each block is worth something, and two neighbours cut cost more than each alone."""
-    cut = [block.name in plan.choices for block in CHAIN.blocks]
+    cut = [block.name in plan.choices for block in DIGITS.chain.blocks]
     worth = sum(
         (1 + index % 3) * (0.6 if plan.choice_of(b.name) == "merge" else 1) * c
-        for index, (b, c) in enumerate(zip(CHAIN.blocks, cut, strict=True))
+        for index, (b, c) in enumerate(zip(DIGITS.chain.blocks, cut, strict=True))
     )
     return 1 - 0.03 * worth - 0.02 * sum(a and b for a, b in itertools.pairwise(cut))
 
@@ -62,7 +60,7 @@ class Recorder:
 
 
 def within(share: float) -> Space:
-    return Space.of(CHAIN, [LatencyLimit(TABLE, share * BASELINE_MS)])
+    return Space.of(DIGITS.chain, [LatencyLimit(DIGITS.table, share * DIGITS.uncut_ms)])
 
 
 def searched(
@@ -105,7 +103,7 @@ def test_candidates_come_best_first_with_all_that_is_known_of_them() -> None:
     recorder = Recorder()
     result = searched(within(0.6), recorder, 20)
     assert [(-c.score, c.latency_ms) for c in result.candidates] == sorted(
-        (-score(plan), TABLE.latency_ms(plan)) for plan in recorder.plans
+        (-score(plan), DIGITS.table.latency_ms(plan)) for plan in recorder.plans
     )
     for candidate in result.candidates:
         assert recorder.plans[candidate.number] == candidate.plan
@@ -137,8 +135,8 @@ def test_a_small_space_is_searched_to_the_optimum(share: float) -> None:
 def crooked(seed: int) -> Profile:
     """A table whose costs have no short binary fraction."""
     random = Random(seed)
-    rows = tuple(dataclasses.replace(row, in_context_ms=random.uniform(0.1, 10) / 3) for row in TABLE.rows)
-    return dataclasses.replace(TABLE, rows=rows)
+    rows = tuple(dataclasses.replace(row, in_context_ms=random.uniform(0.1, 10) / 3) for row in DIGITS.table.rows)
+    return dataclasses.replace(DIGITS.table, rows=rows)
 
 
 def test_no_winner_exceeds_its_budget_by_however_little() -> None:
@@ -149,7 +147,7 @@ def test_no_winner_exceeds_its_budget_by_however_little() -> None:
         table = crooked(number)
         latency_ms = table.latency_ms(random.choice(PLANS))
         budget_ms = random.choice([latency_ms, math.nextafter(latency_ms, 0), latency_ms * random.uniform(1, 1.2)])
-        space = Space.of(CHAIN, [LatencyLimit(table, budget_ms)])
+        space = Space.of(DIGITS.chain, [LatencyLimit(table, budget_ms)])
         try:
             result = searched(space, Recorder(), 2, sampler="random", seed=number)
         except BudgetUnreachableError:
@@ -213,9 +211,9 @@ def test_seeds_lead_to_different_searches() -> None:
 
 def test_a_budget_below_the_fastest_plan_is_refused_before_anything_is_run() -> None:
     recorder = Recorder()
-    fastest_ms = min(TABLE.latency_ms(plan) for plan in PLANS)
+    fastest_ms = min(DIGITS.table.latency_ms(plan) for plan in PLANS)
     with pytest.raises(BudgetUnreachableError, match=f"takes {fastest_ms:.3f} ms"):
-        searched(within(0.99 * fastest_ms / BASELINE_MS), recorder, 10)
+        searched(within(0.99 * fastest_ms / DIGITS.uncut_ms), recorder, 10)
     assert recorder.plans == []
 
 
@@ -275,7 +273,7 @@ def test_a_search_that_ran_out_of_time_can_be_taken_up_again() -> None:
 def test_what_was_left_when_time_was_up_is_not_evaluated_a_second_time() -> None:
     """A search of several that is cut short leaves plans that wait; the one that goes on from there finds them."""
     storage, recorder = in_memory(), Recorder()
-    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.7 * BASELINE_MS)], keep=["blocks.0", "blocks.1"])
+    space = Space.of(DIGITS.chain, [LatencyLimit(DIGITS.table, 0.7 * DIGITS.uncut_ms)], keep=["blocks.0", "blocks.1"])
 
     def slow(plans: Sequence[Plan], bar: float) -> list[Score]:
         time.sleep(0.1)
@@ -306,7 +304,7 @@ def test_a_wider_gap_ends_a_search_earlier() -> None:
 
 def test_a_space_that_was_gone_through_leaves_no_gap() -> None:
     recorder = Recorder()
-    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.7 * BASELINE_MS)], keep=["blocks.0", "blocks.1"])
+    space = Space.of(DIGITS.chain, [LatencyLimit(DIGITS.table, 0.7 * DIGITS.uncut_ms)], keep=["blocks.0", "blocks.1"])
     result = searched(space, recorder, 100, sampler="exhaustive")
     assert len(set(recorder.plans)) == len(recorder.plans) > 10
     assert set(recorder.plans) == {plan for plan in PLANS if space.admits(plan)}

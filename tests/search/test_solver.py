@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruner.chain import Block, Chain
+from pruner.choices.chain import Block, Chain
 from search import solver
 from search.limits import CountLimit, Limit, SizeLimit
 from search.solver import solve

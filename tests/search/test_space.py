@@ -7,23 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import chain_and_table
 
 from latency.devices.null import Null
 from latency.profiler import profile
 from networks import made
 from profiles.store import shipped_profiles
-from pruner.chain import Block, Chain
-from pruner.choices import KEEP, MERGE
+from pruner.choices.chain import Block, Chain
+from pruner.choices.choice import KEEP, MERGE
+from pruner.choices.plan import Plan
 from pruner.errors import PlanError
-from pruner.models import load_model
-from pruner.plan import Plan
-from pruner.surgery import describe
+from pruner.models.load import load_model
+from pruner.network.surgery import describe
 from search.limits import CountLimit, LatencyLimit, SizeLimit, latency_limits_by
 from search.space import Space
-
-CHAIN, TABLE = chain_and_table("deit")
-BASELINE_MS = TABLE.latency_ms(Plan(CHAIN.model))
+from tables import DEIT
 
 
 def kept_blocks(space: Space) -> set[str]:
@@ -37,19 +34,19 @@ def plans_of(space: Space) -> list[Plan]:
 
 
 def test_without_wishes_everything_is_offered() -> None:
-    space = Space.of(CHAIN, [])
-    assert space.choices == {block.name: block.choices for block in CHAIN.blocks}
-    assert space.num_plans == CHAIN.num_plans == len(set(plans_of(space)))
+    space = Space.of(DEIT.chain, [])
+    assert space.choices == {block.name: block.choices for block in DEIT.chain.blocks}
+    assert space.num_plans == DEIT.chain.num_plans == len(set(plans_of(space)))
     assert all(space.admits(plan) for plan in plans_of(space))
-    assert space.uncut == Plan(CHAIN.model)
+    assert space.uncut == Plan(DEIT.chain.model)
 
 
 def test_blocks_are_kept_by_name_and_by_the_path_they_lie_under() -> None:
-    assert kept_blocks(Space.of(CHAIN, [], keep=["blocks.1.mlp"])) == {"blocks.1.mlp"}
-    assert kept_blocks(Space.of(CHAIN, [], keep=["blocks.1"])) == {"blocks.1.attn", "blocks.1.mlp"}
-    both = Space.of(CHAIN, [], keep=["blocks.0", "blocks.2.attn"])
+    assert kept_blocks(Space.of(DEIT.chain, [], keep=["blocks.1.mlp"])) == {"blocks.1.mlp"}
+    assert kept_blocks(Space.of(DEIT.chain, [], keep=["blocks.1"])) == {"blocks.1.attn", "blocks.1.mlp"}
+    both = Space.of(DEIT.chain, [], keep=["blocks.0", "blocks.2.attn"])
     assert kept_blocks(both) == {"blocks.0.attn", "blocks.0.mlp", "blocks.2.attn"}
-    assert kept_blocks(Space.of(CHAIN, [], keep=["blocks"])) == {block.name for block in CHAIN.blocks}
+    assert kept_blocks(Space.of(DEIT.chain, [], keep=["blocks"])) == {block.name for block in DEIT.chain.blocks}
 
 
 def test_a_path_is_not_the_beginning_of_a_word() -> None:
@@ -81,32 +78,32 @@ def test_cuts_that_save_nothing_of_what_is_too_much_are_of_no_use() -> None:
 @pytest.mark.parametrize("unknown", ["blocks.3", "blocks.1.ml", "block", "", "mlp"])
 def test_a_name_that_no_block_has_is_refused(unknown: str) -> None:
     with pytest.raises(PlanError, match=rf"no block '{unknown}' to keep; it has blocks\.0\.attn \.\.\. blocks\.2\.mlp"):
-        Space.of(CHAIN, [], keep=["blocks.0", unknown])
+        Space.of(DEIT.chain, [], keep=["blocks.0", unknown])
 
 
 def test_only_the_choices_that_are_allowed_are_made() -> None:
-    space = Space.of(CHAIN, [], only=["merge"])
+    space = Space.of(DEIT.chain, [], only=["merge"])
     assert set(space.choices["blocks.0.mlp"]) == {KEEP, "merge"}
     assert set(space.choices["blocks.0.attn"]) == {KEEP}
     assert {choice for _, choice in space.cuts} == {"merge"}
-    assert not space.admits(CHAIN.plan({"blocks.0.mlp": "drop"}))
-    assert set(Space.of(CHAIN, [], only=["keep", "drop"]).choices["blocks.0.mlp"]) == {KEEP, "drop"}
+    assert not space.admits(DEIT.chain.plan({"blocks.0.mlp": "drop"}))
+    assert set(Space.of(DEIT.chain, [], only=["keep", "drop"]).choices["blocks.0.mlp"]) == {KEEP, "drop"}
 
 
 def test_a_choice_that_no_block_offers_is_refused() -> None:
     with pytest.raises(PlanError, match=r"no block of .* offers 'shrink'; there are: drop, keep, merge"):
-        Space.of(CHAIN, [], only=["merge", "shrink"])
+        Space.of(DEIT.chain, [], only=["merge", "shrink"])
 
 
 def test_what_is_kept_is_cut_by_no_plan() -> None:
-    space = Space.of(CHAIN, [], keep=["blocks.1"])
-    assert not space.admits(CHAIN.plan({"blocks.1.attn": "drop"}))
-    assert space.admits(CHAIN.plan({"blocks.0.attn": "drop"}))
+    space = Space.of(DEIT.chain, [], keep=["blocks.1"])
+    assert not space.admits(DEIT.chain.plan({"blocks.1.attn": "drop"}))
+    assert space.admits(DEIT.chain.plan({"blocks.0.attn": "drop"}))
 
 
 @pytest.mark.parametrize("most", [0, 1, 4])
 def test_no_more_blocks_are_cut_than_are_allowed(most: int) -> None:
-    space = Space.of(CHAIN, [], max_pruned=most)
+    space = Space.of(DEIT.chain, [], max_pruned=most)
     for plan in plans_of(space):
         assert space.admits(plan) == (len(plan.choices) <= most)
 
@@ -152,29 +149,29 @@ def test_every_stage_keeps_a_block() -> None:
 
 
 def test_plans_are_vectors_and_back() -> None:
-    space = Space.of(CHAIN, [])
-    assert len(space.cuts) == sum(len(block.choices) - 1 for block in CHAIN.blocks)
+    space = Space.of(DEIT.chain, [])
+    assert len(space.cuts) == sum(len(block.choices) - 1 for block in DEIT.chain.blocks)
     vectors = [space.vector(plan) for plan in plans_of(space)]
     assert [space.plan(vector) for vector in vectors] == plans_of(space)
-    assert len({vector.tobytes() for vector in vectors}) == CHAIN.num_plans
+    assert len({vector.tobytes() for vector in vectors}) == DEIT.chain.num_plans
     for plan, vector in zip(plans_of(space), vectors, strict=True):
         assert vector.sum() == len(plan.choices)
         assert {space.cuts[index] for index in np.flatnonzero(vector)} == set(plan.choices.items())
 
 
 def test_places_and_kinds_go_with_the_cuts() -> None:
-    space = Space.of(CHAIN, [])
+    space = Space.of(DEIT.chain, [])
     for (block, choice), place, kind in zip(space.cuts, space.places, space.kinds, strict=True):
-        assert CHAIN.blocks[place].name == block
-        assert kind == (CHAIN.blocks[place].kind, choice)
+        assert DEIT.chain.blocks[place].name == block
+        assert kind == (DEIT.chain.blocks[place].kind, choice)
 
 
 def test_savings_say_how_amounts_fall() -> None:
-    sizes = {(block.name, choice): 10.0 * len(choice) for block in CHAIN.blocks for choice in block.choices}
-    limits = [LatencyLimit(TABLE, 0.5 * BASELINE_MS), SizeLimit("letters", 7.0, 1000.0, sizes)]
-    space = Space.of(CHAIN, limits, max_pruned=2)
+    sizes = {(block.name, choice): 10.0 * len(choice) for block in DEIT.chain.blocks for choice in block.choices}
+    limits = [LatencyLimit(DEIT.table, 0.5 * DEIT.uncut_ms), SizeLimit("letters", 7.0, 1000.0, sizes)]
+    space = Space.of(DEIT.chain, limits, max_pruned=2)
     assert space.savings.shape == (3, len(space.cuts))
-    assert space.needed == pytest.approx([0.5 * BASELINE_MS, 993.0, -2.0])
+    assert space.needed == pytest.approx([0.5 * DEIT.uncut_ms, 993.0, -2.0])
     for index, cut in enumerate(np.eye(len(space.cuts))):
         for row, limit in enumerate(space.limits):
             fallen = limit.amount(space.uncut) - limit.amount(space.plan(cut))
@@ -182,8 +179,8 @@ def test_savings_say_how_amounts_fall() -> None:
 
 
 def test_other_limits_take_the_place_of_those_there_were() -> None:
-    space = Space.of(CHAIN, [LatencyLimit(TABLE, 0.5 * BASELINE_MS)], keep=["blocks.0"])
-    other = LatencyLimit(TABLE, BASELINE_MS)
+    space = Space.of(DEIT.chain, [LatencyLimit(DEIT.table, 0.5 * DEIT.uncut_ms)], keep=["blocks.0"])
+    other = LatencyLimit(DEIT.table, DEIT.uncut_ms)
     assert space.within([other]).limits == (other,)
     assert space.within([other]).choices == space.choices
     assert space.savings.shape == space.within([other]).savings.shape
@@ -204,7 +201,7 @@ def wasted(space: Space, plan: Plan) -> list[tuple[str, str]]:
 @given(st.floats(0.05, 1.1), st.integers(0, 10**6))
 def test_a_thinned_plan_cuts_nothing_that_need_not_be(share: float, seed: int) -> None:
     random = Random(seed)
-    space = Space.of(CHAIN, [LatencyLimit(TABLE, share * BASELINE_MS)], max_pruned=5)
+    space = Space.of(DEIT.chain, [LatencyLimit(DEIT.table, share * DEIT.uncut_ms)], max_pruned=5)
     within = [plan for plan in plans_of(space) if space.admits(plan)]
     if not within:
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ONE_WORKER = Path(__file__).parent / "one_worker.py"
+ONE_WORKER = Path(__file__).parent.parent / "helpers" / "one_worker.py"
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
 N_TRIALS = 28
 

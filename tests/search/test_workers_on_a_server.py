@@ -14,16 +14,16 @@ from latency.devices.null import Null
 from latency.profiler import profile
 from networks import made
 from postgres import Postgres
-from pruner.plan import Plan
-from pruner.score import Score
-from pruner.surgery import describe
+from pruner.choices.plan import Plan
+from pruner.network.surgery import describe
+from pruner.scoring.score import Score
 from search.candidate import SearchResult
-from search.ledger import Ledger
 from search.limits import LatencyLimit
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
-from search.storage import open_storage
+from search.storage.ledger import Ledger
+from search.storage.opening import open_storage
 
 TRIALS = 20
 SLOWLY_S = 0.05
@@ -69,11 +69,11 @@ def work(url: str, log: Path, peers: int, dies_at: int | None) -> SearchResult:
     )
 
 
-@pytest.mark.grid  # two workers that find what one finds are in tests/depthfinder/test_search_command.py
+@pytest.mark.grid  # two workers that find what one finds are in tests/depthfinder/cli/test_search_command.py
 def test_eight_workers_of_which_two_die_find_what_one_finds(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.new_database()
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["networks", "latency.profiler", "search.samplers", "search.storage"])
+    context.set_forkserver_preload(["networks", "latency.profiler", "search.samplers", "search.storage.opening"])
     log, alone = tmp_path / "eight.log", tmp_path / "one.log"
     workers = [
         context.Process(target=work, args=(url, log, 8, 1 if index < 2 else None), daemon=True) for index in range(8)

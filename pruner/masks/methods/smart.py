@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pruner.gates.temperature import Falling, Temperature
 from pruner.masks.methods.method import Method, method
-from pruner.masks.temperature import Falling, Temperature
 
 if TYPE_CHECKING:
     from pruner.masks.masked import Masked

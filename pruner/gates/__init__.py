@@ -1,0 +1,1 @@
+"""Learned gates: every choice of a network under one latency budget, trained with its weights."""

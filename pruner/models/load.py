@@ -1,0 +1,151 @@
+"""Networks by name: timm's, and the small trained one that ships with the package."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from pruner._timm import create_model, get_pretrained_cfg, list_models
+from pruner.errors import CheckpointError, UnknownModelError
+from pruner.models.names import ModelName
+from pruner.models.weights_file import Which
+from pruner.models.weights_fit import LoadedWeights, fit_weights, head_names
+
+_WEIGHTS: Final = Path(__file__).parent.parent / "weights"
+
+# Name -> the timm entry point and the arguments that make it ours.
+_BUILT_IN: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "deit_digits": (
+        "deit_tiny_patch16_224",
+        {"img_size": 32, "patch_size": 4, "embed_dim": 96, "depth": 12, "num_heads": 3, "num_classes": 10},
+    ),
+}
+
+
+def load_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint: Path | None = None,
+    weights: Which | None = None,
+    checkpoint_img_size: int | Sequence[int] | None = None,
+    **timm_kwargs: Any,
+) -> nn.Module:
+    """A timm model by its name, in evaluation mode, with the given or no trained weights.
+
+    `name` is timm's, with or without the tag of published weights and the hub's prefixes: `resnet18`,
+    `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes.
+
+    `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` those of a
+    safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
+    its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network, a side in pixels or
+    (height, width): one that takes images of any size is described, measured and exported at this one, and at the size
+    in timm's configuration where nothing is said. `checkpoint_img_size` is the same of the images that the weights of
+    the file are for: it says the grid of their position embeddings, where that cannot be known otherwise.
+
+    Raises `UnknownModelError` with the nearest names, or for arguments that timm cannot use, and `CheckpointError`
+    when the weights cannot be had or do not fit. A classifier for other classes than the weights' stays untrained:
+    `load_model_and_source` says whether.
+    """
+    model, _ = load_model_and_source(
+        name,
+        pretrained=pretrained,
+        checkpoint=checkpoint,
+        weights=weights,
+        checkpoint_img_size=checkpoint_img_size,
+        **timm_kwargs,
+    )
+    return model
+
+
+def load_model_and_source(
+    name: str,
+    *,
+    pretrained: bool = False,
+    checkpoint: Path | None = None,
+    weights: Which | None = None,
+    checkpoint_img_size: int | Sequence[int] | None = None,
+    **timm_kwargs: Any,
+) -> tuple[nn.Module, LoadedWeights | None]:
+    """As `load_model`, and which weights the model was given; None when it was given none."""
+    asked = ModelName.parse(name)
+    entry, kwargs = _BUILT_IN.get(str(asked), (str(asked), {}))
+    name = asked.architecture
+    _check_known(asked, entry)
+    kwargs = kwargs | timm_kwargs
+    size = _input_size(entry, kwargs)
+    if pretrained and checkpoint is None and name in _BUILT_IN:
+        checkpoint, checkpoint_img_size = _WEIGHTS / f"{name}.safetensors", _BUILT_IN[name][1]["img_size"]
+    at_hub = pretrained and checkpoint is None
+    try:
+        model: Any = create_model(entry, pretrained=at_hub, **kwargs)
+    except Exception as error:  # whatever a network raises for arguments that it does not know or cannot use
+        if at_hub and isinstance(error, (OSError, RuntimeError)):
+            raise CheckpointError(
+                f"the pretrained weights of {asked} could not be had ({error}); try --checkpoint"
+            ) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UnknownModelError(f"timm makes no {entry} of the arguments {kwargs}: {reason}") from error
+    loaded = _from_hub(model) if at_hub else None
+    model.pretrained_cfg = {**model.pretrained_cfg, "architecture": name, "input_size": size}
+    if checkpoint is not None:
+        of = None if checkpoint_img_size is None else _sides(checkpoint_img_size)
+        loaded = fit_weights(model, checkpoint, weights, of)
+    return model.eval(), loaded
+
+
+def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
+    """(channels, height, width) of the images; takes `img_size` out of `kwargs` where timm's network has no such
+    argument, since it takes images of any size."""
+    known: Any = get_pretrained_cfg(entry)
+    channels, *sides = (3, 224, 224) if known is None else known.input_size
+    asked = kwargs.get("img_size")
+    if asked is not None:
+        sides = _sides(asked)
+        if known is not None and not known.fixed_input_size:
+            del kwargs["img_size"]
+    height, width = sides
+    return kwargs.get("in_chans", channels), height, width
+
+
+def _sides(asked: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width). Raises `ValueError` for what is no size."""
+    sides = (asked, asked) if isinstance(asked, int) else tuple(asked)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"img_size is a side in pixels, or (height, width), not {asked!r}")
+    return sides[0], sides[1]
+
+
+def _from_hub(model: Any) -> LoadedWeights:
+    """What timm has given the model: all but a classifier for other classes than the published."""
+    published = model.pretrained_cfg
+    source = published.get("hf_hub_id") or published.get("url") or "timm's hub"
+    new_head = model.num_classes not in (0, published["num_classes"])
+    head = head_names(model) & model.state_dict().keys() if new_head else frozenset()
+    return LoadedWeights(f"hub {source}", len(model.state_dict()) - len(head), new_head)
+
+
+def _check_known(asked: ModelName, entry: str) -> None:
+    """Raises `UnknownModelError` for an architecture, or a tag of its weights, that there is not."""
+    if "/" in str(asked):
+        raise UnknownModelError(
+            f"{str(asked)!r} is no network of timm's own: name its architecture, as timm calls it, and give its "
+            "weights with --checkpoint"
+        )
+    if ModelName.parse(entry).architecture not in list_models():
+        raise UnknownModelError(f"no model is called {str(asked)!r}; {_nearest(asked.architecture)}")
+    if not asked.tag:
+        return
+    tags = [ModelName.parse(one).tag for one in list_models(f"{asked.architecture}.*", pretrained=True)]
+    if asked.tag not in tags:
+        near = difflib.get_close_matches(asked.tag, tags, n=3, cutoff=0.0)
+        there = f"nearest: {', '.join(f'{asked.architecture}.{tag}' for tag in near)}" if near else "it has none"
+        raise UnknownModelError(f"{asked.architecture} has no published weights called {asked.tag!r}; {there}")
+
+
+def _nearest(name: str) -> str:
+    known = [*_BUILT_IN, *list_models()]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"nearest: {', '.join(near)}" if near else f"one of {len(known)} that exist: deit_tiny_patch16_224"

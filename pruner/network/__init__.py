@@ -1,0 +1,1 @@
+"""Networks opened, cut and merged."""

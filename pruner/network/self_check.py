@@ -1,0 +1,159 @@
+"""What every opening proves: with all blocks kept the opened network is the model, however it is run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruner.algebra.modules import only_training
+from pruner.choices.site import Site
+from pruner.errors import OddModelError, UnknownModelError
+from pruner.network.outline import Outline
+
+
+class _Flow:
+    """What goes into and comes out of every site while a network runs."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+
+    def note(self, site: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(site, Site)
+        self.inputs[site.block.name], self.outputs[site.block.name] = inputs[0], output
+
+    def is_by_its_steps(self, site: Site) -> bool:
+        """Whether the layers of the site in turn give what it gave, or there are none to run."""
+        name = site.block.name
+        by_steps = site.runs_by_steps(self.inputs[name]) if name in self.inputs else None
+        return by_steps is None or _near(by_steps, self.outputs[name])
+
+
+@torch.no_grad()
+def check_opened(
+    model: nn.Module,
+    network: nn.Module,
+    sites: Mapping[str, Site],
+    segments: Mapping[str, nn.Module],
+    size: tuple[int, int, int],
+) -> tuple[dict[str, tuple[torch.Size, torch.Size]], Outline]:
+    """The shapes of what comes to every site and of what leaves it, without the batch, and what `network` calls, from
+    running both networks on one image.
+
+    The opened `network` has to give what the model gives: bit for bit on a processor, to rounding where runs differ by
+    themselves. So have its segments in a row; a block that its steps do not run like is left to be kept.
+
+    Raises `OddModelError` when the two differ, and `UnknownModelError` when the model takes no images of this size.
+    """
+    images = _example(model, size)
+    flow = _Flow()
+    with only_training(model, []), only_training(network, []):
+        expected = _run(model, images)
+        hooks = [site.register_forward_hook(flow.note) for site in sites.values()]
+        with Outline(sites.values()) as outline:
+            found = network(images)
+        for hook in hooks:
+            hook.remove()
+        if not _same(found, expected):
+            raise OddModelError(_differs(model, network, images))
+        for site in sites.values():
+            if not flow.is_by_its_steps(site):
+                site.only_keep(f"its {type(site.kept).__name__} computes something else than its layers in turn")
+        _check_segments(model, segments, images, flow, expected)
+    return {name: (x.shape[1:], flow.outputs[name].shape[1:]) for name, x in flow.inputs.items()}, outline
+
+
+def _example(model: nn.Module, size: tuple[int, int, int]) -> Tensor:
+    like = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
+    return torch.randn(1, *size, generator=torch.Generator().manual_seed(0)).to(like)
+
+
+def _run(model: nn.Module, images: Tensor) -> Tensor:
+    try:
+        logits = model(images)
+    except Exception as error:  # whatever a network raises on images that it does not take
+        shape = "x".join(str(side) for side in images.shape[1:])
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UnknownModelError(
+            f"this {type(model).__name__} does not take images of {shape}: {reason}; say what it takes with "
+            "--img-size, or with input_size=(channels, height, width) in Python"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise OddModelError(f"this {type(model).__name__} gives a {type(logits).__name__}, not a tensor of logits")
+    return logits
+
+
+def _check_segments(
+    model: nn.Module, segments: Mapping[str, nn.Module], images: Tensor, flow: _Flow, expected: Tensor
+) -> None:
+    """Raises `OddModelError` when what stands before, between and after the blocks, run one after another, is not all
+    that the model does there."""
+    flowing, before = images, "its beginning"
+    for name, segment in segments.items():
+        if isinstance(segment, Site):
+            if name not in flow.inputs or not _near(flowing, flow.inputs[name]):
+                raise OddModelError(_does_more(model, before, name))
+            flowing, before = flow.outputs[name], name
+        else:
+            flowing = segment(flowing)
+    if not _near(flowing, expected):
+        raise OddModelError(_does_more(model, before, "its end"))
+
+
+def _does_more(model: nn.Module, before: str, behind: str) -> str:
+    return (
+        f"this {type(model).__name__} does something between {before} and {behind} that the class it comes from does "
+        "not: give it the forward of that class, or put what was added into a block or a layer"
+    )
+
+
+def _differs(model: nn.Module, network: nn.Module, images: Tensor) -> str:
+    """Which block is the first to give something else in the opened network."""
+    with _outputs(model) as wanted:
+        model(images)
+    with _outputs(network) as found:
+        network(images)
+    first = next((name for name in wanted if name in found and not _same(found[name], wanted[name])), None)
+    where = "outside its blocks" if first is None else f"in {first}, a {type(model.get_submodule(first)).__name__}"
+    return (
+        f"this {type(model).__name__} gives something else when it is opened, beginning {where}: it computes something "
+        "else than its class says, or not the same each time; give that a class of its own with its own forward"
+    )
+
+
+@contextmanager
+def _outputs(network: nn.Module) -> Iterator[dict[str, Any]]:
+    """While this lasts, what every module in a row of them gives, by its name."""
+    found: dict[str, Any] = {}
+    rows = [(name, row) for name, row in network.named_modules() if isinstance(row, nn.Sequential | nn.ModuleList)]
+    hooks = [
+        module.register_forward_hook(
+            lambda _module, _inputs, output, name=f"{row}.{leaf}": found.update({name: output})
+        )
+        for row, holder in rows
+        for leaf, module in holder.named_children()
+    ]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
+def _same(found: Any, expected: Tensor) -> bool:
+    """Bit for bit on a processor; a NaN is the same as a NaN."""
+    if expected.device.type != "cpu":
+        return _near(found, expected)
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return False
+    return bool(((found == expected) | (found.isnan() & expected.isnan())).all())
+
+
+def _near(found: Any, expected: Tensor) -> bool:
+    """Within what rounding in another order may come to: half of the digits that the largest number has."""
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return False
+    finite = expected[expected.isfinite()]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    bound = torch.finfo(expected.dtype).eps ** 0.5 * largest
+    return torch.allclose(found, expected, rtol=0.0, atol=bound, equal_nan=True)

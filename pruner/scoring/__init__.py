@@ -1,0 +1,1 @@
+"""What plans are worth: many of one weight-sharing network, evaluated together."""

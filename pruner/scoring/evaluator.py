@@ -1,0 +1,220 @@
+"""Scoring many plans of one weight-sharing network, much cheaper than by one forward pass per plan.
+
+Plans that begin alike are computed together up to where they part; choices that fold into a lighter layer are run as
+that layer; a plan that cannot reach a bar any more is not run to the end; and what the best plan so far begins with is
+kept from one call to the next.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pruner.choices.plan import Plan
+from pruner.data.images import Batch
+from pruner.fitting.fits import Fits
+from pruner.network.surgery import OpenNetwork
+from pruner.progress import Progress, silent
+from pruner.scoring.distance import Distance
+from pruner.scoring.prefixes import Path, State, walk, worth_keeping
+from pruner.scoring.score import DistanceTally, Score, Tally
+from pruner.scoring.segment_runner import SegmentRunner
+
+_CACHE_BYTES: Final = 2 << 30
+_BEST: Final = 2
+# Stand for no answer: they are neither a class nor each other.
+_NO_CLASS: Final = -1
+_NO_CLASS_OF_BASELINE: Final = -2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an evaluator has done so far. A block evaluation is one block run on one image; a dropped one is not run."""
+
+    plans: int = 0
+    """Different plans, summed over the calls."""
+    dropped: int = 0
+    """How many of them a race dropped before they had seen all images."""
+    block_evaluations: int = 0
+    """Those that were done, for the baseline's own answers and for BatchNorm statistics too."""
+    plain_block_evaluations: int = 0
+    """Those that one pass per plan over all images would have taken, without the baseline's."""
+    seconds: float = 0.0
+
+
+class Evaluator:
+    """Scores plans of `network` on the images of `batches`, with the gates of cut blocks at lambda 0.
+
+    With `statistics`, batches of training images, the statistics of all BatchNorms are taken anew for each plan, the
+    baseline too, as `select` and `estimate_batch_norm` would. They depend on the segments before alone, so that plans
+    share them as they share prefixes. Choices are then run as they are trained, not merged.
+
+    Up to `cache_bytes` of activations are kept between calls: those along the best plan so far, then those along the
+    second best. What a plan scores depends neither on them nor on the plans beside it.
+
+    With a `distance` labels are not looked at: plans are ranked by how near their outputs are to those of the uncut
+    network. Layers that stand in for blocks are those of `fits`, where there are any.
+
+    Between calls the network is as it was. Its weights must not change while the evaluator is in use.
+    """
+
+    def __init__(
+        self,
+        network: OpenNetwork,
+        batches: Sequence[Batch],
+        *,
+        statistics: Sequence[Tensor] | None = None,
+        fits: Fits | None = None,
+        distance: Distance | None = None,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        """Raises `ValueError` when there are no images to score by, or none to take statistics from."""
+        self.images = sum(len(labels) for _, labels in batches)
+        if not self.images:
+            raise ValueError("there are no images to score plans by")
+        if statistics is not None and not statistics:
+            raise ValueError("there are no images to take BatchNorm statistics from")
+        self.cost = Cost()
+        self._chain = network.chain
+        self._device = next(network.parameters()).device
+        self._batches = batches
+        self._statistics = statistics
+        self._cache_bytes = cache_bytes
+        self._distance = distance
+        self._runner = SegmentRunner(network, fits)
+        self._baseline = self._runner.path(Plan(self._chain.model))
+        self._baseline_top1: dict[int, Tensor] = {}
+        self._baseline_outputs: dict[int, Tensor] = {}
+        self._best: list[tuple[float, Path]] = []
+        self._wanted: frozenset[Path] = frozenset()
+        self._kept: list[dict[Path, Tensor]] = [{} for _ in batches]
+        self._kept_for_statistics: dict[Path, list[Tensor]] = {}
+
+    def __call__(self, plans: Sequence[Plan], bar: float = -math.inf, progress: Progress = silent) -> list[Score]:
+        """The score of each plan, in their order; equal plans are evaluated once.
+
+        After each batch the plans are dropped whose value would stay below `bar` even if they were right on all images
+        left. So whatever reaches the bar was evaluated in full, and what was dropped has a value below it (`Tally` has
+        the proof). `progress` is told of every plan that has seen a batch.
+
+        Raises `PlanError` when a plan does not fit the network.
+        """
+        for plan in plans:
+            self._chain.check(plan)
+        if not plans:
+            return []
+        started = time.perf_counter()
+        asked = [self._runner.path(plan) for plan in plans]
+        paths = sorted(set(asked), key=self._runner.order)
+        self._choose_what_to_keep()
+        evaluations_before = self._runner.block_evaluations
+        with self._runner.ready():
+            if self._statistics is not None:
+                self._estimate(paths, self._statistics)
+            scores = {path: tally.score() for path, tally in self._race(paths, bar, progress).items()}
+        # Of several that are equally good the first that was asked for stays the best.
+        for path in dict.fromkeys(asked):
+            score = scores[path]
+            if score.images == self.images and (score.value, path) not in self._best:
+                self._best.append((score.value, path))
+        self._best = sorted(self._best, key=lambda scored: -scored[0])[:_BEST]
+        images = self.images + sum(len(batch) for batch in self._statistics or ())
+        self.cost = Cost(
+            plans=self.cost.plans + len(paths),
+            dropped=self.cost.dropped + sum(score.images != self.images for score in scores.values()),
+            block_evaluations=self.cost.block_evaluations + self._runner.block_evaluations - evaluations_before,
+            plain_block_evaluations=self.cost.plain_block_evaluations
+            + images * sum(self._runner.blocks_run(path) for path in paths),
+            seconds=self.cost.seconds + time.perf_counter() - started,
+        )
+        return [scores[path] for path in asked]
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the activations take that are kept for the next call."""
+        for_statistics = itertools.chain.from_iterable(self._kept_for_statistics.values())
+        for_images = itertools.chain.from_iterable(kept.values() for kept in self._kept)
+        return sum(activation.nbytes for activation in itertools.chain(for_images, for_statistics))
+
+    def _race(self, paths: list[Path], bar: float, progress: Progress) -> dict[Path, Tally]:
+        """What was counted for each path, as far as it came."""
+        tallies = {path: (DistanceTally if self._distance else Tally)(self.images) for path in paths}
+        racing = paths
+        done, total = 0, len(paths) * len(self._batches)
+        for index, (images, labels) in enumerate(self._batches):
+            labels = labels.to(self._device)
+            # One block of memory for what stays of all plans: a little of each between the activations that come and go
+            # would keep these from being used again.
+            top1 = torch.empty(len(racing), len(labels), dtype=torch.int64, device=self._device)
+            nats = torch.empty(len(racing), device=self._device)
+            places = {path: place for place, path in enumerate(racing)}
+            walked = racing if index in self._baseline_top1 else self._beside_the_baseline(racing)
+            start = images.to(self._device)
+            for path, logits in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
+                if path == self._baseline:
+                    # The first of all paths, for its choices are the first of every block.
+                    self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
+                    if self._distance is not None:
+                        self._baseline_outputs[index] = logits
+                if path in places:
+                    top1[places[path]] = _top1(logits, _NO_CLASS)
+                    nats[places[path]] = self._nats(logits, labels, index)
+                    done += 1
+                    progress(done, total, f"{len(racing)} plans in the race")
+            hits = (top1 == labels).sum(dim=1).tolist()
+            agreed = (top1 == self._baseline_top1[index]).sum(dim=1).tolist()
+            for path, *figures in zip(racing, hits, agreed, nats.tolist(), strict=True):
+                tallies[path].add(len(labels), *figures)
+            left = len(self._batches) - index - 1
+            if left:
+                done += left * sum(tallies[path].bound < bar for path in racing)
+                racing = [path for path in racing if tallies[path].bound >= bar]
+            if not racing:
+                break
+        return tallies
+
+    def _nats(self, logits: Tensor, labels: Tensor, index: int) -> Tensor:
+        """What the images of a batch cost, in sum: the cross-entropy, or the distance from the baseline's outputs."""
+        if self._distance is None:
+            return functional.cross_entropy(logits, labels, reduction="sum")
+        return self._distance(logits, self._baseline_outputs[index]).sum()
+
+    def _estimate(self, paths: list[Path], statistics: Sequence[Tensor]) -> None:
+        """The BatchNorm statistics behind every prefix of `paths`."""
+        start = [images.to(self._device) for images in statistics]
+        if len(self._baseline_top1) < len(self._batches):
+            paths = self._beside_the_baseline(paths)
+        self._runner.expect(paths)
+        for _ in walk(paths, start, self._runner.estimate, self._kept_for_statistics, self._wanted):
+            pass
+
+    def _beside_the_baseline(self, paths: list[Path]) -> list[Path]:
+        return sorted({*paths, self._baseline}, key=self._runner.order)
+
+    def _choose_what_to_keep(self) -> None:
+        """Makes way for activations along the best plans so far; they are put in as they come."""
+        images = self.images + sum(len(batch) for batch in self._statistics or ())
+        sizes = [images * size for size in self._runner.sizes]
+        paths = [path for _, path in self._best]
+        self._wanted = worth_keeping(paths, sizes, self._cache_bytes) if all(sizes) else frozenset()
+        for kept in self._kept:
+            _keep_only(self._wanted, kept)
+        _keep_only(self._wanted, self._kept_for_statistics)
+        self._runner.forget_estimates_but_for(self._kept_for_statistics)
+
+
+def _top1(logits: Tensor, otherwise: int) -> Tensor:
+    """(images,) the class of the largest logit, and `otherwise` where a logit is NaN: that is no answer, so no right
+    one."""
+    return logits.argmax(dim=1).masked_fill(logits.isnan().any(dim=1), otherwise)
+
+
+def _keep_only(wanted: Set[Path], kept: dict[Path, State]) -> None:
+    for prefix in kept.keys() - wanted:
+        del kept[prefix]

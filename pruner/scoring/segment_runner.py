@@ -1,0 +1,179 @@
+"""Running a network one segment at a time, for whatever choices stand before it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pruner.algebra.modules import only_training
+from pruner.choices.cheaper_when_merged import cheaper_when_merged
+from pruner.choices.choice import DROP, KEEP
+from pruner.choices.plan import Plan
+from pruner.choices.site import Site
+from pruner.fitting.fits import Fits, Key
+from pruner.fitting.spans import LONGEST, followers_of, span_of
+from pruner.network.calibration import BatchNorms, estimating_batch_norm
+from pruner.network.surgery import OpenNetwork
+from pruner.scoring.prefixes import Path
+
+
+class SegmentRunner:
+    """Runs single segments of `network` in evaluation, with the gates of cut blocks at lambda 0.
+
+    A choice that folds into a lighter layer is run as that layer, which is made when it is first met; where BatchNorm
+    statistics were estimated behind a prefix, the segment is run with these, as it is trained.
+
+    A block that is fitted runs as the layer of `fits` for as many blocks as the plan has it stand in for; where there
+    are none, as the layer that the network itself has.
+    """
+
+    def __init__(self, network: OpenNetwork, fits: Fits | None = None) -> None:
+        self._network = network
+        self._fits = fits or {}
+        self._followers = followers_of(network) if fits else {}
+        with only_training(network, []):  # a head that does something else in training is taken as it is in evaluation
+            self._segments = list(network.segments().items())
+        self._statistics = [_statistics(segment) for _, segment in self._segments]
+        self._cheaper: dict[tuple[str, str], nn.Module | None] = {}
+        self._estimates: dict[Path, Tensor] = {}  # the statistics of the last segment, in one row
+        self._rows: list[Iterator[Tensor]] = []
+        self.sizes = [0] * len(self._segments)  # most bytes of the activation behind each segment, for one image
+        self.block_evaluations = 0
+
+    def path(self, plan: Plan) -> Path:
+        """What becomes of every segment; what is no block is kept."""
+        normalised = self._network.chain.normalised(plan)
+        return tuple(self._step(normalised, name) for name, _ in self._segments)
+
+    def order(self, path: Path) -> tuple[int, ...]:
+        """What paths are sorted by: the places of their choices among those that the blocks offer."""
+        return tuple(
+            _rank(segment, step) if isinstance(segment, Site) else 0
+            for (_, segment), step in zip(self._segments, path, strict=True)
+        )
+
+    def blocks_run(self, path: Path) -> int:
+        """How many blocks one image runs through; a dropped one is not run."""
+        return sum(
+            choice != DROP and isinstance(segment, Site)
+            for (_, segment), choice in zip(self._segments, path, strict=False)
+        )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """The network in evaluation; afterwards its modes, its selection and its BatchNorms are what they were."""
+        sites = self._network.sites.values()
+        selected = [(site, site.choice, site.lam) for site in sites]
+        norms = [module for module in self._network.modules() if isinstance(module, BatchNorms)]
+        buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+        try:
+            with only_training(self._network, []), torch.inference_mode():
+                yield
+        finally:
+            for site, choice, lam in selected:
+                site.select(choice, lam)
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+
+    def run(self, prefix: Path, x: Tensor) -> Tensor:
+        """What the last segment of a prefix makes of what comes to it."""
+        depth = len(prefix) - 1
+        name, segment = self._segments[depth]
+        step = prefix[-1]
+        module = self._fitted(name, segment, step)
+        if module is None and prefix in self._estimates:
+            statistics = self._statistics[depth]
+            values = self._estimates[prefix].split([statistic.numel() for statistic in statistics])
+            for statistic, value in zip(statistics, values, strict=True):
+                statistic.copy_(value)
+        elif module is None and isinstance(segment, Site):
+            module = self._merged(name, segment, step, x.shape[1:])
+        if module is None:
+            module = _selected(segment, step)
+        y: Tensor = module(x)
+        self._count(prefix, y)
+        return y
+
+    def expect(self, paths: Sequence[Path]) -> None:
+        """Makes room for what `estimate` will find for the prefixes of `paths`.
+
+        It is one block of memory for each segment: a little between the activations that come and go would keep these
+        from being used again.
+        """
+        self._rows = []
+        for depth, statistics in enumerate(self._statistics):
+            prefixes = len({path[: depth + 1] for path in paths})
+            like = statistics[0] if statistics else torch.empty(0)
+            self._rows.append(iter(like.new_empty(prefixes, sum(statistic.numel() for statistic in statistics))))
+
+    def estimate(self, prefix: Path, batches: list[Tensor]) -> list[Tensor]:
+        """The same for batches of training images, which the segment's BatchNorms take their statistics from."""
+        depth = len(prefix) - 1
+        name, segment = self._segments[depth]
+        module = self._fitted(name, segment, prefix[-1]) or _selected(segment, prefix[-1])
+        with estimating_batch_norm(module):
+            outputs: list[Tensor] = [module(x) for x in batches]
+        self._estimates[prefix] = next(self._rows[depth])
+        if self._statistics[depth]:
+            torch.cat(self._statistics[depth], out=self._estimates[prefix])
+        for y in outputs:
+            self._count(prefix, y)
+        return outputs
+
+    def forget_estimates_but_for(self, paths: Iterable[Path]) -> None:
+        """Keeps what was estimated behind the prefixes of `paths`."""
+        prefixes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+        self._estimates = {p: row.clone() for p, row in self._estimates.items() if p in prefixes}
+
+    def _step(self, plan: Plan, name: str) -> str:
+        """What stands in a path for a segment: the choice, of fits with the number of blocks: `fit/2`."""
+        choice = plan.choice_of(name)
+        span = span_of(plan, name, self._followers) if self._fits else 0
+        span = span or int(Key(name, choice) in self._fits)
+        return f"{choice}/{span}" if span else choice
+
+    def _merged(self, name: str, site: Site, choice: str, shape: torch.Size) -> nn.Module | None:
+        if (name, choice) not in self._cheaper:
+            with torch.inference_mode(False):
+                self._cheaper[name, choice] = cheaper_when_merged(site, choice, shape)
+        return self._cheaper[name, choice]
+
+    def _fitted(self, name: str, segment: nn.Module, step: str) -> nn.Module | None:
+        """The layer that was fitted in a block's place; None for any other step."""
+        choice, _, span = step.partition("/")
+        if not span:
+            return None
+        assert isinstance(segment, Site)
+        if (name, step) not in self._cheaper:
+            weights = self._fits[Key(name, choice, int(span))].weights
+            with torch.inference_mode(False):
+                self._cheaper[name, step] = segment.with_layer(choice, weights)
+        return self._cheaper[name, step]
+
+    def _count(self, prefix: Path, y: Tensor) -> None:
+        depth = len(prefix) - 1
+        self.sizes[depth] = max(self.sizes[depth], y.nbytes // len(y))
+        if isinstance(self._segments[depth][1], Site) and prefix[-1] != DROP:
+            self.block_evaluations += len(y)
+
+
+def _rank(site: Site, step: str) -> int:
+    """A number for every step, that of kept blocks the first; those of one choice stand together."""
+    choice, _, span = step.partition("/")
+    return (LONGEST + 1) * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
+
+
+def _selected(segment: nn.Module, step: str) -> nn.Module:
+    choice = step.partition("/")[0]
+    if isinstance(segment, Site):
+        segment.select(choice, 1.0 if choice == KEEP else 0.0)
+    return segment
+
+
+def _statistics(segment: nn.Module) -> list[Tensor]:
+    """The means and variances of its BatchNorms, themselves."""
+    norms = [module for module in segment.modules() if isinstance(module, BatchNorms)]
+    both = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    return [statistic for statistic in both if statistic is not None]

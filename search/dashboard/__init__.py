@@ -1,0 +1,1 @@
+"""A finished search as a study that optuna-dashboard shows."""

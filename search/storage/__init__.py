@@ -1,0 +1,1 @@
+"""Studies: where they are kept, and each plan in them evaluated once."""

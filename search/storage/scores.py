@@ -1,0 +1,45 @@
+"""What may stand in a study as a score.
+
+A score is a number of at most `LARGEST` in size, higher is better. Minus infinity says that a plan failed: it is as bad
+as can be. NaN and plus infinity say nothing, and are refused by the name of the plan that they came of.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from pruner.choices.plan import Plan
+from pruner.scoring.score import Score
+from search.errors import ScoreError
+
+# What is learned from scores takes their squares.
+LARGEST: Final = 1e150
+
+
+def is_score(value: float) -> bool:
+    """Whether plans can be ranked by it."""
+    return value == -math.inf or abs(value) <= LARGEST
+
+
+def score_of(plan: Plan, found: Score | float) -> Score:
+    """What an evaluation found, as a score. Raises `ScoreError`, which names the plan, where it is none."""
+    try:
+        score = found if isinstance(found, Score) else Score(float(found))
+    except (TypeError, ValueError):
+        raise ScoreError(_refusal(plan, repr(found))) from None
+    if not is_score(score.value):
+        raise ScoreError(_refusal(plan, f"{score.value}"))
+    return score
+
+
+def check_count(plans: Sequence[Plan], found: Sequence[Score | float]) -> None:
+    """Raises `ScoreError` where there is not one score for each plan."""
+    if len(found) != len(plans):
+        raise ScoreError(f"{len(plans)} plans were evaluated to {len(found)} scores: give one for each, in their order")
+
+
+def _refusal(plan: Plan, found: str) -> str:
+    return (
+        f"a plan was evaluated to {found}, which is no score: give a number of at most {LARGEST:g} in size, "
+        f"higher is better, or -inf where a plan failed; it was the plan with {plan.text}"
+    )

@@ -1,0 +1,1 @@
+"""Budgets, and whether what was found keeps them: measured beside the baseline."""
