@@ -33,17 +33,17 @@ from search.verification.budget import Budget
 from search.verification.finalists import Judge
 from search.verification.margin import AIMED_BELOW
 from search.verification.within_budget import search_within_budget
+from shared.tables import RESULTS, markdown_row, markdown_table, write_results
 
-RESULTS = Path(__file__).parent / "results"
 TRIALS = 60
 SECONDS = 8.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budgets", type=int, default=20)
+    parser.add_argument("--searches", type=int, default=20)
     parser.add_argument("--device", default="ort-cpu")
-    parser.add_argument("--output", type=Path, default=RESULTS / "budgets.md")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
     asked = parser.parse_args()
 
     model = df.load_model("deit_digits", pretrained=True)
@@ -63,7 +63,7 @@ def main() -> None:
 
     draw = random.Random(0)
     rows, kept, kept_again = [], 0, 0
-    for number in range(1, asked.budgets + 1):
+    for number in range(1, asked.searches + 1):
         budget = Budget(draw.uniform(0.4, 0.95) * table.baseline_ms)
         ledger = Ledger(in_memory(), "study", {}, patience_s=0)
         told: list[str] = []
@@ -98,20 +98,18 @@ def main() -> None:
             str(len(found.finalists)),
             str(len(told)),
         )
-        rows.append(f"| {' | '.join(cells)} |")
-        print(rows[-1], flush=True)
+        rows.append(cells)
+        print(markdown_row(cells), flush=True)
     head = ("", "budget, ms", "by the table", "measured (95 %)", "once more", "within", "measured plans", "messages")
     lines = [
         f"{processor_name()}, {table.setting.runtime}, 1 thread; baseline {table.baseline_ms:.3f} ms; "
         f"{TRIALS} plans each",
         "",
-        f"| {' | '.join(head)} |",
-        f"| {' | '.join('---' for _ in head)} |",
-        *rows,
+        *markdown_table(head, rows),
         "",
-        f"Of {asked.budgets} winners {kept} measured within their budget in the search, and {kept_again} once more.",
+        f"Of {asked.searches} winners {kept} measured within their budget in the search, and {kept_again} once more.",
     ]
-    asked.output.write_text("\n".join(lines) + "\n")
+    write_results("budgets", lines, folder=asked.results)
     print(lines[-1])
 
 

@@ -9,9 +9,7 @@ merged network's within 1e-10 of the unmerged one's.
 """
 
 import argparse
-import json
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import torch
@@ -21,8 +19,7 @@ from pruner._timm import list_models
 from pruner.errors import UnknownModelError
 from pruner.network.calibration import calibrate, estimate_batch_norm
 from pruner.network.surgery import input_size_of
-
-RESULTS = Path(__file__).parent / "results"
+from shared.tables import publish
 
 
 def answer(name: str) -> tuple[str, str]:
@@ -86,12 +83,9 @@ def main() -> None:
         f"{counts['partly']} partly, {counts['refused']} refused. By family: "
         + ", ".join(f"{family} {count}" for family, count in sorted(families.items()))
         + f". {checked} networks of at most {asked.checked / 1e6:.0f} million parameters were cut by a random plan and "
-        "merged: each the baseline bit for bit at lambda 1, and exact at lambda 0.\n"
+        "merged: each the baseline bit for bit at lambda 1, and exact at lambda 0."
     )
-    print(summary)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "coverage.json").write_text(json.dumps(found, indent=1) + "\n")
-    (RESULTS / "coverage.md").write_text(summary)
+    publish("coverage", [summary], found)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from depthfinder.folder.result import RunResult
 from depthfinder.report.pictures import block_map, latency_bars, pareto
 from profiles.store import load_profile
 from pruner.choices.choice import DROP, FITS, FOLDS, KEEP, SHARES
+from shared.tables import markdown_table, publish
 
-RESULTS = Path(__file__).parent / "results"
 # What is told of each seed's blocks -> the choices that this is.
 GROUPS = {"kept": (KEEP,), "narrower": tuple(SHARES), "fitted": FITS, "merged": FOLDS, "dropped": (DROP,)}
 COLUMNS = (
@@ -51,13 +51,9 @@ def main() -> None:
     title = (
         f"{setting.hardware}, {setting.runtime}, {setting.dtype}, batch {setting.batch_size}, {setting.threads} thread"
     )
-    lines = [title, "", f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
-    lines += [row(seed, folders[seed], result) for seed, result in results.items()]
-    print(*lines, sep="\n")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "demo.md").write_text("\n".join(lines) + "\n")
+    rows = [row(seed, folders[seed], result) for seed, result in results.items()]
     records = {seed: json.loads((folder / "result.json").read_text()) for seed, folder in folders.items()}
-    (RESULTS / "demo.json").write_text(json.dumps(records, indent=1) + "\n")
+    publish("demo", [title, "", *markdown_table(COLUMNS, rows)], records)
     if arguments.pictures:
         draw(folders[first], results[first], arguments.pictures)
 
@@ -69,11 +65,11 @@ def run(seed: int, output: Path) -> Path:
     return output / "run"
 
 
-def row(seed: int, folder: Path, result: RunResult) -> str:
+def row(seed: int, folder: Path, result: RunResult) -> list[str]:
     baseline, pruned, ratio = result.baseline, result.pruned, result.measured_ratio
     state = json.loads((folder / "state.json").read_text())
     minutes = sum(stage["seconds"] for stage in state.values()) / 60
-    cells = [
+    return [
         str(seed),
         f"{baseline.accuracy:.2%}",
         f"{pruned.accuracy:.2%}",
@@ -87,7 +83,6 @@ def row(seed: int, folder: Path, result: RunResult) -> str:
         " / ".join(str(sum(pruned.blocks.get(choice, 0) for choice in choices)) for choices in GROUPS.values()),
         f"{minutes:.1f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def draw(folder: Path, result: RunResult, pictures: Path) -> None:

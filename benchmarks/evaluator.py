@@ -1,7 +1,7 @@
 """What scoring plans together saves: the evaluator beside one forward pass per plan, on the same images.
 
     python benchmarks/evaluator.py                        # half an hour; writes results/evaluator_*
-    python benchmarks/evaluator.py --cases search large
+    python benchmarks/evaluator.py --only search large
 
 - subsets: all 4,096 subsets of the 12 FFNs of `deit_digits`, merged or kept.
 - search: a search of 200 plans of `deit_digits` for 0.7 of the latency, on its 400 calibration images, beside 60 of the
@@ -17,7 +17,6 @@ that were evaluated to the end.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -51,8 +50,8 @@ from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Space
 from search.storage.ledger import Ledger, in_memory
+from shared.tables import RESULTS, markdown_table, publish
 
-RESULTS = Path(__file__).parent / "results"
 BATCH_SIZES = (64, 128)
 TRIED_PLANS = 8
 SEARCHED_PLANS = 200
@@ -260,14 +259,14 @@ def subsets_line(arguments: argparse.Namespace) -> Line:
     def way(network: Supernet, batches: Sequence[Batch]) -> tuple[dict[Plan, Score], Evaluator]:
         return together(network, batches, plans)
 
-    return compared(title, network, seen, way, arguments.runs, arguments.plain, plans)
+    return compared(title, network, seen, way, arguments.rounds, arguments.plain, plans)
 
 
 def search_line(arguments: argparse.Namespace) -> Line:
     network, seen = digits_case(400)
     table = profile(df.load_model("deit_digits"), Null(), max_seconds=0.1)
     title, plans = "a search, `deit_digits`", some_plans(network.chain)
-    return compared(title, network, seen, partial(searching, table), arguments.runs, 60, plans)
+    return compared(title, network, seen, partial(searching, table), arguments.rounds, 60, plans)
 
 
 def large_line(_arguments: argparse.Namespace) -> Line:
@@ -287,24 +286,20 @@ CASES = {"subsets": subsets_line, "search": search_line, "large": large_line}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--runs", type=int, default=3, help="of either way, in turns")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3, help="of either way, in turns")
     parser.add_argument("--images", type=int, default=64, help="for the subsets")
     parser.add_argument("--plain", type=int, default=4096, help="how many of the subsets one pass each is run for")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the tables")
     arguments = parser.parse_args()
-    arguments.output.mkdir(exist_ok=True, parents=True)
-    for case in arguments.cases:
+    for case in arguments.only:
         line = CASES[case](arguments)
-        text = text_of(line)
-        print(text, flush=True)
-        (arguments.output / f"evaluator_{case}.md").write_text(text)
-        (arguments.output / f"evaluator_{case}.json").write_text(json.dumps(asdict(line), indent=1) + "\n")
+        publish(f"evaluator_{case}", lines_of(line), asdict(line), arguments.results)
+        print(flush=True)
 
 
-def text_of(line: Line) -> str:
+def lines_of(line: Line) -> list[str]:
     """What is printed of a case."""
-    rows = [HEADER, ("---",) * len(HEADER), line.cells()]
     runs = len(line.seconds)
     each = "One run of each way" if runs == 1 else f"{runs} runs of each way in turns, median and range"
     tried = (f"{size}: {plain:.2f} and {ours:.2f} s" for size, (plain, ours) in line.tried.items())
@@ -314,7 +309,7 @@ def text_of(line: Line) -> str:
         f"{TRIED_PLANS} plans on {max(BATCH_SIZES)} random images, plainly and by the evaluator, in batches of "
         f"{'; '.join(tried)}.",
     )
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", " ".join(told), ""])
+    return [*markdown_table(HEADER, [line.cells()]), "", " ".join(told)]
 
 
 if __name__ == "__main__":

@@ -2,101 +2,63 @@
 
     python benchmarks/fitting.py --output progressive-out --only untrained
 
-Four small networks, one of each family, trained to tell the larger of two digits (`small_networks.py`; the baselines
-are those of `progressive.py`, and are trained here where its folder has none), and the demo's DeiT. `untrained` draws
-plans that cut a third, half and two thirds of the blocks that a layer can stand in for, and compares what is left
-without any training when these are dropped, folded (UPDP's merge, BatchNorms calibrated), or have a layer of the same
-cost fitted in their place: at once, from the uncut network, or in sequence, each for the inputs that the cuts before it
-leave it; `ffns` does so with half of the demo's FFNs. `trained` takes the plans of `small_networks.py` through the
-training of `progressive.py`, from the folded start and from the fitted one, and with each layer learning its block's
-output. `large` types `depthfinder search --without-training` for two networks at 224 pixels with random weights, on 512
-images, and says what it takes. Typed again, it goes on from where it was. Tables go to `benchmarks/results/`.
+Four small networks, one of each family, trained to tell the larger of two digits (`shared/small_networks.py`; the
+baselines are those of `progressive.py`, and are trained here where its folder has none), and the demo's DeiT.
+`untrained` draws plans that cut a third, half and two thirds of the blocks that a layer can stand in for, and compares
+what is left without any training when these are dropped, folded (UPDP's merge, BatchNorms calibrated), or have a layer
+of the same cost fitted in their place: at once, from the uncut network, or in sequence, each for the inputs that the
+cuts before it leave it; `ffns` does so with half of the demo's FFNs. `trained` takes the plans of the small networks
+through the training of `progressive.py`, from the folded start and from the fitted one, and with each layer learning
+its block's output (`shared/starts.py`). `large` types `depthfinder search --without-training` for two networks at 224
+pixels with random weights, on 512 images, and says what it takes. Typed again, it goes on from where it was. Tables go
+to `benchmarks/results/`.
 """
 
 import argparse
-import copy
 import json
 import resource
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import torch
 from PIL import Image
-from progressive import EPOCHS, FEW, LEARNING_RATE, baseline
-from small_networks import NETWORKS
 from torch import Tensor, nn
 from torch.nn import functional
 
 from profiles.files import write_whole
 from pruner.choices.choice import DROP, FIT, FIT_3X3, FIT_SEPARABLE, FITS, MERGE, SEPARABLE, SHRINK
-from pruner.choices.plan import MergeInit, Plan
 from pruner.data.digits import DigitScenes
 from pruner.data.images import ImageData
 from pruner.fitting.at_once import fit_at_once
 from pruner.fitting.fits import Key
 from pruner.fitting.in_sequence import fit_in_sequence
 from pruner.fitting.spans import followers_of, span_of
-from pruner.models.checkpoint import CheckpointFile
-from pruner.models.load import load_model
-from pruner.network.surgery import Cut, OpenNetwork, apply, describe
-from pruner.progress import silent
+from pruner.network.surgery import Cut, OpenNetwork, apply
 from pruner.training.accuracy import accuracy
-from pruner.training.blockwise import BlockTeaching
-from pruner.training.loop import fit
-from pruner.training.objective import Objective, Supervised, Teaching, light_copy
-from pruner.training.pairs import learn_as_pairs
-from pruner.training.progressive import Progressive, calibrate_norms, finalize
-from pruner.training.schedules import Schedule, from_the_end
-from pruner.training.settings import Optimizing, TrainSettings
-from pruner.training.train_step import TrainStep
+from pruner.training.progressive import calibrate_norms, finalize
+from pruner.training.settings import TrainSettings
+from shared.baselines import DEMO, IMAGES, data_of, images_of, network_of
+from shared.processes import in_processes
+from shared.small_networks import NETWORKS
+from shared.spreads import mean_with_deviation
+from shared.starts import STARTS, Job, trained
+from shared.tables import markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
-IMAGES: Final = 1_024
 SHARES: Final = {"a third": 1 / 3, "half": 1 / 2, "two thirds": 2 / 3}
 FFNS: Final = "half of the FFNs"
 PLANS: Final = 2
-DEMO: Final = "demo"
 LARGE: Final = ("deit_tiny_patch16_224", "resnet50")
 LARGE_TRIALS: Final = 32
 # The fit, and the folding that costs the same.
 FITTED: Final = {"vit": FIT, DEMO: FIT, "convnext": FIT_SEPARABLE, "mobilenet": FIT_3X3, "resnet": FIT_3X3}
 FOLDED: Final = {"vit": MERGE, DEMO: MERGE, "convnext": SEPARABLE, "mobilenet": MERGE, "resnet": SHRINK}
 WAYS: Final = ("dropped", "folded", "fitted at once", "fitted in sequence")
-
-
-# How the plans of small_networks.py are trained.
-STARTS: Final = {
-    "continued": "(c) the uncut network, trained on",
-    "folded": "folded, gates closing within 0.3",
-    "folded, block by block": "the same, each layer learning its block's output",
-    "fitted": "fitted in sequence",
-    "fitted, gates": "the same, gates closing within 0.3",
-    "fitted, block by block": "fitted in sequence, each layer learning its block's output",
-    "fitted, pairs": "fitted in sequence, convolutions learning as pairs",
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """The plans of one network, one share of its blocks and one seed."""
-
-    network: str
-    what: str
-    seed: int
-
-    @property
-    def file(self) -> str:
-        return f"fitting-{self.network}-{self.what.replace(', ', '-').replace(' ', '-')}-{self.seed}.json"
 
 
 def main() -> None:
@@ -118,33 +80,7 @@ def main() -> None:
         for line in in_processes(part.work, jobs, arguments.output, 1 if name == "large" else arguments.processes):
             print(f"{line}, {time.monotonic() - began:.0f} s", flush=True)
         records = [json.loads((arguments.output / job.file).read_text()) for job in jobs]
-        lines = part.table(records, networks)
-        print(*lines, sep="\n")
-        (RESULTS / f"fitting_{name}.md").write_text("\n".join(lines) + "\n")
-        (RESULTS / f"fitting_{name}.json").write_text(json.dumps(records, indent=1) + "\n")
-
-
-def in_processes(work: Callable[[Job, Path], str], jobs: Sequence[Job], output: Path, count: int) -> Iterator[str]:
-    """What `work` says of each job, done by so many processes of one thread each."""
-    torch.set_num_threads(1)
-    with ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(work, jobs, [output] * len(jobs))
-
-
-def network_of(name: str, output: Path) -> nn.Module:
-    return load_model("deit_digits", pretrained=True).eval() if name == DEMO else baseline(name, output)
-
-
-def data_of(name: str) -> ImageData:
-    return DigitScenes() if name == DEMO else FEW
-
-
-def images_of(data: ImageData, count: int = IMAGES, size: int = 64) -> list[Tensor]:
-    """Training images without their labels."""
-    batches = data.train_batches(epoch=0, batch_size=size, seed=0)
-    return [images for _, (images, _) in zip(range(count // size), batches, strict=False)]
+        publish(f"fitting_{name}", part.table(records, networks), records)
 
 
 def untrained(job: Job, output: Path) -> str:
@@ -200,85 +136,29 @@ def at_once(cut: Cut, images: Sequence[Tensor]) -> None:
 
 def untrained_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
     heads = ("network", "blocks cut", "uncut", *WAYS, "better of the fits ahead of both others")
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    wins = total = 0
+    rows, wins, total = [], 0, 0
     for network in networks:
         for share in dict.fromkeys(record["what"] for record in records):
             of = [record for record in records if (record["network"], record["what"]) == (network, share)]
             plans = [plan for record in of for plan in record["accuracies"]]
-            cells = [spread([100 * plan[way] for plan in plans]) for way in WAYS]
+            cells = [mean_with_deviation([100 * plan[way] for plan in plans], digits=1) for way in WAYS]
             won = [max(plan[WAYS[2]], plan[WAYS[3]]) > max(plan[WAYS[0]], plan[WAYS[1]]) for plan in plans]
             wins, total = wins + sum(won), total + len(won)
             blocks = len(of[0]["blocks"][0])
-            row = [network, f"{blocks} ({share})", f"{100 * of[0]['uncut']:.2f}", *cells, f"{sum(won)} of {len(won)}"]
-            lines.append(f"| {' | '.join(row)} |")
-    return [*lines, "", f"Fits ahead of dropping and of folding in {wins} of {total} plans."]
-
-
-def trained(job: Job, output: Path) -> str:
-    """Test accuracy after the training of `progressive.py`, and before it."""
-    file = output / job.file
-    if not file.exists():
-        began = time.process_time()
-        whole = baseline(job.network, output)
-        before, after = trained_from(job, whole)
-        record = asdict(job) | {"before": before, "after": after, "core_seconds": time.process_time() - began}
-        write_whole(file, json.dumps(record) + "\n")
-    record = json.loads(file.read_text())
-    return f"{job.network}, {job.what}, seed {job.seed}: {record['before']:.2%} {record['after']:.2%}"
-
-
-def trained_from(job: Job, whole: nn.Module) -> tuple[float, float]:
-    settings = TrainSettings(EPOCHS, seed=job.seed, optimizing=Optimizing(lr=LEARNING_RATE))
-    chain = describe(whole)
-    plan = Plan(chain.model) if job.what == "continued" else NETWORKS[job.network].plan(chain)
-    start: MergeInit = "fitted" if job.what.startswith("fitted") else "folded"
-    cut = apply(whole, plan, merge_init=start)
-    if job.what != "continued":
-        calibrate_norms(cut, plan, FEW, settings)
-    if start == "fitted":
-        fit_in_sequence(cut, images_of(FEW))
-    if job.what == "fitted, pairs":
-        learn_as_pairs(cut)
-    before = closed_accuracy(cut, settings)
-    teacher = light_copy(whole)
-    teaching = BlockTeaching(cut, teacher) if job.what.endswith("block by block") else Teaching(teacher)
-    objective: Objective
-    if job.what == "continued":
-        objective = Supervised(cut)
-    else:
-        gates = GatesOfAll if job.what.endswith("gates") else Progressive
-        objective = gates(cut, teaching, Schedule(from_the_end(chain, plan), "linear", 0.3))
-    with tempfile.TemporaryDirectory() as folder:
-        fit(objective, FEW, settings, CheckpointFile(Path(folder) / "state.safetensors", "study"), silent)
-    return before, closed_accuracy(cut, settings)
-
-
-class GatesOfAll(Progressive):
-    """Closes the gates of fitted layers slowly, too."""
-
-    def _lams(self, train_step: TrainStep) -> dict[str, float]:
-        return self.schedule.lams(train_step.share)
-
-
-def closed_accuracy(cut: Cut, settings: TrainSettings) -> float:
-    """On the test scenes, of a copy that is closed."""
-    closed = copy.deepcopy(cut)
-    finalize(closed, FEW, settings)
-    return accuracy(closed, FEW.test_batches(batch_size=250))
+            uncut = f"{100 * of[0]['uncut']:.2f}"
+            rows.append((network, f"{blocks} ({share})", uncut, *cells, f"{sum(won)} of {len(won)}"))
+    return [*markdown_table(heads, rows), "", f"Fits ahead of dropping and of folding in {wins} of {total} plans."]
 
 
 def trained_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
     def cell(network: str, what: str, when: str) -> str:
         found = [100 * one[when] for one in records if (one["network"], one["what"]) == (network, what)]
-        return spread(found, digits=2)
+        return mean_with_deviation(found)
 
-    lines = [f"| accuracy, % | {' | '.join(networks)} |", "|" + " --- |" * (len(networks) + 1)]
-    for what, text in STARTS.items():
-        lines.append(f"| {text} | {' | '.join(cell(network, what, 'after') for network in networks)} |")
-    for what, text in (("folded", "folded, before the training"), ("fitted", "fitted, before the training")):
-        lines.append(f"| {text} | {' | '.join(cell(network, what, 'before') for network in networks)} |")
-    return lines
+    before = (("folded", "folded, before the training"), ("fitted", "fitted, before the training"))
+    rows = [(text, *(cell(network, what, "after") for network in networks)) for what, text in STARTS.items()]
+    rows += [(text, *(cell(network, what, "before") for network in networks)) for what, text in before]
+    return markdown_table(("accuracy, %", *networks), rows)
 
 
 def large(job: Job, output: Path) -> str:
@@ -329,12 +209,12 @@ def scenes_as_files(folder: Path) -> Path:
 def large_table(records: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
     stages = ("profile", "fits", "search", "train", "measure")
     heads = ("network", "minutes", "GB at the most", "plans evaluated", *(f"{stage}, s" for stage in stages), "ratio")
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    rows = []
     for one in sorted(records, key=lambda one: networks.index(one["network"])):
         seconds = [f"{one['stages_s'][stage]:.0f}" for stage in stages]
         cells = [one["network"], f"{one['minutes']:.1f}", f"{one['peak_gb']:.1f}", str(one["evaluated"]), *seconds]
-        lines.append(f"| {' | '.join([*cells, format(one['ratio'], '.3f')])} |")
-    return lines
+        rows.append([*cells, f"{one['ratio']:.3f}"])
+    return markdown_table(heads, rows)
 
 
 @dataclass(frozen=True)
@@ -353,11 +233,6 @@ PARTS: Final = {
     "trained": Part(tuple(NETWORKS), tuple(STARTS), trained, trained_table),
     "large": Part(LARGE, ("large",), large, large_table),
 }
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 if __name__ == "__main__":

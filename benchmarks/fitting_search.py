@@ -27,12 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from fitting import DEMO, Job, data_of, images_of, in_processes, network_of, trained
-from plans_within import best_plan, scorer
-from progressive import LEARNING_RATE, RESULTS
-from small_networks import NETWORKS
 from torch import Tensor, nn
-from trained_plans import trained_plan
 
 import depthfinder as df
 from latency.devices import Mode, open_device
@@ -41,20 +36,23 @@ from latency.hardware import processor_name
 from latency.timing import time_interleaved
 from profiles.files import write_whole
 from profiles.store import load_profile
-from pruner.choices.choice import DROP, FITS, FOLDS, KEEP, OWN_WEIGHTS
+from pruner.choices.choice import FITS, FOLDS, OWN_WEIGHTS
 from pruner.choices.plan import Plan
-from pruner.fitting.at_once import fit_at_once
-from pruner.fitting.fits import expected_harms
 from pruner.models.checkpoint import CheckpointFile
-from pruner.network.surgery import OpenNetwork, describe
-from pruner.scoring.distance import distance_of
-from pruner.scoring.evaluator import Evaluator
+from pruner.network.surgery import describe
 from pruner.training.accuracy import accuracy
 from pruner.training.objective import light_copy
 from pruner.training.settings import Optimizing, TrainSettings
 from search.errors import BudgetUnreachableError
-from search.limits import LatencyLimit
 from search.space import Space
+from shared.baselines import DEMO, LEARNING_RATE, data_of, images_of, network_of
+from shared.plans_within import Scored, best_plan, by_fits, scorer
+from shared.processes import in_processes
+from shared.small_networks import NETWORKS
+from shared.spreads import mean_of_shares
+from shared.starts import Job, trained
+from shared.tables import markdown_table, publish
+from shared.trained_plans import trained_plan
 
 DEVICE: Final = "ort-cpu"
 BUDGETS: Final = (0.79, 0.7, 0.6, 0.5)
@@ -63,7 +61,6 @@ TABLE_SECONDS: Final = 45.0
 FINALIST_SECONDS: Final = 3.0
 VERDICT_SECONDS: Final = 20.0
 SUPERNET_SEED: Final = 21
-IMAGES: Final = 1_024
 # Epochs of a network's supernet, and of the progressive training of a plan: the demo's as `make demo` has them.
 SUPERNET_EPOCHS: Final = {DEMO: 2} | dict.fromkeys(NETWORKS, 4)
 EPOCHS: Final = {DEMO: 8} | dict.fromkeys(NETWORKS, 8)
@@ -117,19 +114,7 @@ def main() -> None:
         "jobs": [json.loads((asked.output / job.file).read_text()) for job in chosen]
         + [json.loads((asked.baselines / job.file).read_text()) for job in uncut],
     }
-    lines = lines_of(record, asked.networks, asked.budgets)
-    print(*lines, sep="\n")
-    (RESULTS / "fitting_search.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "fitting_search.json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What a way of searching begins with: the plans it may propose, how they are scored, and what that took."""
-
-    space_of: Callable[[LatencyLimit], Space]
-    evaluate: Evaluator
-    seconds: float
+    publish("fitting_search", lines_of(record, asked.networks, asked.budgets), record)
 
 
 def by_supernet(network: str, whole: nn.Module) -> Scored:
@@ -141,25 +126,6 @@ def by_supernet(network: str, whole: nn.Module) -> Scored:
         evaluate = scorer(whole, data_of(network), settings, file)
     chain = describe(whole)
     return Scored(lambda limit: Space.of(chain, [limit]), evaluate, time.monotonic() - began)
-
-
-def by_fits(network: str, whole: nn.Module, *, choices: Sequence[str]) -> Scored:
-    """What was fitted to the uncut network; what is no better than dropping the block is left out."""
-    began = time.monotonic()
-    data, opened = data_of(network), OpenNetwork(whole, choices).eval()
-    offered = {block: [c for c in site.fitted_choices if c in choices] for block, site in opened.sites.items()}
-    fits = fit_at_once(opened, {b: ways for b, ways in offered.items() if ways}, images_of(data, IMAGES), IMAGES)
-    evaluate = Evaluator(opened, list(data.calibration_batches(batch_size=100)), fits=fits, distance=distance_of(whole))
-    poor = {(key.block, key.choice) for key, one in fits.items() if key.span == 1 and one.is_worse_than_dropping}
-    harms = expected_harms(fits)
-    fitted = {(key.block, key.choice) for key in fits}
-    cuts = {(block.name, c) for block in opened.chain.blocks for c in block.choices if c not in (KEEP, DROP)}
-
-    def space_of(limit: LatencyLimit) -> Space:
-        space = Space.of(opened.chain, [limit]).without((cuts - fitted) | poor)
-        return space.without_dominated_cuts().expecting(harms)
-
-    return Scored(space_of, evaluate, time.monotonic() - began)
 
 
 WAYS: Final[Mapping[str, Callable[[str, nn.Module], Scored]]] = {
@@ -230,7 +196,7 @@ def carried_out(job: Job, output: Path, baselines: Path) -> str:
         plan = Plan.from_json(plan_of(job.network, way, float(budget), output)["plan"])
         whole, data = network_of(job.network, baselines), data_of(job.network)
         settings = TrainSettings(EPOCHS[job.network], seed=job.seed, optimizing=Optimizing(lr=RATES[job.network]))
-        merged, before = trained_plan(whole, plan, data, settings, images_of(data, IMAGES))
+        merged, before = trained_plan(whole, plan, data, settings, images_of(data))
         export_onnx(merged, output / f"{file.stem}.onnx", _some_images(job.network))
         after = accuracy(merged, data.test_batches(batch_size=250))
         record = dataclasses.asdict(job) | {"before": before, "after": after}
@@ -268,35 +234,37 @@ def lines_of(record: Mapping[str, Any], networks: Sequence[str], budgets: Sequen
     heads += ("searched, s",)
     seeds = len({job["seed"] for job in record["jobs"]})
     lines = [f"{record['processor']}, {record['device']}, batch 1, 1 thread; seeds of the training: {seeds}", ""]
-    lines += [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    rows: list[list[str | None]] = []
     ahead: dict[str, list[float]] = {way: [] for way in OTHERS}
     shares: dict[str, list[float]] = {way: [] for way in OTHERS}
     for network in networks:
         about = record["networks"][network]
         whole = _of(record, network, CONTINUED, "after") or [about["uncut"]]
-        lines.append(f"| {network} | | the uncut network | 1 | {100 * about['uncut']:.2f} | {_spread(whole)} | | | |")
+        uncut = f"{100 * about['uncut']:.2f}"
+        rows.append([network, None, "the uncut network", "1", uncut, mean_of_shares(whole), None, None, None])
         for budget in budgets:
             means = {}
             searches = {one["way"]: one for one in about["searches"] if one["budget"] == budget}
             for way in WAYS:
                 one, what = searches[way], f"{way} at {budget:g}"
-                cells = [network, f"{budget:g}", way]
+                cells: list[str | None] = [network, f"{budget:g}", way]
                 if "plan" not in one:
-                    lines.append(f"| {' | '.join(cells)} | not reached | | | | | |")
+                    rows.append([*cells, "not reached", *[None] * 5])
                     continue
                 found = _of(record, network, what, "after")
                 means[way] = statistics.mean(found)
                 ratio = about["measured"][what]
                 cells += [f"{ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"]
-                cells += [_spread(_of(record, network, what, "before")), _spread(found)]
+                cells += [mean_of_shares(_of(record, network, what, "before")), mean_of_shares(found)]
                 cells += [f"{100 * (means[way] - statistics.mean(whole)):+.2f}"]
                 cells += [f"{one[what]:.0f}" for what in ("prepared_s", "searched_s")]
-                lines.append(f"| {' | '.join(cells)} |")
+                rows.append(cells)
             took = {way: one["prepared_s"] + one["searched_s"] for way, one in searches.items()}
             for way in OTHERS:
                 if way in means and "supernet" in means:
                     ahead[way].append(100 * (means[way] - means["supernet"]))
                     shares[way].append(took[way] / took["supernet"])
+    lines += markdown_table(heads, rows)
     for way in OTHERS:
         if ahead[way]:
             lines += [
@@ -311,11 +279,6 @@ def lines_of(record: Mapping[str, Any], networks: Sequence[str], budgets: Sequen
 
 def _of(record: Mapping[str, Any], network: str, what: str, when: str) -> list[float]:
     return [job[when] for job in record["jobs"] if (job["network"], job["what"]) == (network, what)]
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.2f}"
-    return mean if len(values) == 1 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ work on it; typed again, it goes on from where it was. The table goes to `benchm
 import argparse
 import dataclasses
 import json
-import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +30,7 @@ from profiles.files import write_whole
 from profiles.store import load_profile
 from pruner.choices.choice import MERGE
 from pruner.choices.plan import Plan
-from pruner.criteria.dimap import harm_of_cuts
+from pruner.criteria.dimap import Dimap
 from pruner.data.digits import DigitScenes
 from pruner.gates.gated import GatedSupernet
 from pruner.gates.latency_gates import GATE_FORMS
@@ -55,8 +53,9 @@ from search.samplers.sampler import Sampler
 from search.search import Stop, search
 from search.space import Space
 from search.storage.ledger import Ledger, in_memory
+from shared.processes import processes_of_one_thread
+from shared.tables import markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
 DATA: Final = DigitScenes()
 TRIALS: Final = 128
 SOURCES: Final = ("supernet", *GATE_FORMS, "dimap")
@@ -104,9 +103,7 @@ def main() -> None:
     model = df.load_model("deit_digits", pretrained=True)
     if not (asked.output / "table.json").exists():
         df.profile(model, "ort-cpu", max_seconds=60).save(asked.output / "table.json")
-    context = multiprocessing.get_context("spawn")
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(asked.processes, mp_context=context, **one_thread) as pool:
+    with processes_of_one_thread(asked.processes) as pool:
         sources = [
             source for source in SOURCES if {*asked.arms} & {source, *(SEARCHED if source == "supernet" else ())}
         ]
@@ -126,10 +123,7 @@ def main() -> None:
             for kind in ("plan", "accuracy")
         ],
     }
-    lines = table_of(record, asked.arms, asked.seeds)
-    print(*lines, sep="\n")
-    (RESULTS / "gate.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "gate.json").write_text(json.dumps(record, indent=1) + "\n")
+    publish("gate", table_of(record, asked.arms, asked.seeds), record)
 
 
 def found(study: Study, source: str, seed: int) -> str:
@@ -163,7 +157,7 @@ def trained(
     """The trained network, and what proposes plans by it: arm -> sampler."""
     if source == "dimap":
         network = df.supernet(model)
-        return network, {source: ByGains({cut: -lost for cut, lost in harm_of_cuts(network).items()}, source)}
+        return network, {source: ByGains({cut: -lost for cut, lost in Dimap().harm_of_cuts(network).items()}, source)}
     annealing = Annealing(source) if source in GATE_FORMS else None
     network = df.supernet(model) if annealing is None else GatedSupernet(model, gate_costs(space))
     settings = TrainSettings(study.supernet_epochs, seed=seed)
@@ -240,9 +234,8 @@ def table_of(record: Mapping[str, Any], arms: Sequence[str], seeds: Sequence[int
         "finding, core-s (most)",
         "plans evaluated",
     )
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for arm in arms:
-        cells = (
+    rows = [
+        (
             ARMS[arm],
             cuts(arm),
             mean(arm, "of_latency", digits=3, spread=False),
@@ -252,10 +245,11 @@ def table_of(record: Mapping[str, Any], arms: Sequence[str], seeds: Sequence[int
             most(arm, "searching_core_seconds"),
             mean(arm, "evaluations", digits=0, spread=False),
         )
-        lines.append(f"| {' | '.join(cells)} |")
+        for arm in arms
+    ]
     study = record["study"]
     return [
-        *lines,
+        *markdown_table(head, rows),
         "",
         f"`deit_digits`, {100 * record['baseline']:.2f} % uncut, at {study['budget']:g} of its latency on ort-cpu "
         f"({record['processor']}); {len(seeds)} seeds, mean ± standard deviation; {study['supernet_epochs']} epochs of "

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.tables import markdown_table, publish
+
 ROOT: Final = Path(__file__).parent.parent
-RESULTS: Final = Path(__file__).parent / "results"
 PACKAGES: Final = ("profiles", "pruner", "latency", "search", "depthfinder")
 # Where settings are declared: in the state that `--before` names, and now.
 SETTINGS: Final = (
@@ -85,9 +86,7 @@ def main() -> None:
             with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
                 archive.extractall(folder, filter="data")
             found = {asked.before: counted(Path(folder))} | found
-    lines = lines_of(found)
-    print(*lines, sep="\n")
-    (RESULTS / "house.md").write_text("\n".join(lines) + "\n")
+    publish("house", lines_of(found))
 
 
 def counted(root: Path) -> House:
@@ -195,19 +194,18 @@ def _is_no_setting(annotation: ast.expr) -> bool:
 
 def lines_of(found: Mapping[str, House]) -> list[str]:
     """The table, a column for each state."""
-    rows = []
-    for package in PACKAGES:
-        rows += [
-            (f"`{package}/`: files, arrows, floors, circles", [_numbers(house, package) for house in found.values()])
-        ]
-    rows += [
-        ("lines of a file, median", [f"{house.median_lines:g}" for house in found.values()]),
-        ("longest file", ["{} ({})".format(*house.longest) for house in found.values()]),
-        ("names of settings", [str(house.settings) for house in found.values()]),
-        ("declared again", [str(house.declared_again) for house in found.values()]),
+    houses = found.values()
+    rows = [
+        (f"`{package}/`: files, arrows, floors, circles", *(_numbers(house, package) for house in houses))
+        for package in PACKAGES
     ]
-    head = f"| | {' | '.join(found)} |"
-    return [head, "|" + " --- |" * (len(found) + 1), *(f"| {what} | {' | '.join(cells)} |" for what, cells in rows)]
+    rows += [
+        ("lines of a file, median", *(f"{house.median_lines:g}" for house in houses)),
+        ("longest file", *("{} ({})".format(*house.longest) for house in houses)),
+        ("names of settings", *(str(house.settings) for house in houses)),
+        ("declared again", *(str(house.declared_again) for house in houses)),
+    ]
+    return markdown_table((None, *found), rows)
 
 
 def _numbers(house: House, package: str) -> str:

@@ -1,6 +1,6 @@
 """How well the latency table predicts networks that took no part in its fit; beside it the sum of blocks timed alone.
 
-    python benchmarks/in_context.py --models deit_tiny_patch16_224 --devices ort-cpu --threads 1 --seconds 120
+    python benchmarks/in_context.py --networks deit_tiny_patch16_224 --devices ort-cpu --threads 1 --seconds 120
 
 For each setting, fitted networks, networks held out, and the held-out ones loaded a second time (the noise floor) are
 timed in the same rounds. Results are kept by setting in results/in_context.json and printed as results/in_context.md.
@@ -8,11 +8,8 @@ timed in the same rounds. Results are kept by setting in results/in_context.json
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +25,11 @@ from latency.study import REFERENCE
 from latency.table import Table, network_names, peak_of
 from latency.timing import time_interleaved
 from latency.workbench import Workbench
+from shared.busy_loops import busy_loops
+from shared.tables import RESULTS, markdown_table, write_results
 
 MODELS = ("deit_tiny_patch16_224", "mobilenetv2_100", "resnet34", "convnext_tiny")
-RESULTS = Path(__file__).parent / "results"
 SHARE_ALONE = 0.2
-
-
-@contextmanager
-def busy_core(wanted: bool) -> Iterator[None]:
-    """A process beside this one that computes without end."""
-    if not wanted:
-        yield
-        return
-    beside = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        beside.kill()
-        beside.wait()
 
 
 def judge(model: str, device_name: str, batch_size: int, asked: argparse.Namespace, threads: int) -> dict[str, Any]:
@@ -59,7 +43,7 @@ def judge(model: str, device_name: str, batch_size: int, asked: argparse.Namespa
     study = study_of(bench, plans, {})
     names = network_names(study)
     twice = [name for name, network in names.items() if network.held_out][: asked.twice]
-    with busy_core(asked.busy):
+    with busy_loops(1 if asked.busy else 0):
         alone = time_alone(bench, seconds=SHARE_ALONE * asked.seconds, seed=0)
         programs = {REFERENCE: bench.references()[REFERENCE]}
         programs |= {name: bench.network(network.keys) for name, network in names.items()}
@@ -126,33 +110,32 @@ def told_apart(measured: np.ndarray, noise: float) -> list[int]:
     return kept
 
 
-def markdown(found: Sequence[dict[str, Any]]) -> str:
+def lines_of(found: Sequence[dict[str, Any]]) -> list[str]:
     head = (
         "network", "device", "batch", "threads", "other core", "networks", "within 5 %", "within 10 %", "mean", "worst",
         "Spearman", "told apart", "noise floor, mean / worst", "isolated sum: within 5 %", "mean", "worst", "Spearman",
     )  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    rows = []
     for one in found:
         fitted, isolated, floor = one["fitted"], one["isolated"], one["floor"]
-        cells = [
+        rows.append((
             one["model"], one["device"], one["batch_size"], one["threads"], "busy" if one["busy"] else "quiet",
             len(fitted["errors"]), f"{fitted['within_5']:.0%}", f"{fitted['within_10']:.0%}", f"{fitted['mean']:.1%}",
             f"{fitted['worst']:.1%}", f"{fitted['spearman']:.3f}",
             f"{fitted['spearman_apart']:.3f} of {fitted['apart']}",
             f"{floor['mean']:.1%} / {floor['worst']:.1%}", f"{isolated['within_5']:.0%}", f"{isolated['mean']:.1%}",
             f"{isolated['worst']:.1%}", f"{isolated['spearman']:.3f}",
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+        ))  # fmt: skip
     runtimes = ", ".join(sorted({one["runtime"] for one in found}))
     fits = sorted({one["networks_fitted"] for one in found})
     rounds = sorted(one["rounds"] for one in found)
-    return "\n".join(lines) + (
-        f"\n\nOf all predictions: {'; '.join(summaries(found))}.\n\n"
+    note = (
         "Errors of networks that took no part in the fit, relative to what was measured. Noise floor: the same "
         "networks loaded twice and timed in the same rounds. Told apart: Spearman over networks each slower than the "
         f"last by more than that floor's worst. {fits[0]} to {fits[-1]} networks fitted, {rounds[0]} to {rounds[-1]} "
-        f"rounds; 224 pixels, fp32, {found[0]['hardware']}, {runtimes}.\n"
+        f"rounds; 224 pixels, fp32, {found[0]['hardware']}, {runtimes}."
     )
+    return [*markdown_table(head, rows), "", f"Of all predictions: {'; '.join(summaries(found))}.", "", note]
 
 
 def summaries(found: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -172,7 +155,7 @@ def summaries(found: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--networks", nargs="+", default=MODELS)
     parser.add_argument("--devices", nargs="+", default=("ort-cpu", "cpu"))
     parser.add_argument("--threads", nargs="+", type=int, default=(1, 2))
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=(1,))
@@ -182,19 +165,19 @@ def main() -> None:
     parser.add_argument("--twice", type=int, default=24, help="held-out networks to load a second time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--busy", action="store_true", help="with a busy loop on another core")
-    parser.add_argument("--out", type=Path, default=RESULTS / "in_context.json")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
     asked = parser.parse_args()
-    known: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    for model in asked.models:
+    kept = asked.results / "in_context.json"
+    known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    for model in asked.networks:
         for device in asked.devices:
             for threads in asked.threads:
                 for batch_size in asked.batch_sizes:
                     found = judge(model, device, batch_size, asked, threads)
                     key = f"{device} {'busy' if asked.busy else 'quiet'} t{threads} b{batch_size} {model}"
                     known = dict(sorted({**known, key: found}.items()))
-                    asked.out.write_text(json.dumps(known, indent=1) + "\n")
-                    asked.out.with_suffix(".md").write_text(markdown(list(known.values())))
-                    print(markdown([found]), flush=True)
+                    write_results("in_context", lines_of(list(known.values())), known, asked.results)
+                    print(*lines_of([found]), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from fitting import IMAGES, images_of, in_processes
-from progressive import FEW, LEARNING_RATE, RESULTS, baseline
-from trained_plans import trained_plan
 
 from latency.hardware import processor_name
 from profiles.files import write_whole
@@ -28,6 +25,11 @@ from pruner.choices.plan import Plan
 from pruner.training.accuracy import accuracy
 from pruner.training.pace import MUCH
 from pruner.training.settings import Optimizing, TrainSettings
+from shared.baselines import FEW, LEARNING_RATE, baseline, images_of
+from shared.processes import in_processes
+from shared.spreads import mean_of_shares
+from shared.tables import RESULTS, markdown_table, publish
+from shared.trained_plans import trained_plan
 
 SHARES: Final = (1.0, 0.4, 0.2)
 EPOCHS: Final = 8
@@ -67,10 +69,7 @@ def main() -> None:
         "uncut": {name: about["accuracy"] for name, about in width["baselines"].items()},
         "trials": [json.loads((asked.output / trial.file).read_text()) for trial in trials],
     }
-    lines = lines_of(record, places)
-    print(*lines, sep="\n")
-    (RESULTS / "learning_rates.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "learning_rates.json").write_text(json.dumps(record, indent=1) + "\n")
+    publish("learning_rates", lines_of(record, places), record)
 
 
 def plan_of(network: str, budget: float) -> Plan:
@@ -88,7 +87,7 @@ def carried_out(trial: Trial, output: Path, baselines: Path) -> str:
         optimizing = Optimizing(lr=LEARNING_RATE * trial.share)
         settings = TrainSettings(EPOCHS, seed=trial.seed, optimizing=optimizing)
         plan = plan_of(trial.network, trial.budget)
-        merged, before = trained_plan(whole, plan, FEW, settings, images_of(FEW, IMAGES), least_lr_share=1.0)
+        merged, before = trained_plan(whole, plan, FEW, settings, images_of(FEW), least_lr_share=1.0)
         after = accuracy(merged, FEW.test_batches(batch_size=250))
         write_whole(file, json.dumps(asdict(trial) | {"before": before, "after": after}) + "\n")
     record = json.loads(file.read_text())
@@ -100,10 +99,6 @@ def carried_out(trial: Trial, output: Path, baselines: Path) -> str:
 
 def lines_of(record: Mapping[str, Any], places: Sequence[tuple[str, float]]) -> list[str]:
     """The table, least lost first, and what each share gives on either side of `MUCH`."""
-    lines = [
-        f"| network | budget | lost before training | {' | '.join(f'{share:g} of the rate' for share in SHARES)} |",
-        "|" + " --- |" * (3 + len(SHARES)),
-    ]
     rows = []
     for network, budget in places:
         of_place = [one for one in record["trials"] if (one["network"], one["budget"]) == (network, budget)]
@@ -112,9 +107,12 @@ def lines_of(record: Mapping[str, Any], places: Sequence[tuple[str, float]]) -> 
             [record["uncut"][network] - one["after"] for one in of_place if one["share"] == share] for share in SHARES
         ]
         rows.append((lost, network, budget, left))
-    for lost, network, budget, left in sorted(rows):
-        lines.append(f"| {network} | {budget:g} | {100 * lost:.2f} | {' | '.join(map(_spread, left))} |")
-    lines.append("")
+    heads = ("network", "budget", "lost before training", *(f"{share:g} of the rate" for share in SHARES))
+    cells = [
+        (network, f"{budget:g}", f"{100 * lost:.2f}", *map(mean_of_shares, left))
+        for lost, network, budget, left in sorted(rows)
+    ]
+    lines = [*markdown_table(heads, cells), ""]
     for which, some in (
         ("less than", [left for lost, *_, left in rows if lost < MUCH]),
         ("at least", [left for lost, *_, left in rows if lost >= MUCH]),
@@ -129,11 +127,6 @@ def lines_of(record: Mapping[str, Any], places: Sequence[tuple[str, float]]) -> 
         f"{EPOCHS} epochs at shares of the learning rate {LEARNING_RATE:g} (AdamW, cosine); {seeds} seeds.",
     ]
     return lines
-
-
-def _spread(lost: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(lost):.2f}"
-    return mean if len(lost) == 1 else f"{mean} ± {100 * statistics.stdev(lost):.2f}"
 
 
 if __name__ == "__main__":

@@ -14,18 +14,13 @@ import argparse
 import dataclasses
 import functools
 import json
-import multiprocessing
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from progressive import baseline, spent
-from relations import FewRelations
 from torch import nn
 
 from profiles.files import write_whole
@@ -39,8 +34,12 @@ from pruner.progress import silent
 from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.settings import Optimizing, TrainSettings
+from shared.baselines import baseline
+from shared.digit_relations import FewRelations
+from shared.processes import processes_of_one_thread, spent
+from shared.spreads import mean_and_deviation
+from shared.tables import RESULTS, markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
 FAMILIES: Final = ("resnet", "vit")
 EPOCHS: Final = 5
 LEARNING_RATE: Final = 1e-3
@@ -98,8 +97,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("masks-out"))
     parser.add_argument("--baselines", type=Path, default=Path("progressive-out"), help="--output of progressive.py")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
+    parser.add_argument("--networks", nargs="+", default=list(FAMILIES))
     parser.add_argument("--columns", nargs="+", default=list(COLUMNS))
     parser.add_argument("--methods", nargs="+", default=list(TITLES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
@@ -115,25 +114,21 @@ def main() -> None:
     jobs = [
         Job(family, column, method, seed)
         for seed in asked.seeds
-        for family in asked.families
+        for family in asked.networks
         for column in asked.columns
         for method in asked.methods
     ]
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(asked.processes, mp_context=multiprocessing.get_context("spawn"), **one_thread) as pool:
+    with processes_of_one_thread(asked.processes) as pool:
         waiting = [pool.submit(carried_out, job, study, asked.baselines, asked.output) for job in jobs]
         for done in as_completed(waiting):
             print(f"{done.result()}, {time.monotonic() - began:.0f} s", flush=True)
     record = {
         "jobs": [json.loads((asked.output / job.file).read_text()) for job in jobs],
-        "baselines": {family: study.accuracy(baseline(family, asked.baselines)) for family in asked.families},
+        "baselines": {family: study.accuracy(baseline(family, asked.baselines)) for family in asked.networks},
         "seconds": spent(asked.output, time.monotonic() - began),
     }
-    lines = [*tables(record, asked.families, asked.columns, asked.methods), "", note(record, asked, study)]
-    print(*lines, sep="\n")
-    asked.results.mkdir(parents=True, exist_ok=True)
-    (asked.results / "masks.md").write_text("\n".join(lines) + "\n")
-    (asked.results / "masks.json").write_text(json.dumps(record, indent=1) + "\n")
+    lines = [*tables(record, asked.networks, asked.columns, asked.methods), "", note(record, asked, study)]
+    publish("masks", lines, record, asked.results)
 
 
 def carried_out(job: Job, study: Study, baselines: Path, output: Path) -> str:
@@ -170,14 +165,14 @@ def tables(
     record: dict[str, Any], families: Sequence[str], columns: Sequence[str], methods: Sequence[str]
 ) -> list[str]:
     """A table for each family, methods by columns. Bold is what is first in a column, or within the first's spread."""
-    lines = []
+    lines: list[str] = []
     for family in families:
         heading = f"{family} ({100 * record['baselines'][family]:.2f} uncut), test accuracy in %"
-        lines += [f"| {heading} | {' | '.join(columns)} |", "|" + " --- |" * (len(columns) + 1)]
-        for method in methods:
-            cells = [cell(record, family, column, method, methods) for column in columns]
-            lines.append(f"| {TITLES[method]} | {' | '.join(cells)} |")
-        lines.append("")
+        rows = [
+            (TITLES[method], *(cell(record, family, column, method, methods) for column in columns))
+            for method in methods
+        ]
+        lines += [*markdown_table((heading, *columns), rows), ""]
     return lines[:-1]
 
 
@@ -185,7 +180,7 @@ def figures(record: dict[str, Any], family: str, column: str, method: str) -> tu
     """(mean, standard deviation) over the seeds, in %."""
     wanted = (family, column, method)
     found = [100 * job["accuracy"] for job in record["jobs"] if (job["family"], job["column"], job["method"]) == wanted]
-    return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+    return mean_and_deviation(found)
 
 
 def cell(record: dict[str, Any], family: str, column: str, method: str, methods: Sequence[str]) -> str:
@@ -207,7 +202,7 @@ def note(record: dict[str, Any], asked: argparse.Namespace, study: Study) -> str
     """How it was done, and in how many columns SMART is ahead."""
     method = "smart" if "smart" in asked.methods else asked.methods[0]
     places = [
-        place(record, family, column, method, asked.methods) for family in asked.families for column in asked.columns
+        place(record, family, column, method, asked.methods) for family in asked.networks for column in asked.columns
     ]
     assert set(asked.methods) <= METHODS.keys()
     return (

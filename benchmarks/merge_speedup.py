@@ -22,8 +22,8 @@ from latency.hardware import processor_name
 from latency.timing import time_interleaved
 from latency.workbench import Workbench
 from profiles.measurement import Ratio
+from shared.tables import RESULTS, markdown_table, publish, write_results
 
-RESULTS = Path(__file__).parent / "results"
 MODELS = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_tiny_patch16_224")
 CHOICES = ("merge", "shrink", "separable", "drop")
 
@@ -104,15 +104,15 @@ def lines(model: torch.nn.Module, device_name: str, batch_size: int, seconds: fl
         )
 
 
-def markdown(found: Sequence[Line]) -> str:
+def lines_of(found: Sequence[Line]) -> list[str]:
     settings = list(dict.fromkeys(line.setting for line in found))
-    rows: dict[tuple[str, str], dict[str, Line]] = {}
+    of_choice: dict[tuple[str, str], dict[str, Line]] = {}
     for line in found:
-        rows.setdefault((line.model, line.choice), {})[line.setting] = line
-    table = [("network", "choice", "blocks", *settings), ("---",) * (3 + len(settings))]
-    for (model, choice), cells in rows.items():
+        of_choice.setdefault((line.model, line.choice), {})[line.setting] = line
+    rows = []
+    for (model, choice), cells in of_choice.items():
         blocks = next(iter(cells.values())).blocks
-        table.append((model, choice, str(blocks), *(cells[one].text if one in cells else "" for one in settings)))
+        rows.append((model, choice, blocks, *(cells[one].text if one in cells else "" for one in settings)))
     runtimes = ", ".join(dict.fromkeys(line.runtime for line in found))
     readings = sorted({line.readings for line in found})
     note = (
@@ -120,35 +120,33 @@ def markdown(found: Sequence[Line]) -> str:
         f"network's. Lower quartiles of {readings[0]} to {readings[-1]} readings with half the 95 % interval; 224 "
         f"pixels, fp32, 1 thread of a shared {processor_name()}, {runtimes}."
     )
-    return "\n".join(f"| {' | '.join(row)} |" for row in table) + f"\n\n{note}\n"
+    return [*markdown_table(("network", "choice", "blocks", *settings), rows), "", note]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--networks", nargs="+", default=MODELS)
     parser.add_argument("--devices", nargs="+", default=("ort-cpu", "cpu"))
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=(1, 8))
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--render", action="store_true", help="write the table anew from the figures measured before")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
+    parser.add_argument("--only", choices=("print",), default=None, help="measure nothing")
     asked = parser.parse_args()
-    if asked.render:
+    if asked.only == "print":
         records = json.loads((asked.results / "merge_speedup.json").read_text())
-        lines_before = [Line(**record | {"ratio": Ratio(**record["ratio"])}) for record in records]
-        (asked.results / "merge_speedup.md").write_text(markdown(lines_before))
+        before = [Line(**record | {"ratio": Ratio(**record["ratio"])}) for record in records]
+        publish("merge_speedup", lines_of(before), folder=asked.results)
         return
     found: list[Line] = []
-    asked.results.mkdir(exist_ok=True, parents=True)
-    for name in asked.models:
+    for name in asked.networks:
         torch.manual_seed(0)
         model = df.load_model(name)
         for device in asked.devices:
             for batch_size in asked.batch_sizes:
                 new = list(lines(model, device, batch_size, asked.seconds))
-                print(markdown(new), flush=True)
+                print(*lines_of(new), "", sep="\n", flush=True)
                 found += new
-    (asked.results / "merge_speedup.json").write_text(json.dumps([asdict(line) for line in found], indent=1) + "\n")
-    (asked.results / "merge_speedup.md").write_text(markdown(found))
+    write_results("merge_speedup", lines_of(found), [asdict(line) for line in found], asked.results)
 
 
 if __name__ == "__main__":

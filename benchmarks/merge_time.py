@@ -3,17 +3,16 @@
 python benchmarks/merge_time.py    # about a minute; writes benchmarks/results/merge_time.{json,md}
 """
 
-import json
+import argparse
 import time
-from pathlib import Path
 from random import Random
 
 import torch
 
 import depthfinder as df
 from latency.hardware import processor_name
+from shared.tables import markdown_table, write_results
 
-RESULTS = Path(__file__).parent / "results"
 MODELS = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_small_patch16_224")
 RANDOM_PLANS = 5
 SHARE_CUT = 0.5
@@ -29,6 +28,7 @@ def seconds_to_merge(model: torch.nn.Module, plan: df.Plan) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     rows = []
     for name in MODELS:
@@ -40,15 +40,9 @@ def main() -> None:
         whole = sorted(seconds_to_merge(model, all_merged) for _ in range(3))[1]
         rows.append((name, seconds[len(seconds) // 2], seconds[-1], whole))
         print(*rows[-1], flush=True)
-    table = [HEADER, ("---",) * len(HEADER), *((name, *(f"{each:.2f} s" for each in times)) for name, *times in rows)]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "merge_time.json").write_text(
-        json.dumps([dict(zip(HEADER, row, strict=True)) for row in rows], indent=1) + "\n"
-    )
-    (RESULTS / "merge_time.md").write_text(
-        "\n".join(f"| {' | '.join(row)} |" for row in table)
-        + f"\n\n{RANDOM_PLANS} random plans that cut half of the blocks, 1 thread of a shared {processor_name()}.\n"
-    )
+    note = f"{RANDOM_PLANS} random plans that cut half of the blocks, 1 thread of a shared {processor_name()}."
+    lines = [*markdown_table(HEADER, [(name, *(f"{each:.2f} s" for each in times)) for name, *times in rows]), "", note]
+    write_results("merge_time", lines, [dict(zip(HEADER, row, strict=True)) for row in rows])
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from fitting import DEMO, data_of, images_of, network_of
-from progressive import RESULTS
 from torch import Tensor, nn
 
 from pruner.choices.hidden import HiddenChannels
@@ -26,6 +24,8 @@ from pruner.fitting.least_squares import fitted
 from pruner.fitting.narrower import nested_order
 from pruner.fitting.sums import Sums
 from pruner.network.surgery import OpenNetwork
+from shared.baselines import DEMO, data_of, images_of, network_of
+from shared.tables import markdown_row, markdown_table, write_results
 
 NETWORKS: Final = (DEMO, "vit", "convnext")
 PARTS: Final = (1 / 8, 1 / 4, 3 / 8, 1 / 2)
@@ -40,15 +40,16 @@ def main() -> None:
     parser.add_argument("--baselines", type=Path, default=Path("progressive-out"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    heads = ["network", "blocks", *(f"{part:.3g} and a layer | {part + MORE:.3g}" for part in PARTS)]
-    lines = ["Errors as shares of what the blocks add, on images set apart.", "", f"| {' | '.join(heads)} |"]
-    lines += ["|" + " --- |" * (2 + 2 * len(PARTS))]
+    heads, rows = ["network", "blocks"], []
+    for part in PARTS:
+        heads += [f"{part:.3g} and a layer", f"{part + MORE:.3g}"]
     for name in NETWORKS:
         blocks = [errors(*sums) for sums in sums_of(name, asked.baselines)]
         means = [f"{statistics.mean(column):.5f}" for column in zip(*blocks, strict=True)]
-        lines.append(f"| {name} | {len(blocks)} | {' | '.join(means)} |")
-        print(lines[-1], flush=True)
-    (RESULTS / "partial.md").write_text("\n".join(lines) + "\n")
+        rows.append((name, len(blocks), *means))
+        print(markdown_row(rows[-1]), flush=True)
+    title = "Errors as shares of what the blocks add, on images set apart."
+    write_results("partial", [title, "", *markdown_table(heads, rows)])
 
 
 def sums_of(name: str, baselines: Path) -> Iterator[tuple[int, Sums, Sums]]:

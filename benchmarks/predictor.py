@@ -8,8 +8,8 @@ on ort-cpu from the tables of other networks and other batches.
 
 Parts: `folds` (what ships, by five folds), `beyond` (fitted below the median of operations, asked above), `transfer`
 (one device left out), `pieces` (ort-cpu), `cost` (seconds and bytes), and of AMD's convolutions `conv`, `networks` and
-`sign` (`predictor_convolutions.py`). Each writes results/predictor_PART.md. --ship writes profiles/predictors/
-(`predictor_ship.py`), of all described devices or of those that are named behind it.
+`sign` (`predictor_study/convolutions.py`). Each writes results/predictor_PART.md. --ship writes profiles/predictors/
+(`predictor_study/ship.py`), of all described devices or of those that are named behind it.
 
 The timings are NeuSight's (Lee et al., ASPLOS 2025) and those of MIOpen's find-db. Nothing of them is kept but errors,
 and with --ship the fits.
@@ -17,14 +17,12 @@ and with --ship the fits.
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import predictor_convolutions
 import torch
-from predictor_ship import ship
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import GroupKFold
 
@@ -43,11 +41,14 @@ from latency.predictor.regressor import RatioRegressor
 from latency.predictor.rows import OperatorRows, read_tables
 from latency.predictor.transfer import Timed, Transfer
 from latency.profiler import profile
+from predictor_study import convolutions
+from predictor_study.ship import ship
 from profiles.descriptions import description_names
 from profiles.profile import Choices, Profile
-from profiles.store import load_profile, profile_path, save_profile
+from profiles.store import load_profile, profile_path
+from profiles.writing import save_profile
+from shared.tables import markdown_table, percent, publish
 
-RESULTS = Path(__file__).parent / "results"
 DEVICES = ("mi100", "mi210", "a100", "v100", "t4", "p100", "p4")
 BEYOND = LEFT_OUT = ("mi100",)  # of one device: an hour for all
 OWN = (0, 10, 50, 100)
@@ -57,23 +58,14 @@ FITTED_BATCHES, ASKED_BATCHES = (1, 4), (2, 8)
 
 
 CONVOLUTIONS = {
-    "conv": predictor_convolutions.conv,
-    "networks": predictor_convolutions.networks,
-    "sign": predictor_convolutions.sign,
+    "conv": convolutions.conv,
+    "networks": convolutions.networks,
+    "sign": convolutions.sign,
 }
 PARTS = ("folds", "beyond", "transfer", "pieces", "cost", *CONVOLUTIONS)
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    rows = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    return "\n".join([*rows, *(f"| {' | '.join(map(str, line))} |" for line in lines)]) + "\n"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}%"
-
-
-def folds(rows: OperatorRows) -> str:
+def folds(rows: OperatorRows) -> list[str]:
     """As the predictors that ship were judged when they were fitted, in fp32."""
     lines = []
     for device in DEVICES:
@@ -86,10 +78,10 @@ def folds(rows: OperatorRows) -> str:
                 lines.append((device, kind, found.rows, *map(percent, shares)))
     head = ("device", "operator", "rows", "MAPE", "within 10 %", "in the 90 % interval", "roofline's MAPE")
     note = "Five folds; no shape is in two of them. The interval's bounds are those of the other folds."
-    return table(head, lines) + f"\n{note}\n"
+    return [*markdown_table(head, lines), "", note]
 
 
-def beyond(rows: OperatorRows) -> str:
+def beyond(rows: OperatorRows) -> list[str]:
     lines = []
     for device in BEYOND:
         for kind, timed in sorted(timed_on(rows, device).items()):
@@ -113,7 +105,7 @@ def beyond(rows: OperatorRows) -> str:
         "told apart",
     )
     note = "Fitted on the rows up to the median of operations, asked about those above; told apart: `in_range` false."
-    return table(head, lines) + f"\n{note}\n"
+    return [*markdown_table(head, lines), "", note]
 
 
 def alone_ms(kind: str, own: Timed, dims: np.ndarray, seed: int) -> np.ndarray:
@@ -125,7 +117,7 @@ def alone_ms(kind: str, own: Timed, dims: np.ndarray, seed: int) -> np.ndarray:
     return described.roofline_ms(dims, own.peak) * np.exp(forest.predict(described.features(dims, own.peak)))
 
 
-def transfer(rows: OperatorRows) -> str:
+def transfer(rows: OperatorRows) -> list[str]:
     timed = {device: timed_on(rows, device) for device in DEVICES}
     lines = []
     for device in LEFT_OUT:
@@ -165,7 +157,7 @@ def transfer(rows: OperatorRows) -> str:
         f"MAPE by the other devices and k measurements of its own, mean of {DRAWS} draws; in brackets a forest "
         "that has the k measurements and nothing else. The shapes that are asked about were seen on no device."
     )
-    return table(head, lines) + f"\n{note}\n"
+    return [*markdown_table(head, lines), "", note]
 
 
 def measured(folder: Path, seconds: float) -> list[Profile]:
@@ -184,7 +176,7 @@ def measured(folder: Path, seconds: float) -> list[Profile]:
     return found
 
 
-def pieces(folder: Path, seconds: float) -> str:
+def pieces(folder: Path, seconds: float) -> list[str]:
     tables = measured(folder, seconds)
     of_table = {(t.model, t.setting.batch_size): timed_pieces(t, df.load_model(t.model)) for t in tables}
     lines = []
@@ -204,10 +196,9 @@ def pieces(folder: Path, seconds: float) -> str:
             "in the 90 % interval", "whole networks, mean error", "worst", "uncut")  # fmt: skip
     note = (
         "Fitted on the tables of batch 1 and 4: of the three other families, or of all four. Whole networks are those "
-        "that were measured for the network's own table; their error is the sum of predicted pieces against them.\n\n"
-        f"ort-cpu, one thread, {hardware.processor()}."
+        "that were measured for the network's own table; their error is the sum of predicted pieces against them."
     )
-    return table(head, lines) + f"\n{note}\n"
+    return [*markdown_table(head, lines), "", note, "", f"ort-cpu, one thread, {hardware.processor()}."]
 
 
 def asked_of(
@@ -233,7 +224,7 @@ def asked_of(
     return (len(judges), *map(percent, (*shares, *errors)), f"{uncut:+.1%}")
 
 
-def cost(rows: OperatorRows) -> str:
+def cost(rows: OperatorRows) -> list[str]:
     lines = []
     for device, dtype in (("mi100", "fp32"), ("mi100", "fp16"), ("t4", "fp32")):
         own = rows.of(device_in(rows, device, dtype)[0], dtype)
@@ -250,12 +241,13 @@ def cost(rows: OperatorRows) -> str:
         lines.append((device, dtype, f"{path.stat().st_size / 1e6:.2f}", f"{load_seconds:.1f}", f"{seconds:.1f}"))
         print(*lines[-1], flush=True)
     head = ("device", "dtype", "file, MB", "load, s", "predict 100,000 rows, s")
-    return table(head, lines) + f"\nAll kinds of operator; {hardware.processor()}, one thread of a busy machine.\n"
+    note = f"All kinds of operator; {hardware.processor()}, one thread of a busy machine."
+    return [*markdown_table(head, lines), "", note]
 
 
-def of_convolutions(part: Callable[[OperatorRows], predictor_convolutions.Table], rows: OperatorRows) -> str:
+def of_convolutions(part: Callable[[OperatorRows], convolutions.Table], rows: OperatorRows) -> list[str]:
     head, lines, note = part(rows)
-    return table(head, lines) + f"\n{note}\n"
+    return [*markdown_table(head, lines), "", note]
 
 
 def main() -> None:
@@ -263,26 +255,27 @@ def main() -> None:
     parser.add_argument("rows", type=Path, nargs="+")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=None)
     parser.add_argument("--ship", nargs="*", default=None, help="fit the predictors that come with the package")
-    parser.add_argument("--profiles", type=Path, default=Path("predictor-profiles"), help="measured tables, or to be")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each measured table, and four for each image")
+    parser.add_argument("--output", type=Path, default=Path("predictor-profiles"), help="measured tables, or to be")
+    parser.add_argument(
+        "--table-seconds", type=float, default=60.0, help="of a measured table, and four for each image"
+    )
     asked = parser.parse_args()
     rows = read_tables(asked.rows)
     if asked.ship is not None:
         ship(rows, asked.ship or description_names())
         return
-    parts: dict[str, Callable[[], str]] = {
+    parts: dict[str, Callable[[], list[str]]] = {
         "folds": partial(folds, rows),
         "beyond": partial(beyond, rows),
         "transfer": partial(transfer, rows),
-        "pieces": partial(pieces, asked.profiles, asked.seconds),
+        "pieces": partial(pieces, asked.output, asked.table_seconds),
         "cost": partial(cost, rows),
         **{name: partial(of_convolutions, part, rows) for name, part in CONVOLUTIONS.items()},
     }
     for name, part in parts.items():
         if asked.only is None or name in asked.only:
-            text = part()
-            (RESULTS / f"predictor_{name}.md").write_text(text)
-            print(text)
+            publish(f"predictor_{name}", part())
+            print(flush=True)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,14 @@ thread each work on it; typed again, it goes on from where it was. The table goe
 import argparse
 import dataclasses
 import json
-import multiprocessing
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from relations import DigitRelations, FewRelations
-from small_networks import NETWORKS, train_baseline
 from torch import nn
 
 from latency.devices import Mode, open_device
@@ -35,18 +31,17 @@ from pruner.models.checkpoint import CheckpointFile
 from pruner.network.surgery import apply, describe, input_size_of, merge
 from pruner.progress import silent
 from pruner.scoring.evaluator import Evaluator
-from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy
 from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
 from pruner.training.settings import Optimizing, TrainSettings
+from shared.baselines import EPOCHS, FEW, LEARNING_RATE, baseline, test_accuracy
+from shared.processes import processes_of_one_thread, spent
+from shared.small_networks import NETWORKS
+from shared.spreads import mean_with_deviation
+from shared.tables import markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
-MANY, FEW = DigitRelations(), FewRelations()
-EPOCHS: Final = 8
-LEARNING_RATE: Final = 1e-3
-BASELINE_SEED: Final = 0
 # How gates close: the curve, and the share of the training after which they are closed.
 SCHEDULES: Final[Mapping[str, tuple[str, float]]] = {
     "linear, 0.5": ("linear", 0.5),
@@ -80,23 +75,21 @@ class Job:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("progressive-out"))
-    parser.add_argument("--families", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
 
     began = time.monotonic()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
     jobs = [
         Job(family, arm, seed)
-        for family in arguments.families
+        for family in arguments.networks
         for seed in arguments.seeds
         for arm in (*SCHEDULES, *WAYS)
     ]
-    with ProcessPoolExecutor(arguments.processes, mp_context=context, **one_thread) as pool:
-        waiting = {pool.submit(prepared, family, arguments.output) for family in arguments.families}
+    with processes_of_one_thread(arguments.processes) as pool:
+        waiting = {pool.submit(prepared, family, arguments.output) for family in arguments.networks}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for line in (one.result() for one in done):
@@ -106,26 +99,18 @@ def main() -> None:
     torch.set_num_threads(1)
     record = {
         "jobs": [json.loads((arguments.output / job.file).read_text()) for job in jobs],
-        "speed_ups": {family: speed_up(family, arguments.output) for family in arguments.families},
-        "baselines": {family: test_accuracy(baseline(family, arguments.output)) for family in arguments.families},
+        "speed_ups": {family: speed_up(family, arguments.output) for family in arguments.networks},
+        "baselines": {family: test_accuracy(baseline(family, arguments.output)) for family in arguments.networks},
         "seconds": spent(arguments.output, time.monotonic() - began),
     }
-    lines = [*tables(record, arguments.families), "", note(arguments.seeds, record["seconds"])]
-    print(*lines, sep="\n")
-    (RESULTS / "progressive.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "progressive.json").write_text(json.dumps(record, indent=1) + "\n")
+    lines = [*tables(record, arguments.networks), "", note(arguments.seeds, record["seconds"])]
+    publish("progressive", lines, record)
 
 
 def prepared(family: str, output: Path) -> str:
     """Trains the baseline of a family, if that was not done before."""
     baseline(family, output)
     return family
-
-
-def baseline(family: str, output: Path) -> nn.Module:
-    folder = output / family
-    folder.mkdir(exist_ok=True)
-    return train_baseline(NETWORKS[family], MANY, folder, BASELINE_SEED, silent).eval()
 
 
 def carried_out(job: Job, output: Path) -> str:
@@ -164,18 +149,6 @@ def trained(job: Job, whole: nn.Module) -> float:
     return test_accuracy(cut)
 
 
-def test_accuracy(network: nn.Module) -> float:
-    return accuracy(network, FEW.test_batches(batch_size=250))
-
-
-def spent(output: Path, seconds: float) -> float:
-    """The seconds that the study took so far, over all the times that it was typed."""
-    file = output / "seconds.json"
-    total = seconds + (json.loads(file.read_text()) if file.exists() else 0.0)
-    write_whole(file, json.dumps(total) + "\n")
-    return float(total)
-
-
 def schedule(name: str, whole: nn.Module, plan: Plan, settings: TrainSettings) -> Schedule:
     """By score: the accuracy of each cut alone on calibration scenes, without training."""
     curve, share = SCHEDULES[name]
@@ -206,23 +179,21 @@ def speed_up(family: str, output: Path) -> dict[str, float]:
 def tables(record: dict[str, Any], families: Sequence[str]) -> list[str]:
     def cell(family: str, arm: str) -> str:
         found = [100 * job["accuracy"] for job in record["jobs"] if (job["family"], job["arm"]) == (family, arm)]
-        spread = statistics.stdev(found) if len(found) > 1 else 0.0
-        return f"{statistics.mean(found):.2f} ± {spread:.2f}"
+        return mean_with_deviation(found)
 
-    def line(what: str, of: Callable[[str], str]) -> str:
-        return f"| {what} | {' | '.join(of(family) for family in families)} |"
+    def row(what: str, of: Callable[[str], str]) -> list[str]:
+        return [what, *(of(family) for family in families)]
 
     speed_ups = record["speed_ups"]
     cuts = {family: NETWORKS[family].choices for family in families}
-    found = [
-        line("accuracy, % (mean ± standard deviation of the seeds)", str),
-        "|" + " --- |" * (len(families) + 1),
-        line("blocks cut", lambda family: f"{len(cuts[family])}: {', '.join(sorted(set(cuts[family].values())))}"),
-        line("the network as it was", lambda family: f"{100 * record['baselines'][family]:.2f}"),
-        line("speed-up (95 % interval)", lambda f: "{value:.2f} ({low:.2f} to {high:.2f})".format(**speed_ups[f])),
+    rows = [
+        row("blocks cut", lambda family: f"{len(cuts[family])}: {', '.join(sorted(set(cuts[family].values())))}"),
+        row("the network as it was", lambda family: f"{100 * record['baselines'][family]:.2f}"),
+        row("speed-up (95 % interval)", lambda f: "{value:.2f} ({low:.2f} to {high:.2f})".format(**speed_ups[f])),
     ]
-    found += [line(text, lambda family, arm=arm: cell(family, arm)) for arm, text in WAYS.items()]
-    return found + [line(f"progressive: {arm}", lambda family, arm=arm: cell(family, arm)) for arm in SCHEDULES]
+    rows += [row(text, lambda family, arm=arm: cell(family, arm)) for arm, text in WAYS.items()]
+    rows += [row(f"progressive: {arm}", lambda family, arm=arm: cell(family, arm)) for arm in SCHEDULES]
+    return markdown_table(("accuracy, % (mean ± standard deviation of the seeds)", *families), rows)
 
 
 def note(seeds: Sequence[int], seconds: float) -> str:

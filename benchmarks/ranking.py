@@ -10,17 +10,14 @@ trains. Spearman's rank correlation says how alike the two orders are. Typed aga
 
 import argparse
 import json
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import torch
-from progressive import EPOCHS, FEW, LEARNING_RATE, NETWORKS, RESULTS, baseline
 from scipy.stats import spearmanr
 
 from profiles.files import write_whole
@@ -31,12 +28,15 @@ from pruner.models.checkpoint import CheckpointFile
 from pruner.network.surgery import apply, describe, supernet
 from pruner.progress import silent
 from pruner.scoring.evaluator import Evaluator
-from pruner.training.accuracy import accuracy
 from pruner.training.loop import fit
 from pruner.training.objective import Teaching, light_copy
 from pruner.training.progressive import Progressive, calibrate_norms, finalize
 from pruner.training.settings import Optimizing, TrainSettings
 from pruner.training.supernet import Draw, RandomPlans, Sandwich, SupernetObjective
+from shared.baselines import EPOCHS, FEW, LEARNING_RATE, baseline, test_accuracy
+from shared.processes import processes_of_one_thread
+from shared.small_networks import NETWORKS
+from shared.tables import markdown_table, publish
 
 PLANS: Final = 20
 SUPERNET_EPOCHS: Final = 2 * EPOCHS
@@ -47,26 +47,23 @@ SAMPLINGS: Final = ("random", "random, 2 plans", "sandwich")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("progressive-out"))
-    parser.add_argument("--families", nargs="+", default=["resnet", "vit"])
+    parser.add_argument("--networks", nargs="+", default=["resnet", "vit"])
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
 
     arguments.output.mkdir(parents=True, exist_ok=True)
-    jobs = [(family, sampling) for family in arguments.families for sampling in SAMPLINGS]
-    jobs += [(family, place) for family in arguments.families for place in range(PLANS)]
+    jobs = [(family, sampling) for family in arguments.networks for sampling in SAMPLINGS]
+    jobs += [(family, place) for family in arguments.networks for place in range(PLANS)]
     began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(arguments.processes, mp_context=context, **one_thread) as pool:
+    with processes_of_one_thread(arguments.processes) as pool:
         for one in as_completed([pool.submit(carried_out, *job, arguments.output) for job in jobs]):
             print(f"{one.result()}, {time.monotonic() - began:.0f} s", flush=True)
-    record = {family: read(family, arguments.output) for family in arguments.families}
-    lines = ["| network | supernet's plans | Spearman | trained accuracy of the plans |", "|" + " --- |" * 4]
-    lines += [row(family, sampling, found) for family, found in record.items() for sampling in SAMPLINGS]
-    lines += ["", f"{PLANS} plans of each network, each trained to the end; supernets of {SUPERNET_EPOCHS} epochs."]
-    print(*lines, sep="\n")
-    (RESULTS / "ranking.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "ranking.json").write_text(json.dumps(record, indent=1) + "\n")
+    record = {family: read(family, arguments.output) for family in arguments.networks}
+    heads = ("network", "supernet's plans", "Spearman", "trained accuracy of the plans")
+    rows = [row(family, sampling, found) for family, found in record.items() for sampling in SAMPLINGS]
+    lines = [*markdown_table(heads, rows), ""]
+    lines += [f"{PLANS} plans of each network, each trained to the end; supernets of {SUPERNET_EPOCHS} epochs."]
+    publish("ranking", lines, record)
 
 
 def carried_out(family: str, what: str | int, output: Path) -> str:
@@ -120,7 +117,7 @@ def trained(family: str, place: int, output: Path) -> float:
         file = CheckpointFile(Path(folder) / "state.safetensors", "ranking")
         fit(Progressive(cut, Teaching(light_copy(whole))), FEW, settings, file, silent)
     finalize(cut, FEW, settings)
-    return accuracy(cut, FEW.test_batches(batch_size=250))
+    return test_accuracy(cut)
 
 
 def read(family: str, output: Path) -> dict[str, Any]:
@@ -131,10 +128,10 @@ def read(family: str, output: Path) -> dict[str, Any]:
     return {"trained": [of(str(place)) for place in range(PLANS)], "scores": supernets}
 
 
-def row(family: str, sampling: str, found: Mapping[str, Any]) -> str:
+def row(family: str, sampling: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     rank = spearmanr(found["scores"][sampling], found["trained"]).statistic
     low, high = min(found["trained"]), max(found["trained"])
-    return f"| {NETWORKS[family].entry} | {sampling} | {rank:.3f} | {low:.1%} to {high:.1%} |"
+    return NETWORKS[family].entry, sampling, f"{rank:.3f}", f"{low:.1%} to {high:.1%}"
 
 
 if __name__ == "__main__":

@@ -10,16 +10,13 @@ process of its own, one after another, on one thread; memory is the most that th
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -36,8 +33,9 @@ from search.samplers import known_sampler
 from search.search import Stop, search
 from search.space import Array, Space
 from search.storage.ledger import Entry, Ledger, Proposal, in_memory
+from shared.spreads import median_and_range
+from shared.tables import markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
 SAMPLER: Final = "prefix"
 TRIALS: Final = 2_000
 HISTORY: Final = 200
@@ -74,9 +72,7 @@ def main() -> None:
     lines = [f"{processor_name()}, 1 thread, sampler {SAMPLER}", ""]
     lines += lines_of(records, "searches", f"a search of {TRIALS:,} plans, s")
     lines += ["", *lines_of(records, "rounds", f"a round behind {HISTORY} plans, s")]
-    print(*lines, sep="\n")
-    (RESULTS / "scale.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "scale.json").write_text(json.dumps(records, indent=1) + "\n")
+    publish("scale", lines, records)
 
 
 def carried_out(job: Job) -> tuple[float, float]:
@@ -156,15 +152,13 @@ WHATS: Final = {"searches": whole_search, "rounds": one_round}
 
 def lines_of(records: Sequence[dict[str, float]], what: str, head: str) -> list[str]:
     """A table of one of the two."""
-    heads = ("blocks", "cuts each", head, "GB at the most")
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    rows = []
     sizes = dict.fromkeys((one["blocks"], one["cuts"]) for one in records if one["what"] == what)
     for size in sizes:
         of = [one for one in records if one["what"] == what and (one["blocks"], one["cuts"]) == size]
-        seconds = [one["seconds"] for one in of]
-        spread = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-        lines.append(f"| {size[0]} | {size[1]} | {spread} | {max(one['memory_gb'] for one in of):.2f} |")
-    return lines
+        seconds = median_and_range([one["seconds"] for one in of], digits=1)
+        rows.append((*size, seconds, f"{max(one['memory_gb'] for one in of):.2f}"))
+    return markdown_table(("blocks", "cuts each", head, "GB at the most"), rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """How near the best plan each way of searching comes, where the best plan is known.
 
-Three kinds of landscape (`landscapes.py`). Synthetic chains of 12, 24 and 40 sites, ten of each, whose single-block
-scores and interactions are drawn as large as a quadratic fit of the demo's supernet finds them, and whose optimum the
-exact solver proves. Ten of each with six choices for every site, as large as layers fitted to the demo's network
-show them, and ten that are more rugged than that; of these the best that is known is what climbing by the true scores
-finds from many plans, or any search. And the demo's supernet itself: 12 FFN sites, merged or kept, all 4,096 subsets
-evaluated.
+Three kinds of landscape (`shared/landscapes.py`). Synthetic chains of 12, 24 and 40 sites, ten of each, whose
+single-block scores and interactions are drawn as large as a quadratic fit of the demo's supernet finds them, and whose
+optimum the exact solver proves. Ten of each with six choices for every site, as large as layers fitted to the demo's
+network show them, and ten that are more rugged than that; of these the best that is known is what climbing by the true
+scores finds from many plans, or any search. And the demo's supernet itself: 12 FFN sites, merged or kept, all 4,096
+subsets evaluated.
 
     python benchmarks/search_quality.py --output search-quality-out                   # some hours
     python benchmarks/search_quality.py --output search-quality-out --only six rugged --samplers auto tpe
@@ -19,15 +19,11 @@ import argparse
 import functools
 import json
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
-from landscapes import Landscape, demo, rugged, six_choices, two_choices
 
 from profiles.files import write_whole
 from pruner.scoring.score import Score
@@ -35,8 +31,10 @@ from search.feasible import solved_plan
 from search.samplers import known_sampler
 from search.search import Stop, search
 from search.storage.ledger import Ledger, in_memory
+from shared.landscapes import Landscape, demo, rugged, six_choices, two_choices
+from shared.processes import processes_of_one_thread
+from shared.tables import markdown_table, publish
 
-RESULTS: Final = Path(__file__).parent / "results"
 AFTER: Final = (50, 100, 200)
 SIZES: Final = (12, 24, 40)
 INSTANCES: Final = range(10)
@@ -89,13 +87,11 @@ def main() -> None:
         for sampler in asked.samplers
         for instance in INSTANCES[: FEWER.get(sampler, (len(INSTANCES), 0))[0]]
     ]
-    with ProcessPoolExecutor(2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with processes_of_one_thread(2) as pool:
         for line in pool.map(functools.partial(carried_out, output=asked.output), jobs):
             print(line, flush=True)
-    lines = lines_of(kinds, asked.samplers, asked.output)
-    print(*lines, sep="\n")
     part = "" if len(asked.only) == len(TITLES) + 1 else f"_{'_'.join(asked.only)}"
-    (RESULTS / f"search_quality{part}.md").write_text("\n".join(lines) + "\n")
+    publish(f"search_quality{part}", lines_of(kinds, asked.samplers, asked.output))
 
 
 def landscape_of(job: Job, output: Path) -> Landscape:
@@ -144,9 +140,7 @@ def additive(landscape: Landscape) -> list[float]:
 
 
 def lines_of(kinds: Sequence[tuple[str, int]], samplers: Sequence[str], output: Path) -> list[str]:
-    head = " | ".join(f"after {after}" for after in AFTER)
-    lines = ["Best found / optimum: mean (worst), how often the optimum itself.", ""]
-    lines += [f"| landscape | search | {head} | plans |", "|" + " --- |" * 6]
+    rows = []
     for kind, sites in kinds:
         records: dict[tuple[int, str], Any] = {}
         for file in output.glob(f"{kind}-{sites}-*.json"):
@@ -158,8 +152,9 @@ def lines_of(kinds: Sequence[tuple[str, int]], samplers: Sequence[str], output: 
         }
         for sampler in samplers:
             runs = [(records[key]["found"], best[key[0]]) for key in sorted(records) if key[1] == sampler]
-            lines.append(f"| {_title(kind, sites, output)} | {NAMES[sampler]} | {_cells(runs, sampler)} |")
-    return lines
+            rows.append((_title(kind, sites, output), NAMES[sampler], *_cells(runs, sampler)))
+    heads = ("landscape", "search", *(f"after {after}" for after in AFTER), "plans")
+    return ["Best found / optimum: mean (worst), how often the optimum itself.", "", *markdown_table(heads, rows)]
 
 
 def _title(kind: str, sites: int, output: Path) -> str:
@@ -168,7 +163,7 @@ def _title(kind: str, sites: int, output: Path) -> str:
     return f"{sites} sites, {TITLES[kind]}"
 
 
-def _cells(runs: Sequence[tuple[Sequence[float], float]], sampler: str) -> str:
+def _cells(runs: Sequence[tuple[Sequence[float], float]], sampler: str) -> list[str]:
     cells = []
     for after in AFTER:
         reached = np.array([found[after - 1] / best for found, best in runs if len(found) >= after])
@@ -176,7 +171,7 @@ def _cells(runs: Sequence[tuple[Sequence[float], float]], sampler: str) -> str:
             reached = np.array([found[-1] / best for found, best in runs if len(found) <= after])
         optimal = int((reached > 1 - 1e-9).sum())
         cells.append(f"{reached.mean():.4f} ({reached.min():.4f}), {optimal}/{len(reached)}" if len(reached) else "")
-    return f"{' | '.join(cells)} | {max(len(found) for found, _ in runs)}"
+    return [*cells, str(max(len(found) for found, _ in runs))]
 
 
 if __name__ == "__main__":

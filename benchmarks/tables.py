@@ -18,8 +18,10 @@ from latency.mode import Dtype
 from latency.modelled import modelled_profile
 from latency.profiler import profile
 from profiles.profile import Profile
-from profiles.store import profile_path, save_profile, shipped_profiles
+from profiles.store import profile_path, shipped_profiles
 from profiles.two_sums import Bound
+from profiles.writing import save_profile
+from shared.tables import markdown_table, publish
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "profiles" / "tables"
@@ -45,7 +47,7 @@ def modelled(model: str) -> None:
         keep(modelled_profile(df.load_model(model), "mi100", Mode(dtype=dtype), batch_size=batch_size))
 
 
-def markdown() -> str:
+def lines_of_shipped() -> list[str]:
     head = (
         "network",
         "device",
@@ -59,7 +61,7 @@ def markdown() -> str:
         "seconds",
         "origin",
     )
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    rows = []
     for _, found in shipped_profiles():
         setting = found.setting
         low_ms, high_ms = found.interval_ms(df.Plan(found.model))
@@ -68,23 +70,24 @@ def markdown() -> str:
         places = sum(row.blocks for row in found.rows)
         by = Bound.of(found).by if found.has_host else ""
         where = (setting.device, setting.dtype, setting.batch_size)
-        cells = (found.model, *where, f"{found.baseline_ms:.2f}", by, judged, places)
-        lines.append(f"| {' | '.join(map(str, (*cells, len(found.rows), seconds, found.origin)))} |")
+        figures = (f"{found.baseline_ms:.2f}", by, judged, places, len(found.rows), seconds)
+        rows.append((found.model, *where, *figures, found.origin))
     here = next(found.setting for _, found in shipped_profiles() if found.anchors)
-    return "\n".join(lines) + (
-        f"\n\nMeasured on {here.hardware}, {here.runtime}, {here.dtype}, {here.threads} thread, 224 pixels. Places are "
+    note = (
+        f"Measured on {here.hardware}, {here.runtime}, {here.dtype}, {here.threads} thread, 224 pixels. Places are "
         "(block, choice) pairs; each distinct row is measured once. MI100: by published timings alone, the larger of "
-        "what kernels take and what the host takes to issue them, with the 90 % interval.\n"
+        "what kernels take and what the host takes to issue them, with the 90 % interval."
     )
+    return [*markdown_table(head, rows), "", note]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--networks", nargs="+", default=MODELS)
     parser.add_argument("--only", choices=("measured", "modelled", "print"), default=None)
     parser.add_argument("--pictures", type=Path, default=None, help="folder for the pictures of the first network")
     asked = parser.parse_args()
-    for model in asked.models if asked.only != "print" else ():
+    for model in asked.networks if asked.only != "print" else ():
         if asked.only != "modelled":
             measured(model)
         if asked.only != "measured":
@@ -93,9 +96,7 @@ def main() -> None:
         pictured = next(found for _, found in shipped_profiles() if found.anchors and found.model == MODELS[0])
         (asked.pictures / "where-the-time-goes.svg").write_text(where_the_time_goes(pictured))
         (asked.pictures / "predicted.svg").write_text(judgement(pictured))
-    text = markdown()
-    (ROOT / "benchmarks" / "results" / "tables.md").write_text(text)
-    print(text)
+    publish("tables", lines_of_shipped())
 
 
 if __name__ == "__main__":

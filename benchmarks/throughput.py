@@ -21,7 +21,7 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -37,7 +37,6 @@ from depthfinder.config.train import TrainConfig
 from latency.hardware import processor_name
 from pruner.choices.chain import Chain
 from pruner.choices.plan import Plan
-from pruner.data.images import WHOLE, Batch, Part
 from pruner.models.checkpoint import CheckpointFile
 from pruner.network.surgery import apply, describe, supernet
 from pruner.progress import silent
@@ -48,45 +47,15 @@ from pruner.training.schedules import Schedule
 from pruner.training.settings import AmpDtype, Precision, TrainSettings
 from pruner.training.supernet import SupernetObjective
 from pruner.training.world import alone
+from shared.random_images import RandomImages
+from shared.spreads import median_and_range
+from shared.tables import RESULTS, markdown_table, publish, write_record
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 NETWORKS = ("deit_tiny_patch16_224", "resnet34")
 CUT_SHARE = 1 / 3
-CALIBRATION_IMAGES = 2  # judging an epoch is not counted
 AT_ONCE = 1e-9  # of a training: all gates are closed from its second step on
 IMAGENET_IMAGES = 1_281_167  # for training, in ILSVRC 2012
-
-
-@dataclass(frozen=True)
-class RandomImages:
-    """A data set whose epochs are one batch, `steps` times. What it holds lies in memory."""
-
-    batch: Batch
-    steps: int
-    num_classes: int
-    name: str = "random images"
-
-    @property
-    def input_size(self) -> tuple[int, int, int]:
-        channels, height, width = self.batch[0].shape[1:]
-        return channels, height, width
-
-    def steps_per_epoch(self, batch_size: int) -> int:
-        return self.steps
-
-    def train_batches(
-        self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
-    ) -> Iterator[Batch]:
-        for _ in range(start, self.steps):
-            yield self.batch
-
-    def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        images, labels = self.batch
-        yield images[:CALIBRATION_IMAGES], labels[:CALIBRATION_IMAGES]
-
-    def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        return self.calibration_batches(batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -201,13 +170,13 @@ def hours(recipe: Mapping[str, Any], line: Line) -> float:
     return IMAGENET_IMAGES * seconds_per_image / 3600
 
 
-def text_of(setting: Setting, lines: Sequence[Line]) -> str:
+def lines_of(setting: Setting, lines: Sequence[Line]) -> list[str]:
     """What is printed, and kept."""
     kind = setting.device.partition(":")[0]
     head = ["network", "blocks kept / cut", *TITLES]
     cut = [(line.blocks["keep"], sum(line.blocks.values()) - line.blocks["keep"]) for line in lines]
     rows = [
-        [line.network, f"{kept} / {gone}", *(spread(line.images_per_s[way]) for way in WAYS)]
+        [line.network, f"{kept} / {gone}", *(median_and_range(line.images_per_s[way]) for way in WAYS)]
         for line, (kept, gone) in zip(lines, cut, strict=True)
     ]
     told = (
@@ -233,10 +202,11 @@ def text_of(setting: Setting, lines: Sequence[Line]) -> str:
         "such device. Nothing of it was run. The recipes ask for other batches than were timed here, and their plans "
         "follow from the budget."
     )
-    parts = [f"# Training throughput on the {kind.upper()} {setting.hardware}", table(head, rows), told]
+    title = f"# Training throughput on the {kind.upper()} {setting.hardware}"
+    found = [title, "", *markdown_table(head, rows), "", told]
     if rows_of_hours:
-        parts += [table(head_of_hours, rows_of_hours), estimated]
-    return "\n\n".join(parts) + "\n"
+        found += ["", *markdown_table(head_of_hours, rows_of_hours), "", estimated]
+    return found
 
 
 def recipes() -> list[tuple[Path, dict[str, Any]]]:
@@ -248,17 +218,9 @@ def epochs_of(recipe: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {recipe[f'{name}_epochs']}" for name in names if recipe.get(f"{name}_epochs"))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
-
-
 def figure(value: float) -> str:
     """With as many digits as an estimate is worth."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def setting_of(asked: argparse.Namespace) -> Setting:
@@ -288,9 +250,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=("print",), default=None, help="measure nothing")
     asked = parser.parse_args()
-    kept = RESULTS / f"throughput_{asked.device}.json"
+    name = f"throughput_{asked.device}"
     if asked.only == "print":
-        record = json.loads(kept.read_text())
+        record = json.loads((RESULTS / f"{name}.json").read_text())
         setting, lines = Setting(**record["setting"]), [Line(**line) for line in record["lines"]]
     else:
         if asked.device == "cuda" and not torch.cuda.is_available():
@@ -299,10 +261,8 @@ def main() -> None:
         setting = setting_of(asked)
         lines = [measured(network, setting) for network in asked.networks]
         record = {"setting": asdict(setting), "lines": [asdict(line) for line in lines]}
-        kept.write_text(json.dumps(record, indent=1) + "\n")
-    text = text_of(setting, lines)
-    kept.with_suffix(".md").write_text(text)
-    print(text)
+        write_record(name, record)
+    publish(name, lines_of(setting, lines))
 
 
 if __name__ == "__main__":

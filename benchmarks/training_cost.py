@@ -9,8 +9,6 @@ uncut network twice. Ratios are medians over the rounds, in each of which both w
 """
 
 import argparse
-import json
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,6 @@ from random import Random
 from typing import Any
 
 import torch
-from throughput import RandomImages
 
 from latency.hardware import processor_name
 from pruner.choices.choice import MERGE
@@ -32,8 +29,10 @@ from pruner.training.objective import Objective, Supervised, Teaching, light_cop
 from pruner.training.progressive import Progressive, calibrate_norms
 from pruner.training.settings import TrainSettings
 from pruner.training.supernet import SupernetObjective
+from shared.random_images import RandomImages
+from shared.spreads import median_and_range
+from shared.tables import markdown_row, markdown_table, publish
 
-RESULTS = Path(__file__).parent / "results"
 # Name -> (timm's arguments, images in a batch).
 NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
     "deit_tiny_patch16_224": ({"img_size": 128, "num_classes": 10}, 8),
@@ -52,20 +51,18 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
-    lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]
-    records = {}
+    records, rows = {}, []
     for name in arguments.networks:
         records[name] = timed(name, arguments.rounds, arguments.steps)
-        lines.append(row(name, records[name]))
-        print(lines[-1], flush=True)
-    lines += [
+        rows.append(row(name, records[name]))
+        print(markdown_row(rows[-1]), flush=True)
+    lines = [
+        *markdown_table(HEADINGS, rows),
         "",
         f"Medians (lowest to highest) of {arguments.rounds} rounds, {arguments.steps} steps to a training; "
         f"{processor_name()}, 1 thread, torch {torch.__version__}, fp32.",
     ]
-    print(*lines, sep="\n")
-    (RESULTS / "training_cost.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "training_cost.json").write_text(json.dumps(records, indent=1) + "\n")
+    publish("training_cost", lines, records)
 
 
 def timed(name: str, rounds: int, steps: int) -> dict[str, Any]:
@@ -109,15 +106,14 @@ def train(objective: Objective, data: RandomImages, settings: TrainSettings) -> 
     return epoch.seconds
 
 
-def row(name: str, record: dict[str, Any]) -> str:
+def row(name: str, record: dict[str, Any]) -> tuple[str, ...]:
     def ratio(over: str, under: str) -> str:
         pairs = zip(record["seconds"][over], record["seconds"][under], strict=True)
-        ratios = sorted(a / b for a, b in pairs)
-        return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        return median_and_range([a / b for a, b in pairs])
 
     cuts = f"{len(record['plan'])} of {record['blocks']}"
     ratios = ratio("supernet", "twice"), ratio("progressive", "ordinary"), ratio("progressive", "distilled")
-    return f"| {' | '.join((name, cuts, *ratios))} |"
+    return name, cuts, *ratios
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ by more than 3 %.
 
 import argparse
 import json
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,8 +43,9 @@ from search.verification.finalists import Judge
 from search.verification.margin import AIMED_BELOW
 from search.verification.verdict import gather_evidence, verdict_on
 from search.verification.within_budget import search_within_budget
+from shared.busy_loops import busy_loops
+from shared.tables import RESULTS, markdown_row, markdown_table, write_results
 
-RESULTS = Path(__file__).parent / "results"
 RATIO, TRIALS, ALLOWED = 0.7, 40, 1.03
 TABLE_SECONDS, FINALIST_SECONDS, VERDICT_SECONDS = 12.0, 10.0, 12.0
 HEAD = (
@@ -136,12 +135,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", type=int, default=10)
     parser.add_argument("--device", default="ort-cpu")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
     parser.add_argument("--go-on", action="store_true", help="keep the searches that are in the results already")
     asked = parser.parse_args()
 
-    asked.output.mkdir(exist_ok=True)
-    written = asked.output / "verdicts.json"
+    written = asked.results / "verdicts.json"
     before = [Outcome(**one) for one in json.loads(written.read_text())] if written.exists() and asked.go_on else []
     found = {(one.seed, one.busy): one for one in before}
     bench = Bench(asked.device)
@@ -150,10 +148,10 @@ def main() -> None:
             if (seed, busy) in found:
                 continue
             one = found[seed, busy] = outcome(bench, seed, busy)
-            print(f"| {' | '.join(one.cells)} |  {one.reason}", flush=True)
-            written.write_text(json.dumps([asdict(one) for one in found.values()], indent=1) + "\n")
-            (asked.output / "verdicts.md").write_text(told(list(found.values())))
-    print(told(list(found.values())))
+            print(f"{markdown_row(one.cells)}  {one.reason}", flush=True)
+            outcomes = list(found.values())
+            write_results("verdicts", lines_of(outcomes), [asdict(each) for each in outcomes], asked.results)
+    print(*lines_of(list(found.values())), sep="\n")
 
 
 def outcome(bench: Bench, seed: int, busy: bool) -> Outcome:
@@ -207,28 +205,12 @@ def quiet_ratio(bench: Bench, plan: Plan) -> float:
     return ratio.value
 
 
-@contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """That many processes that do nothing but take the processor."""
-    loops = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(count)]
-    for loop in loops:
-        loop.start()
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.join()
-
-
-def told(found: Sequence[Outcome]) -> str:
+def lines_of(found: Sequence[Outcome]) -> list[str]:
     machines = " and ".join(dict.fromkeys(one.machine for one in found))
     lines = [
         f"{machines}; `deit_digits`, 1 thread, {RATIO} of the baseline, {TRIALS} plans",
         "",
-        f"| {' | '.join(HEAD)} |",
-        f"| {' | '.join('---' for _ in HEAD)} |",
-        *(f"| {' | '.join(one.cells)} |" for one in found),
+        *markdown_table(HEAD, [one.cells for one in found]),
         "",
     ]
     for busy in (False, True):
@@ -236,7 +218,7 @@ def told(found: Sequence[Outcome]) -> str:
         counts = ", ".join(f"{ended.count(answer)} {answer}" for answer in ("met", "not met", "undecided", "none fits"))
         wrong = sum(one.is_wrong for one in found if one.busy is busy)
         lines.append(f"Other work {_name(busy)}: of {len(ended)} verdicts {counts}; {wrong} wrongly met.")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def machine() -> str:
@@ -245,11 +227,6 @@ def machine() -> str:
 
 def _name(busy: bool) -> str:
     return "a busy loop on every core" if busy else "none"
-
-
-def _spin() -> None:
-    while True:
-        pass
 
 
 if __name__ == "__main__":

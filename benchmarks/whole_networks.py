@@ -14,7 +14,6 @@ where they lie and not kept.
 
 import argparse
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from predictor import percent, table
-from timm_throughput import covered, nine_in_ten, throughput
 
 from latency.predictor.compiled import fused
 from latency.predictor.host import HostFigure, HostTime, host_factor, issue_ms
@@ -33,11 +30,12 @@ from latency.predictor.listen import Operator, operators_of
 from latency.predictor.operators import timed_on
 from latency.predictor.rows import OperatorRows, read_rows
 from latency.predictor.whole import NETWORKS, Card, WholeNetworks
+from predictor_study.timm_throughput import covered, nine_in_ten, throughput
 from profiles.descriptions import description_names
 from profiles.judgement import Judgement
 from pruner.models.load import load_model
+from shared.tables import markdown_table, percent, publish, write_record
 
-RESULTS = Path(__file__).parent / "results"
 NAMES = {"ViT-B/16 224": "vit_base_patch16_224", "ConvNeXt-L 224": "convnext_large", "ResNet-50 224": "resnet50"}
 BATCHES = (1, 4, 16)
 TIMED_ALONE = ("v100", "t4")
@@ -135,7 +133,7 @@ def judged_kernels(figures: Sequence[Figure], setting: int) -> tuple[float, list
     return nine_in_ten([error for _, error in found]), found
 
 
-def show_figures(figures: Sequence[Figure]) -> tuple[str, dict[str, object]]:
+def show_figures(figures: Sequence[Figure]) -> tuple[list[str], dict[str, object]]:
     lines, record = [], []
     for setting, name in enumerate(("eager", "compiled")):
         for one in figures:
@@ -175,8 +173,9 @@ def show_figures(figures: Sequence[Figure]) -> tuple[str, dict[str, object]]:
         "fitted to these figures. The networks as they were measured: BatchNorms not folded, queries, keys and values "
         "by a product each."
     )
-    text = table(head, lines) + "\n" + table(("setting", "batch", "mean error", "worst", "inside"), summary)
-    return f"{text}\n{note}\n", {"figures": record, "host_factors": by_all}
+    tables = [*markdown_table(head, lines), ""]
+    tables += markdown_table(("setting", "batch", "mean error", "worst", "inside"), summary)
+    return [*tables, "", note], {"figures": record, "host_factors": by_all}
 
 
 def taught(figures: Sequence[Figure], rows: OperatorRows, corrected: Mapping[str, Card]) -> WholeNetworks:
@@ -213,7 +212,7 @@ def _judgement(of: str, on: str, errors: Sequence[float]) -> Judgement:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", type=Path, help="the folder of the figures of whole networks")
+    parser.add_argument("figures", type=Path, help="the folder of the figures of whole networks")
     parser.add_argument("rows", type=Path, help="timings of operators")
     parser.add_argument("--only", choices=("figures", "throughput"), nargs="+", default=("figures", "throughput"))
     parser.add_argument(
@@ -223,16 +222,15 @@ def main() -> None:
     asked = parser.parse_args()
     rows = read_rows(asked.rows)
     record, corrected = {}, {}
-    figures = figures_of(asked.networks, rows)
+    figures = figures_of(asked.figures, rows)
     if "figures" in asked.only:
-        text, record["figures"] = show_figures(figures)
-        (RESULTS / "whole_networks_figures.md").write_text(text)
-        print(text)
+        lines, record["figures"] = show_figures(figures)
+        publish("whole_networks_figures", lines)
+        print(flush=True)
     if "throughput" in asked.only:
-        text, record["throughput"], corrected = throughput(asked.networks, asked.heard)
-        (RESULTS / "whole_networks_throughput.md").write_text(text)
-        print(text)
-    (RESULTS / "whole_networks.json").write_text(json.dumps(record, indent=1) + "\n")
+        lines, record["throughput"], corrected = throughput(asked.figures, asked.heard)
+        publish("whole_networks_throughput", lines)
+    write_record("whole_networks", record)
     if asked.ship:
         taught(figures, rows, corrected).save(NETWORKS)
 

@@ -3,13 +3,13 @@
     python benchmarks/width.py --output width-out --baselines progressive-out
 
 The four small networks that `benchmarks/progressive.py` trained are brought to shares of their latency on ort-cpu, one
-image and one thread. Width: torch-pruning's isomorphic pruning (`narrowing.py`), at a ratio found by bisection on what
-is measured; the same with its layers fitted anew (`refitting.py`). Depth: a search by one table and one supernet
-(`plans_within.py`) among what blocks merge to and dropping. All together: the same with narrower blocks, by a supernet
-of all these and by fits; the plan by fits is taken, unless the other is better after one epoch by more than the
-standard error of the scenes that tell. All are trained on the same 1,024 scenes, at the same learning rate and with the
-same teacher, and width for as many epochs more as a supernet took. The scenes that count are made of digits that
-nothing before saw.
+image and one thread. Width: torch-pruning's isomorphic pruning (`width_study/narrowing.py`), at a ratio found by
+bisection on what is measured; the same with its layers fitted anew (`width_study/refitting.py`). Depth: a search by one
+table and one supernet (`shared/plans_within.py`) among what blocks merge to and dropping. All together: the same with
+narrower blocks, by a supernet of all these and by fits; the plan by fits is taken, unless the other is better after one
+epoch by more than the standard error of the scenes that tell. All are trained on the same 1,024 scenes, at the same
+learning rate and with the same teacher, and width for as many epochs more as a supernet took. The scenes that count are
+made of digits that nothing before saw.
 
 Whatever is measured is measured while nothing else of this runs; in between, two processes of one thread each train.
 Typed again, it goes on from where it was. The table goes to `benchmarks/results/`.
@@ -18,22 +18,28 @@ Typed again, it goes on from where it was. The table goes to `benchmarks/results
 import argparse
 import dataclasses
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import torch
-from narrowing import WAYS, Way
-from progressive import FEW, RESULTS, spent, test_accuracy
-from refitting import refitted
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from width_asked import DEVICE, Asked, Job, kept_in, learned, some_images
-from width_choices import (
+
+from latency.devices import Mode, open_device
+from latency.export import export_onnx
+from latency.hardware import processor_name
+from latency.timing import time_interleaved
+from pruner.choices.plan import Plan
+from pruner.training.objective import light_copy
+from shared.baselines import FEW, test_accuracy
+from shared.processes import processes_of_one_thread, spent
+from shared.tables import RESULTS, publish
+from width_study.asked import DEVICE, Asked, Job, kept_in, learned, some_images
+from width_study.choices import (
     SCORED_BY,
     arms_of,
     chosen_for,
@@ -50,14 +56,9 @@ from width_choices import (
     tried_out,
     tuned,
 )
-from width_table import ARMS, TOGETHER, WIDTH, lines_of
-
-from latency.devices import Mode, open_device
-from latency.export import export_onnx
-from latency.hardware import processor_name
-from latency.timing import time_interleaved
-from pruner.choices.plan import Plan
-from pruner.training.objective import light_copy
+from width_study.narrowing import WAYS, Way
+from width_study.refitting import refitted
+from width_study.table import ARMS, TOGETHER, WIDTH, lines_of
 
 
 def main() -> None:
@@ -65,8 +66,8 @@ def main() -> None:
     began = time.monotonic()
     asked.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    places = [(family, budget) for family in asked.families for budget in asked.budgets]
-    for family in asked.families:
+    places = [(family, budget) for family in asked.networks for budget in asked.budgets]
+    for family in asked.networks:
         export_onnx(light_copy(learned(family, asked.baselines)), asked.output / f"{family}.onnx", some_images())
         for arm in SCORED_BY:
             table(family, arm, asked)
@@ -74,7 +75,7 @@ def main() -> None:
         for way in WAYS[family]:
             _tell(f"{family} {way.text}: parts {narrow_enough(family, way, asked)}", began)
     tryouts = [(tried, (*place, way, asked)) for place in places for way in WAYS[place[0]]]
-    supernets = [(supernet_of, (family, arm, asked)) for family in asked.families for arm in SCORED_BY]
+    supernets = [(supernet_of, (family, arm, asked)) for family in asked.networks for arm in SCORED_BY]
     _share_out(supernets + tryouts, processes, began)
     for place in places:
         _tell(f"{place} width: {settled(*place, asked)}", began)
@@ -92,20 +93,17 @@ def main() -> None:
         | {"tryout_epochs": asked.tryout_epochs, "processor": processor_name(), "device": DEVICE},
         "places": [place_record(*place, asked) for place in places],
         "jobs": [json.loads((asked.output / f"{job.name}.json").read_text()) for job in jobs],
-        "baselines": {family: described(light_copy(learned(family, asked.baselines))) for family in asked.families},
+        "baselines": {family: described(light_copy(learned(family, asked.baselines))) for family in asked.networks},
         "seconds": spent(asked.output, time.monotonic() - began),
     }
-    lines = lines_of(record)
-    print(*lines, sep="\n")
-    (results / "width.md").write_text("\n".join(lines) + "\n")
-    (results / "width.json").write_text(json.dumps(record, indent=1) + "\n")
+    publish("width", lines_of(record), record, results)
 
 
 def _asked() -> tuple[Asked, int, Path]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("width-out"))
     parser.add_argument("--baselines", type=Path, default=Path("progressive-out"))
-    parser.add_argument("--families", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--networks", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.8, 0.7, 0.6, 0.5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
@@ -130,9 +128,7 @@ def _tell(text: str, began: float) -> None:
 
 def _share_out(tasks: Sequence[tuple[Callable[..., str], tuple[Any, ...]]], processes: int, began: float) -> None:
     """Carries out the tasks; when this returns, no process is left that would disturb a measurement."""
-    context = multiprocessing.get_context("spawn")
-    one_thread: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(processes, mp_context=context, **one_thread) as pool:
+    with processes_of_one_thread(processes) as pool:
         for one in as_completed([pool.submit(task, *arguments) for task, arguments in tasks]):
             _tell(one.result(), began)
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from latency.hardware import processor_name
+from shared.tables import RESULTS, markdown_table, publish
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "helpers"))
 from postgres import running_postgres  # the server that the tests start
 
-RESULTS = Path(__file__).parent / "results"
 TRIALS = 64
 
 
@@ -65,26 +65,27 @@ def evaluated(record: Mapping[str, Any]) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=RESULTS / "workers.md")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_postgres() as server:
         one, one_s, _ = searched(Path(folder) / "one", 1, None, 0)
         eight, eight_s, killed = searched(Path(folder) / "eight", 8, server.new_database(), 2)
     once, shared = evaluated(one), evaluated(eight)
+    head = (None, "plans evaluated", "twice", "the same plans", "winner's score", "seconds of the search")
+    first, second = (f"{record['finalists'][0]['score']:.6f}" for record in (one, eight))
+    alike, title = (once & shared).total(), f"eight on PostgreSQL, {killed} killed"
+    rows = [
+        ("one worker", once.total(), once.total() - len(once), None, first, f"{one_s:.0f}"),
+        (title, shared.total(), shared.total() - len(shared), alike, second, f"{eight_s:.0f}"),
+    ]
     lines = [
         f"{os.cpu_count()} cores of {processor_name()}, device null, {TRIALS} plans asked for",
         "",
-        "| | plans evaluated | twice | the same plans | winner's score | seconds of the search |",
-        "| --- | --- | --- | --- | --- | --- |",
-        f"| one worker | {once.total()} | {once.total() - len(once)} | | "
-        f"{one['finalists'][0]['score']:.6f} | {one_s:.0f} |",
-        f"| eight on PostgreSQL, {killed} killed | {shared.total()} | {shared.total() - len(shared)} | "
-        f"{(once & shared).total()} | {eight['finalists'][0]['score']:.6f} | {eight_s:.0f} |",
+        *markdown_table(head, rows),
         "",
         "The same winner." if one["finalists"][0]["choices"] == eight["finalists"][0]["choices"] else "ANOTHER WINNER.",
     ]
-    asked.output.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    publish("workers", lines, folder=asked.results)
 
 
 if __name__ == "__main__":

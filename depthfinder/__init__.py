@@ -12,15 +12,20 @@ from depthfinder.own_packages import take_own_packages
 if TYPE_CHECKING:
     from depthfinder.api import export, load_merged, measure, profile, run, search
     from depthfinder.folder.result import RunResult
+    from depthfinder.with_training import finetune, images, train_supernet
     from depthfinder.without_training import Fitted
     from profiles.measurement import Measurement
     from profiles.profile import Profile
     from profiles.store import load_profile
     from pruner.choices.chain import Block, Chain
     from pruner.choices.plan import Plan
+    from pruner.data.images import ImageData
     from pruner.models.load import load_model
-    from pruner.network.surgery import apply, describe, merge, supernet
+    from pruner.network.surgery import Cut, Supernet, apply, describe, merge, supernet
+    from pruner.scoring.evaluator import Evaluator
+    from pruner.scoring.score import Score
     from search.candidate import Candidate, SearchResult
+    from search.verification.budget import Budget
 
 __version__ = "0.1.0"
 
@@ -30,17 +35,25 @@ from depthfinder import errors  # noqa: E402 - imports the other packages, which
 
 _HOMES = {
     "Block": "pruner.choices.chain",
+    "Budget": "search.verification.budget",
     "Candidate": "search.candidate",
     "Chain": "pruner.choices.chain",
+    "Cut": "pruner.network.surgery",
+    "Evaluator": "pruner.scoring.evaluator",
     "Fitted": "depthfinder.without_training",
+    "ImageData": "pruner.data.images",
     "Measurement": "profiles.measurement",
     "Plan": "pruner.choices.plan",
     "Profile": "profiles.profile",
     "RunResult": "depthfinder.folder.result",
+    "Score": "pruner.scoring.score",
     "SearchResult": "search.candidate",
+    "Supernet": "pruner.network.surgery",
     "apply": "pruner.network.surgery",
     "describe": "pruner.network.surgery",
     "export": "depthfinder.api",
+    "finetune": "depthfinder.with_training",
+    "images": "depthfinder.with_training",
     "load_merged": "depthfinder.api",
     "load_model": "pruner.models.load",
     "load_profile": "profiles.store",
@@ -50,22 +63,31 @@ _HOMES = {
     "run": "depthfinder.api",
     "search": "depthfinder.api",
     "supernet": "pruner.network.surgery",
+    "train_supernet": "depthfinder.with_training",
 }
 
 __all__ = [
     "Block",
+    "Budget",
     "Candidate",
     "Chain",
+    "Cut",
+    "Evaluator",
     "Fitted",
+    "ImageData",
     "Measurement",
     "Plan",
     "Profile",
     "RunResult",
+    "Score",
     "SearchResult",
+    "Supernet",
     "apply",
     "describe",
     "errors",
     "export",
+    "finetune",
+    "images",
     "load_merged",
     "load_model",
     "load_profile",
@@ -75,6 +97,7 @@ __all__ = [
     "run",
     "search",
     "supernet",
+    "train_supernet",
 ]
 
 

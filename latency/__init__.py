@@ -1,1 +1,1 @@
-"""What a block costs: devices, timing, the fit in context, and the files that are handed over."""
+"""Measures and predicts latencies: devices, timing, latency tables, predictors, kits and exported files."""

@@ -1,4 +1,4 @@
-"""Active profiling: predict the whole table, and measure only what the prediction is least sure of."""
+"""Active profiling: predicts the whole latency table, and measures only the rows that are predicted worst."""
 
 import dataclasses
 import time
@@ -34,11 +34,26 @@ def active_profile(
     extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` as predicted from `pieces` that were measured on this device, after measuring the `count`
-    rows whose intervals, times the places they stand in, are the widest; and the uncut network, which the table is
-    scaled to. What was measured stands in the table as measured, and is learned from for the rest.
+    """Predicts the latency table of `model`, and measures the rows that are most uncertain.
 
-    Raises `ProfileError` when the pieces are too few to judge a prediction by.
+    Measured are the `count` rows with the widest intervals, times the number of places that they may stand in, and the
+    uncut network. The rows that were measured stand in the table as measured, the other rows are predicted again with
+    them, and the whole table is scaled to the latency of the uncut network.
+
+    Args:
+        model: The network. It is not changed.
+        device: Where to measure, and in which mode.
+        pieces: Pieces of networks that were measured on this device in this mode.
+        count: How many rows to measure.
+        batch_size: Images per run.
+        max_seconds: About how long measuring may take.
+        seed: Seed of the order of measuring and of the plans.
+        model_kwargs: The arguments that `model` was built with.
+        extra_choices: Choices that blocks offer on request only, and that the table is to have too.
+        progress: Called with the steps done, the steps in all, and a note.
+
+    Raises:
+        ProfileError: when the pieces are too few to judge a prediction by.
     """
     started = time.monotonic()
     setting, kwargs = device.setting(batch_size), dict(model_kwargs or {})

@@ -1,4 +1,4 @@
-"""Which whole networks to measure, so that every choice of every kind of block stands in some of them."""
+"""Chooses the whole networks to measure, so that every choice of every kind of block stands in some of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,32 @@ _MOST_JUDGES: Final = 2  # one in two networks at the most
 
 @dataclass(frozen=True)
 class Designed:
-    """The plans whose networks are fitted, the uncut one first, and those that judge the fit."""
+    """The plans of the whole networks to measure.
+
+    Attributes:
+        fitted: The plans whose networks the costs are fitted to, the uncut network first.
+        held_out: The plans whose networks judge the fit.
+    """
 
     fitted: tuple[Plan, ...]
     held_out: tuple[Plan, ...]
 
 
 def designed_plans(chain: Chain, fitted: int, held_out: int, seed: int) -> Designed:
-    """As many different plans as asked for, or as a short chain has: keep-all, then plans that cut a growing share of
-    the blocks at places drawn at random, each choice made of each kind of block in some of the fitted ones.
+    """Draws the plans whose networks are measured: the uncut network, then random plans.
 
-    A fit can tell two choices apart only where their numbers differ from network to network; random plans of several
-    shares give every choice every number, at next to no correlation between choices.
+    The random plans cut from 15 to 90 % of the blocks, at places drawn at random. They are then changed so that every
+    choice of every kind of block stands in some of the fitted networks. A short chain may have fewer plans than are
+    asked for; at most half of them judge.
+
+    A fit can tell two choices apart only where their counts differ from network to network. Random plans that cut
+    different shares give every choice many counts, with hardly any correlation between choices.
+
+    Args:
+        chain: The blocks of the model.
+        fitted: How many networks to fit.
+        held_out: How many networks judge the fit.
+        seed: Seed of the plans.
     """
     random = Random(seed)
     plans = [chain.plan({})]
@@ -48,7 +62,8 @@ def designed_plans(chain: Chain, fitted: int, held_out: int, seed: int) -> Desig
 
 
 def _covering(chain: Chain, plans: Sequence[Plan], taken: Sequence[Plan], random: Random) -> tuple[Plan, ...]:
-    """The plans, changed where a choice of a kind of block stood too seldom in them; none becomes one that is taken."""
+    """Changes plans until every choice of every kind of block stands often enough in them; none becomes equal to one of
+    `taken`."""
     covered = list(plans)
     segments = [Segment(block.name, block.signature, is_block=True) for block in chain.blocks]
     for what, count in places_of(chain, segments).items():
@@ -65,7 +80,7 @@ def _covering(chain: Chain, plans: Sequence[Plan], taken: Sequence[Plan], random
 
 
 def _changed(chain: Chain, plan: Plan, what: RowKey, random: Random) -> Plan:
-    """The plan with a row in it, at a place drawn evenly."""
+    """The plan, changed so that its network has the row `what` at a place drawn at random."""
     signature, choice = what[0], unthinned(what[1])
     offering = [block.name for block in chain.blocks if block.signature == signature]
     choices = dict(plan.choices)
@@ -80,7 +95,7 @@ def _changed(chain: Chain, plan: Plan, what: RowKey, random: Random) -> Plan:
 
 
 def _stands(segments: Sequence[Segment], plans: Sequence[Plan], what: RowKey) -> int:
-    """In how many places of the plans' networks a row stands."""
+    """Counts the places of the plans' networks at which the row `what` stands."""
     signatures = {segment.name: segment.signature for segment in segments}
     rows = (row for plan in plans for row in rows_of(segments, plan, VANISHING, THINNING))
     return sum((signatures[name], row) == what for name, row in rows)

@@ -1,4 +1,4 @@
-"""The names of the devices there are, for who would not load what runs them to say that there is no such one."""
+"""The names of all devices, so that a name can be checked without importing any runtime."""
 
 from typing import Final
 
@@ -12,10 +12,11 @@ NAMED_GPUS: Final = (
     *("rtx3090", "rtx4090", "rtx5090", "rtxpro6000"),
 )
 DEVICE_NAMES: Final = ("cpu", "cuda", "rocm", *NAMED_GPUS, "null", "ort-cpu", "ort-cuda", "ort-migraphx")
+"""The names of all known devices."""
 
 
 def check_device_name(name: str) -> None:
-    """Raises `UnknownDeviceError` with the names there are, the nearest first."""
+    """Raises `UnknownDeviceError`, with the known names, the nearest first, when no device has that name."""
     if name not in DEVICE_NAMES:
         raise UnknownDeviceError(
             f"no device is called {name!r}; nearest: {', '.join(nearest_first(name, DEVICE_NAMES))}"

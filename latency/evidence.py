@@ -1,4 +1,4 @@
-"""What readings of a network beside its baseline are worth: two clocks, and what speaks against believing them."""
+"""Judges whether readings of a network beside its baseline can be believed, by two clocks and the spread."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,18 +15,18 @@ processor both clocks agree within a hundredth; where other work runs they part 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A network and its baseline as timed in the same rounds.
+    """A network and its baseline as timed in the same rounds, with what speaks against the readings.
 
     Attributes:
-        network: the network by the wall clock, with its processor time and its quality.
-        baseline: the baseline likewise.
-        wall: the network's latency over the baseline's, by the wall clock.
-        processor: the same by the process's own time on the processor, which other work cannot lengthen; None where it
-            says nothing of latency, because several threads or a GPU do the work.
-        reference: the matrix product that gauges the machine, if it was timed in the same rounds.
-        drift: how much slower the machine was in the second half of the rounds than in the first, as a share: by its
-            reference, or by the baseline where that was not timed.
-        doubts: why `wall` cannot be believed, each a sentence; empty where nothing speaks against it.
+        network: The network's latency by the wall clock, with its processor time and its quality.
+        baseline: The baseline's latency, processor time and quality.
+        wall: The network's latency over the baseline's, by the wall clock.
+        processor: The same ratio by processor time, which other work cannot lengthen; None where several threads or a
+            GPU do the work, because processor time then says nothing about latency.
+        reference: The matrix product that gauges the machine, if it was timed in the same rounds.
+        drift: How much slower the machine was in the second half of the rounds than in the first, as a share. It is
+            taken from the reference, or from the baseline where the reference was not timed.
+        doubts: Why `wall` cannot be believed, each a sentence; empty if nothing speaks against it.
     """
 
     network: Measurement
@@ -39,7 +39,13 @@ class Evidence:
 
     @classmethod
     def of(cls, timings: Timings, network: str, baseline: str) -> "Evidence":
-        """What `timings` say of one network beside another."""
+        """Compares one network with its baseline.
+
+        Args:
+            timings: The readings of both, taken in the same rounds.
+            network: The name of the network in `timings`.
+            baseline: The name of the baseline in `timings`.
+        """
         first, second = timings.halves()
         both = {"network": timings.measurement(network), "baseline": timings.measurement(baseline)}
         wall, processor = timings.ratio(network, baseline), timings.processor_ratio(network, baseline)
@@ -71,8 +77,11 @@ class Evidence:
 
     @property
     def doubts_in_ms(self) -> tuple[str, ...]:
-        """Why the network's own latency cannot be believed: what disturbs both networks alike leaves their ratio as it
-        is, but not their milliseconds."""
+        """Why the network's latency in milliseconds cannot be believed.
+
+        These are the doubts about the ratio, and what disturbs both networks alike: that changes their milliseconds
+        and leaves their ratio as it is.
+        """
         found = list(self.doubts)
         network = self.network
         if self.processor is not None and _contradict(network.latency_ms, network.cpu_ms):
@@ -85,8 +94,11 @@ class Evidence:
 
 
 def slowdown(profile: Profile, evidence: Evidence) -> float | None:
-    """What the machine's reference takes now, over what it took when the table was made; None where one of the two was
-    not timed."""
+    """Returns how much slower the machine is now than when the table was made.
+
+    Returns:
+        What the reference takes now over what it took then, or None if one of the two was not timed.
+    """
     then, now = profile.conditions, evidence.reference
     return None if then is None or now is None else now.latency_ms / then.reference.latency_ms
 

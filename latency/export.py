@@ -1,4 +1,4 @@
-"""Handing a network over: an ONNX file and a safetensors file, both checked before they get their names."""
+"""Exports a network as an ONNX file, checked against PyTorch, and as a safetensors file."""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +20,18 @@ from pruner.choices.plan import PLAN_ENTRY, Plan
 
 _LENGTH: Final = 8
 NO_METADATA: Final[Mapping[str, str]] = {}
+"""No entries of metadata beside the plan."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How ONNX Runtime's logits compare with PyTorch's over `images` images."""
+    """How ONNX Runtime's logits compare with PyTorch's.
+
+    Attributes:
+        images: The number of images that both were run on.
+        largest_difference: The largest absolute difference between two logits.
+        same_top1: The number of images of which both give the same top-1 class.
+    """
 
     images: int
     largest_difference: float
@@ -41,11 +48,23 @@ def export_onnx(
     plan: Plan | None = None,
     metadata: Mapping[str, str] = NO_METADATA,
 ) -> Parity:
-    """Writes `network` to `path`, with a free batch axis and its plan beside the `metadata`, and compares both runtimes
-    on `images` (N, C, H, W).
+    """Exports `network` as an ONNX file with a free batch axis, after comparing ONNX Runtime with PyTorch.
 
-    Raises `ExportError`, and leaves no file, when the logits differ by more than `atol` times the largest logit or
-    1, whichever is more, or when any image's top-1 class does.
+    Args:
+        network: The network, in fp32 on the processor. It is put in evaluation mode.
+        path: Where to write the file.
+        images: (N, C, H, W), the images that both runtimes are compared on.
+        opset: The ONNX opset.
+        atol: The largest difference between logits that is accepted, times the largest absolute logit or 1, whichever
+            is more.
+        plan: The network's plan, to be written into the file's metadata.
+        metadata: Other entries of the file's metadata.
+
+    Returns:
+        How the two runtimes compare.
+
+    Raises:
+        ExportError: when the logits differ by more, or the top-1 class of any image differs; no file is written.
     """
     entries = ({PLAN_ENTRY: plan.to_json()} if plan else {}) | dict(metadata)
     model = with_metadata(to_onnx(network, images[:1], opset=opset), entries)
@@ -57,14 +76,15 @@ def export_onnx(
 
 
 def export_safetensors(network: nn.Module, path: Path, plan: Plan, metadata: Mapping[str, str] = NO_METADATA) -> None:
-    """Writes the weights of `network` with its plan, and the other `metadata`, in the file's header."""
+    """Writes the weights of `network` as a safetensors file, with its plan and `metadata` in the file's header."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     content = safetensors.torch.save(tensors, metadata={PLAN_ENTRY: plan.to_json()} | dict(metadata))
     write_whole(path, _with_entries_in_order(content))
 
 
 def _with_entries_in_order(content: bytes) -> bytes:
-    """The same safetensors file whenever it is written: its library gives the metadata's entries no set order.
+    """Sorts the metadata of a safetensors file, so that equal weights give equal bytes: its library writes the
+    entries in no set order.
 
     The file is the length of a JSON header in 8 bytes, the header, padded with spaces, and the tensors.
     """

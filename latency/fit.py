@@ -1,4 +1,4 @@
-"""From whole networks to block costs: an additive fit that leans on what the pieces cost alone."""
+"""Fits block costs to latencies of whole networks, with a weak pull towards what the pieces take alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,18 @@ _RESAMPLES: Final = 40
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 Term = RowKey | tuple[RowKey, RowKey]
-"""What a cost belongs to: a thing, or one thing that directly follows another."""
+"""What a cost belongs to: a row of the latency table, or a pair of rows of which the second directly follows the first
+and both became one layer."""
 
 
 @dataclass(frozen=True)
 class WholeNetwork:
-    """How often each term stands in a network, and what the network took."""
+    """A whole network that was measured.
+
+    Attributes:
+        counts: Term -> how often it stands in the network.
+        latency_ms: The latency of the network in milliseconds.
+    """
 
     counts: Mapping[Term, int]
     latency_ms: float
@@ -31,7 +37,13 @@ class WholeNetwork:
 
 @dataclass(frozen=True)
 class Cost:
-    """In ms, with its 90 % interval."""
+    """The cost of one term inside whole networks, in milliseconds.
+
+    Attributes:
+        in_context_ms: The fitted cost.
+        low_ms: The lower bound of its 90 % interval.
+        high_ms: The upper bound of its 90 % interval.
+    """
 
     in_context_ms: float
     low_ms: float
@@ -39,14 +51,30 @@ class Cost:
 
 
 def in_context_costs(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, float]) -> dict[Term, Cost]:
-    """Costs per term whose sums come nearest to the networks' latencies; those of things are not negative.
+    """Fits the cost of each term so that the sums come nearest to the networks' latencies.
 
-    Minimises sum((A c - y)^2 / y^2) + w^2 sum((c - prior)^2 / prior^2), A the counts and the prior what the
-    pieces took alone: what no network tells apart from something else keeps its prior's share. The intervals come from
-    fits of networks drawn with replacement.
+    Minimises sum((A c - y)^2 / y^2) + w^2 sum((c - prior)^2 / prior^2), where c are the costs, A the counts, y the
+    latencies, and the prior what the pieces took alone. Terms that no network tells apart keep the proportions of their
+    priors. The costs of rows are not negative; those of pairs may be. The intervals come from 40 fits of networks drawn
+    with replacement (bootstrap).
 
-    Where every network takes exactly what its pieces take alone, the prior makes the sum zero, and nothing else does:
-    it is the answer, whichever networks are drawn, and is read off without a rounding error.
+    Where every network takes exactly what its pieces take alone, the prior makes the sum zero, and nothing else does.
+    Then the prior is returned as it is, without a rounding error.
+
+    Args:
+        networks: The whole networks that were measured.
+        prior_ms: Term -> what it took alone, in milliseconds; for a pair, what the joined layer took less the sum of
+            both rows.
+
+    Returns:
+        Term -> its cost.
+
+    Example:
+        >>> stem, block = ("stem", "keep"), ("block", "keep")
+        >>> networks = [WholeNetwork({stem: 1, block: n}, 1.0 + 2.0 * n) for n in (1, 2, 3)]
+        >>> costs = in_context_costs(networks, {stem: 1.1, block: 1.9})
+        >>> round(costs[stem].in_context_ms, 1), round(costs[block].in_context_ms, 1)
+        (1.0, 2.0)
     """
     if _is_explained(networks, prior_ms):
         return {term: Cost(cost_ms, cost_ms, cost_ms) for term, cost_ms in prior_ms.items()}
@@ -67,13 +95,21 @@ def in_context_costs(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, f
 
 
 def additive_costs(counts: Array, latencies_ms: Array, prior_ms: Array) -> Array:
-    """The same by arrays, and without intervals: counts (N, T), latencies (N,), prior (T,) -> costs (T,), none
-    negative."""
+    """Fits the costs of T terms as `in_context_costs` does, on arrays and without intervals; none is negative.
+
+    Args:
+        counts: (N, T), how often each term stands in each network.
+        latencies_ms: (N,), the latencies of the networks in milliseconds.
+        prior_ms: (T,), the cost that each term is drawn to, in milliseconds.
+
+    Returns:
+        (T,), the costs in milliseconds.
+    """
     return _solve(counts, latencies_ms, prior_ms, np.zeros(len(prior_ms)))
 
 
 def _is_explained(networks: Sequence[WholeNetwork], prior_ms: Mapping[Term, float]) -> bool:
-    """Whether every network takes the sum of its terms' priors, in exact arithmetic, and no thing's is negative."""
+    """Whether every network takes exactly the sum of its terms' priors, and no row's prior is negative."""
     exact = {term: Fraction(cost_ms) for term, cost_ms in prior_ms.items()}
     return all(cost >= 0 for term, cost in exact.items() if _is_thing(term)) and all(
         sum(exact[term] * count for term, count in network.counts.items()) == Fraction(network.latency_ms)

@@ -1,5 +1,7 @@
-"""What a machine calls its processor and its GPU. It takes the standard library alone, and torch where a GPU is asked
-about: this file travels in kits."""
+"""Names of this machine's processor and GPU.
+
+This file is packed into kits: it imports the standard library alone, and torch where a GPU is asked about.
+"""
 
 import os
 import platform
@@ -10,7 +12,7 @@ from typing import Any
 
 
 def processor_name() -> str:
-    """The processor by its own name."""
+    """Returns the model name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -20,12 +22,12 @@ def processor_name() -> str:
 
 
 def processor() -> str:
-    """What tells this processor from another."""
+    """Returns the processor's model name and its number of logical cores."""
     return f"{processor_name()}, {os.cpu_count()} cores"
 
 
 def gpu_absence(wanted: str) -> str | None:
-    """Why this PyTorch sees no GPU of the platform wanted, 'cuda' or 'rocm'; None when it does."""
+    """Returns why this PyTorch sees no GPU of the platform `wanted` ('cuda' or 'rocm'), or None if it sees one."""
     import torch
 
     here = gpu_platform()
@@ -37,7 +39,16 @@ def gpu_absence(wanted: str) -> str | None:
 
 
 def other_gpu(arch: str, matches: Sequence[str], title: str) -> str | None:
-    """What the first GPU is, when it is not of that architecture or bears none of those words in its name."""
+    """Says what the first GPU is, if it is not the one that is wanted.
+
+    Args:
+        arch: The architecture that is wanted, such as `gfx908` or `sm_80`.
+        matches: Words of which the GPU's name has to hold at least one; any name will do if there are none.
+        title: The name of the GPU that is wanted, for the message.
+
+    Returns:
+        A sentence on the difference, or None if the GPU is the one that is wanted.
+    """
     import torch
 
     properties = torch.cuda.get_device_properties(0)
@@ -50,7 +61,7 @@ def other_gpu(arch: str, matches: Sequence[str], title: str) -> str | None:
 
 
 def gpu() -> str:
-    """What tells the first GPU from another."""
+    """Returns the first GPU's name, its architecture and its number of compute units."""
     import torch
 
     properties = torch.cuda.get_device_properties(0)
@@ -58,21 +69,25 @@ def gpu() -> str:
 
 
 def gpu_platform() -> str | None:
-    """'rocm' or 'cuda', as this PyTorch was built; None for a build without GPUs."""
+    """Returns the platform that this PyTorch was built for: 'rocm', 'cuda', or None for a build without GPUs."""
     import torch
 
     return "rocm" if torch.version.hip else "cuda" if torch.version.cuda else None
 
 
 def gpu_runtime() -> str:
-    """PyTorch's version, and that of the platform it was built for."""
+    """Returns the versions of PyTorch and of the GPU platform that it was built for."""
     import torch
 
     return f"torch {torch.__version__} {gpu_platform()} {torch.version.hip or torch.version.cuda}"
 
 
 def architecture(properties: Any) -> str:
-    """`gfx908`, as ROCm says it without the features behind a colon; `sm_80`."""
+    """Returns a GPU's architecture, such as `sm_80`, or `gfx908` (without the features that ROCm adds after a colon).
+
+    Args:
+        properties: What `torch.cuda.get_device_properties` returns.
+    """
     if gpu_platform() == "rocm":
         return str(properties.gcnArchName).partition(":")[0]
     return f"sm_{properties.major}{properties.minor}"

@@ -1,4 +1,4 @@
-"""What pieces take in whole networks, next to what they take alone, by a table that has both."""
+"""Compares what pieces take in whole networks with what they take alone, by a measured latency table."""
 
 import dataclasses
 import statistics
@@ -8,7 +8,7 @@ from profiles.profile import Choices, Profile
 
 
 def context_factors(profile: Profile) -> list[float]:
-    """For each network that was measured: what it took, over the sum of what its pieces take alone."""
+    """Returns, for each whole network of a table, its latency over the sum of what its pieces take alone."""
     alone = _alone_ms(profile)
     rows = tuple(dataclasses.replace(r, in_context_ms=alone[r.signature, r.choice]) for r in profile.rows)
     sums = dataclasses.replace(profile, rows=rows)
@@ -16,10 +16,13 @@ def context_factors(profile: Profile) -> list[float]:
 
 
 def alone_in_context(profile: Profile) -> dict[RowKey, float]:
-    """What each piece took alone, times what all of them take more, or less, in whole networks.
+    """Returns what each piece takes alone, times the median of `context_factors`.
 
-    What a piece alone takes is read often and by itself; what it takes in context is one of many unknowns of a few
-    equations, and where two pieces trade off against each other the sum is known better than either.
+    The latency of a piece alone is read often and by itself. The fitted cost in context is one of many unknowns of a
+    few equations: where two pieces trade off against each other, their sum is known better than either.
+
+    Returns:
+        (signature, choice) -> milliseconds.
     """
     factors = context_factors(profile)
     more = statistics.median(factors) if factors else 1.0

@@ -8,16 +8,21 @@ from pydantic.dataclasses import dataclass
 from profiles.option import CHECKED, Option
 
 Dtype = Literal["fp32", "fp16", "bf16"]
+"""The numbers that a network computes with."""
 
 PANEL: Final = "Device and budget"
+"""The heading under which the command line lists these options."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Mode:
-    """Every difference makes another setting of a profile.
+    """How networks are run on a device; latencies of two modes are never mixed.
 
-    `threads` are the processor's (of a GPU the one that feeds it), `channels_last` lays images out as NHWC in memory,
-    `compiled` runs networks through `torch.compile`.
+    Attributes:
+        threads: Threads of the processor that run the network; with a GPU, those that launch its kernels.
+        dtype: The numbers that the network computes with.
+        channels_last: Whether images lie in memory as NHWC.
+        compiled: Whether networks run through `torch.compile`.
     """
 
     PANEL: ClassVar = PANEL

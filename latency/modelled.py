@@ -1,8 +1,8 @@
-"""Latency tables that nobody measured: every row says `modelled`.
+"""Predicts latency tables that were not measured; every row has the origin `modelled`.
 
-A table is made of costs for the pieces of a network, and costs come from the operators that a piece runs: by a
-predictor of operators for a device that is not here, or by a regression over the tables of other networks and sizes on
-one that is.
+A table is made of the costs of a network's pieces, and those come from the operators that a piece runs. For a device
+that is not on this machine, published timings of operators give the costs. For one that is, a regression over measured
+tables of other networks and sizes does.
 """
 
 import dataclasses
@@ -38,23 +38,28 @@ from profiles.profile import Anchor, Choices, Pair, Profile, Row, Setting
 from pruner.progress import Progress, silent
 
 RUNTIME: Final = "operators 3"
+"""The runtime that tables from published timings name, with the version of the method."""
 
 
 class Costs(Protocol):
-    """What pieces take, each given as its operators; `host_ms` is what the host takes to issue one, where that is a
-    sum of its own, and `host_error` and `judged` say how far off it may be and how all was judged."""
+    """Predicts what pieces of networks take; each piece is given as its operators."""
 
     @property
-    def host_error(self) -> float: ...
+    def host_error(self) -> float:
+        """The relative error that nine in ten predictions of a network's host time stay within."""
 
     @property
-    def judged(self) -> tuple[Judgement, ...]: ...
+    def judged(self) -> tuple[Judgement, ...]:
+        """How the predictions were judged."""
 
-    def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]: ...
+    def bounds(self, pieces: Sequence[Sequence[Operator]]) -> Sequence[Bounds]:
+        """Returns (lower bound, prediction, upper bound) of each piece in milliseconds."""
 
-    def host_ms(self, piece: Sequence[Operator]) -> float | None: ...
+    def host_ms(self, piece: Sequence[Operator]) -> float | None:
+        """Returns the milliseconds that the host takes to issue a piece, or None if `bounds` include them."""
 
-    def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float: ...
+    def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float:
+        """Returns the relative error that nine in ten networks of these pieces stay within."""
 
 
 def modelled_profile(
@@ -68,11 +73,24 @@ def modelled_profile(
     extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` on a device that is described, by published timings of operators, and of whole networks
-    what they tell of the host and of sums of kernels.
+    """Predicts the latency table of `model` on a described device, from published timings.
 
-    Raises `ProfileError` for a device that is not described, for a dtype that it has no rate for, and for images laid
-    out channels-last, of which nothing is published.
+    Timings of single operators give the kernels. Latencies of whole networks give the host's time and correct the sums
+    of kernels.
+
+    Args:
+        model: The network. It is not changed.
+        device: The name of a described device, such as `mi100`; it need not be on this machine.
+        mode: How networks are to be run there.
+        batch_size: Images per run.
+        seed: Seed of the random plans, which show which layers may become one.
+        model_kwargs: The arguments that `model` was built with.
+        extra_choices: Choices that blocks offer on request only, and that the table is to have too.
+        progress: Called once, before the pieces are built.
+
+    Raises:
+        ProfileError: when the device is not described or has no rate for the dtype, and for channels-last, of which
+            nothing is published.
     """
     try:
         description = load_description(device)
@@ -105,10 +123,19 @@ def predicted_profile(
     extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` in a setting in which it was not measured, by pieces that were measured on the same device
-    in the same mode: of other networks, or of this one at other sizes.
+    """Predicts the latency table of `model` from pieces that were measured on the same device in the same mode.
 
-    Raises `ProfileError` when these are too few to judge a prediction by.
+    Args:
+        model: The network. It is not changed.
+        setting: The setting that the table is to be of.
+        pieces: Measured pieces of other networks, or of this one at other batch or image sizes.
+        seed: Seed of the random plans, which show which layers may become one.
+        model_kwargs: The arguments that `model` was built with.
+        extra_choices: Choices that blocks offer on request only, and that the table is to have too.
+        progress: Called once, before the pieces are built.
+
+    Raises:
+        ProfileError: when the pieces are too few to judge a prediction by.
     """
     try:
         predictor = PiecePredictor.fitted(pieces)
@@ -124,7 +151,7 @@ def predicted_profile(
 
 @dataclass(frozen=True, eq=False)
 class _Published:
-    """By published timings."""
+    """Costs from published timings."""
 
     kernels: KernelCosts
     host: HostTime
@@ -134,6 +161,7 @@ class _Published:
 
     @classmethod
     def on(cls, device: str, mode: Mode) -> "_Published":
+        """Loads the costs of a described device that come with the package."""
         known = shipped_networks()
         card = known.card(device)
         kernels = KernelCosts(device, mode.dtype, card)
@@ -151,14 +179,14 @@ class _Published:
         return self.host.of(piece, compiled=self.compiled)
 
     def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float:
-        """As far as operators err together, or as sums of kernels erred where they were judged, if that is more."""
+        """The error if all operators err together, or that of the judged sums of kernels, whichever is more."""
         _, middle, high = map(math.fsum, zip(*self.bounds(pieces), strict=True))
         return max(high / middle - 1, self.card.error)
 
 
 @dataclass(frozen=True)
 class _Predicted:
-    """By pieces that were measured here, host and all."""
+    """Costs from measured pieces, whose latencies include the host's time."""
 
     predictor: PiecePredictor
     batch_size: int
@@ -176,7 +204,12 @@ class _Predicted:
 
 
 def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
-    """The pieces of a table, as the network it is of runs them; `model` is that network, whatever its weights."""
+    """Returns the pieces of a measured table with the operators that they run, to predict other tables from.
+
+    Args:
+        profile: The measured table.
+        model: The network that the table is of, with any weights.
+    """
     bench = Pieces(model, operators_of, profile.setting.batch_size, extra_choices={row.choice for row in profile.rows})
     for plan in all_choices(bench.chain):
         bench.network_keys(plan)
@@ -192,7 +225,7 @@ def timed_pieces(profile: Profile, model: nn.Module) -> list[TimedPiece]:
 
 
 def anchored(profile: Profile, uncut: Measurement) -> Profile:
-    """The table scaled to what the uncut network was measured to take."""
+    """Returns the table scaled so that it predicts the measured latency `uncut` of the uncut network."""
     factor = uncut.latency_ms / profile.latency_ms(Choices({}))
     rows = tuple(
         dataclasses.replace(
@@ -259,7 +292,16 @@ def _table(
 
 
 def check_modelled(what: RowKey, said_ms: float, floor_ms: float | None) -> None:
-    """Raises `ProfileError`, which names the row, where it is said to take less than any algorithm can."""
+    """Refuses a prediction that is less than any algorithm can take.
+
+    Args:
+        what: The row, as (signature, choice).
+        said_ms: Its predicted latency in milliseconds.
+        floor_ms: Its roofline in milliseconds, or None if that is not known.
+
+    Raises:
+        ProfileError: when the prediction is less than a quarter of the roofline.
+    """
     if floor_ms is not None and said_ms < floor_ms / BEYOND_BELIEF:
         raise ProfileError(
             f"{what[1]!r} of {what[0]} would take {said_ms:.4f} ms, where the device's peak rates allow {floor_ms:.4f} "
@@ -268,7 +310,7 @@ def check_modelled(what: RowKey, said_ms: float, floor_ms: float | None) -> None
 
 
 def _pair(kind: Kind, costs: Mapping[str, Bounds], hosts: Mapping[str, float | None]) -> Pair:
-    """What two pieces take more, or less, as the one that they become."""
+    """What the joined layer of two rows takes beyond the sum of both, which may be negative."""
     first, second = kind.row_keys
     alone = key_of([first]), key_of([second])
     more_ms = costs[kind.key][1] - sum(costs[key][1] for key in alone)

@@ -1,4 +1,4 @@
-"""Networks as ONNX graphs: exported module by module, and joined into whole networks."""
+"""Exports modules as ONNX graphs and joins the graphs into whole networks."""
 
 import copy
 import io
@@ -14,16 +14,24 @@ import torch
 from torch import Tensor, nn
 
 OPSET: Final = 18
+"""The ONNX opset that is exported by default."""
 INPUT: Final = "images"
+"""The name of an exported graph's input."""
 OUTPUT: Final = "logits"
+"""The name of an exported graph's output."""
 _BATCH: Final = "batch"
 
 
 def to_onnx(module: nn.Module, example: Tensor, *, opset: int = OPSET) -> onnx.ModelProto:
-    """`module` in evaluation mode as an ONNX model with one input, one output and a free batch axis.
+    """Exports `module`, in evaluation mode, as an ONNX model with one input, one output and a free batch axis.
 
-    The tracing exporter is used: it is quick enough to export every block of a network by itself, and what is exported
-    in pieces and joined is then the very graph that is exported whole.
+    The tracing exporter is used. It is quick enough to export every block of a network by itself, and blocks that are
+    exported alone and joined give the same graph as the whole network exported at once.
+
+    Args:
+        module: The module. It is not changed.
+        example: (B, ...), an example of its input.
+        opset: The ONNX opset.
     """
     exported = copy.deepcopy(module).eval()
     for part in exported.modules():
@@ -49,10 +57,11 @@ def to_onnx(module: nn.Module, example: Tensor, *, opset: int = OPSET) -> onnx.M
 
 
 def join(fragments: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
-    """One model that runs the fragments one after another, each on the output of the one before.
+    """Joins models into one that runs them one after another, each on the output of the one before.
 
-    A fragment may stand in several places. Each place gets weights of its own, a little apart from the others': equal
-    weights stay in the cache, and a network of such blocks is faster than the one that will be deployed.
+    A fragment may stand in several places. Each place gets weights of its own, slightly different from those of the
+    other places: equal weights stay in the cache, and a network of such blocks is faster than the one that will be
+    deployed.
     """
     graph = onnx.GraphProto(name="network")
     flows = ""
@@ -71,7 +80,8 @@ def join(fragments: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
 
 
 def _told_apart(tensor: onnx.TensorProto, place: int) -> onnx.TensorProto:
-    """A matrix of weights changed by a few thousandths, differently in every place; all else as it is."""
+    """Scales a matrix of weights by a factor near one that differs in every place; returns other tensors as they
+    are."""
     if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
         return tensor
     return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1 + place / 4096), tensor.name)
@@ -88,7 +98,7 @@ def _rename_input(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def with_metadata(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """A copy of `model` that carries `metadata` for whoever opens the file."""
+    """Returns a copy of `model` with `metadata` as its only metadata."""
     noted = onnx.ModelProto()
     noted.CopyFrom(model)
     onnx.helper.set_model_props(noted, dict(metadata))

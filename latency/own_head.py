@@ -1,5 +1,7 @@
-"""The latency table of a network, from that of the same network with another head: the head's rows are measured, all
-others kept."""
+"""Makes the latency table of a network from that of the same network with another head.
+
+The rows of the head are measured, and all others are kept.
+"""
 
 import dataclasses
 import datetime
@@ -37,13 +39,26 @@ def with_own_head(
     model_kwargs: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Profile:
-    """The table of `model` on a device, from a measured one of the same network with another head.
+    """Makes the latency table of `model` from the measured table of the same network with another head.
 
-    The head is read alone, side by side with a product that tells how fast the machine is now and was then, and costs
-    in context what pieces alone do in the networks of the table. Of these, which have the other head, none is left to
-    judge by: the uncut network is measured instead, and the table is as uncertain as it was, or as that shows.
+    The new head is timed alone, beside the matrix product that tells how the machine's speed compares with that of the
+    time when the table was made. Its cost in context is its latency alone, times what the table's whole networks take
+    over the sum of their pieces alone. The whole networks of the table have the other head and cannot judge the new
+    table. The uncut network is measured instead: the relative error is that of the old table, or that of the uncut
+    network, whichever is more.
 
-    Raises `ProfileError` when more than the head differs, and for a table whose pieces were not measured.
+    Args:
+        profile: The table of the network with the other head.
+        model: The network with its own head. It is not changed.
+        device: Where to measure, and in which mode.
+        seconds: About how long measuring may take.
+        seed: Seed of the order of measuring.
+        model_kwargs: The arguments that `model` was built with.
+        progress: Called after each round.
+
+    Raises:
+        ProfileError: when more than the head differs, when the table's pieces were not measured, or when the head reads
+            quicker than the device can be.
     """
     started = time.monotonic()
     bench = Workbench(model, device, profile.setting.batch_size, extra_choices={row.choice for row in profile.rows})
@@ -78,12 +93,12 @@ def with_own_head(
 
 
 def can_change_head(profile: Profile) -> bool:
-    """Whether a table says what pieces take alone and in whole networks, so that one more can be told from alone."""
+    """Whether a table holds latencies of pieces alone and of whole networks, which `with_own_head` needs."""
     return bool(profile.anchors) and all(row.alone is not None for row in profile.rows)
 
 
 def _measured(row: Row, key: str, bench: Workbench, timings: Timings, profile: Profile, peak: Peak | None) -> Row:
-    """The row with what its piece takes here, at the speed that the machine had when the table was made."""
+    """The row with its new cost, at the speed that the machine had when the table was made."""
     alone = timings.measurement(key)
     floor_ms = peak.floor_ms(bench.kinds[key].work) if peak else None
     check_floor(key, alone, floor_ms)

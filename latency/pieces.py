@@ -1,4 +1,4 @@
-"""Builds and compiles each distinct piece of a model once, for whoever measures, packs or counts them."""
+"""Builds and compiles each distinct piece of a model once, to be measured, packed or counted."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -18,15 +18,23 @@ from pruner.choices.plan import Plan
 from pruner.network.surgery import OpenNetwork
 
 Compile = Callable[[nn.Module, Tensor], Any]
-"""Makes a fragment of a module, given an example (B, ...) of its input."""
+"""A function that makes a fragment of a module, given an example (B, ...) of its input."""
 
 
 VANISHING: Final = frozenset({DROP})
+"""The choices that leave nothing of a block to run."""
 THINNING: Final = frozenset({THIN})
+"""The choices that leave fewer tokens to everything behind the block."""
 
 
 class Pieces:
-    """The pieces of one model, each compiled once; of choices on request those that are named in `extra_choices`."""
+    """The pieces of one model, each built and compiled once.
+
+    Attributes:
+        chain: The blocks of the model.
+        images: (B, C, H, W), random images that the model runs on.
+        kinds: Key -> the kind of piece, for those that were compiled.
+    """
 
     def __init__(
         self,
@@ -36,6 +44,15 @@ class Pieces:
         extra_choices: Collection[str] = (),
         input_size: Sequence[int] | None = None,
     ) -> None:
+        """Opens a copy of `model`; its pieces are compiled when they are first needed.
+
+        Args:
+            model: The network. It is not changed.
+            compile_piece: Makes a fragment of a piece.
+            batch_size: Images per run.
+            extra_choices: Choices that blocks offer on request only, and that are to be offered too.
+            input_size: Size of one image as (C, H, W), as for `describe`.
+        """
         self._compile = compile_piece
         self._opened = OpenNetwork(model, extra_choices, input_size).eval()
         self.chain = self._opened.chain
@@ -49,13 +66,15 @@ class Pieces:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The network in running order."""
+        """The blocks, and what stands before, between and after them, in running order."""
         signatures = {block.name: block.signature for block in self.chain.blocks}
         return tuple(Segment(name, signatures.get(name, name), name in signatures) for name in self._opened.segments())
 
     def network_keys(self, plan: Plan) -> list[str]:
-        """The kinds of piece that the plan's network runs through, as it is merged: layers in a row that become one are
-        one piece. Builds and compiles those that are new."""
+        """Returns the keys of the pieces that the plan's merged network runs through, in running order.
+
+        Merged layers in a row that become one layer are one piece. Pieces that are new are built and compiled.
+        """
         keys: list[str] = []
         before: tuple[RowKey, ...] | None = None  # of the block right before, where there is one
         flowing = self.images
@@ -74,19 +93,19 @@ class Pieces:
         return keys
 
     def fragment(self, key: str) -> Any:
-        """What a kind of piece was compiled to."""
+        """Returns what the piece of that key was compiled to."""
         return self._fragments[key]
 
     def module(self, key: str) -> nn.Module:
-        """What a kind of piece was compiled from."""
+        """Returns the module that the piece of that key was compiled from."""
         return self._modules[key]
 
     def example(self, key: str) -> Tensor:
-        """An input of a kind of piece: (B, ...)."""
+        """Returns an input of the piece of that key, (B, ...)."""
         return self._examples[key]
 
     def weight_bytes(self, keys: Sequence[str]) -> int:
-        """Of the weights of a network, all of which are its own."""
+        """Returns the bytes of weights of a network of these pieces, in which every place has weights of its own."""
         return sum(parameter.nbytes for key in keys for parameter in self._modules[key].parameters())
 
     def _enter(self, row_keys: tuple[RowKey, ...], example: Tensor) -> None:
@@ -98,7 +117,7 @@ class Pieces:
             self._fragments[key] = self._compile(self._modules[key], example)
 
     def _joins(self, before: tuple[RowKey, ...], after: tuple[RowKey, ...]) -> bool:
-        """Whether both become one layer, which then has a module of its own."""
+        """Whether the two pieces become one layer; if so, stores the module of that layer."""
         pair = key_of(before), key_of(after)
         if pair not in self._joined:
             both = folded_on(self._modules[pair[0]], self._modules[pair[1]])
@@ -109,8 +128,18 @@ class Pieces:
 
 
 def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[RowKey]:
-    """Every row that the chain's table has, with how many places could be it: whatever something is left of, and what
-    can stand behind a block that thins the tokens as that too. What stands outside the blocks comes first."""
+    """Counts, for every row of the chain's latency table, the places in the network that could be that row.
+
+    A choice that leaves nothing of a block has no row. What can stand behind a block that thins the tokens has a second
+    row for the thinned tokens. Rows of what stands outside the blocks come first.
+
+    Args:
+        chain: The blocks of the model.
+        segments: The blocks, and what stands before, between and after them, in running order.
+
+    Returns:
+        (signature, choice) -> the number of places.
+    """
     choices = {block.name: block.choices for block in chain.blocks}
     found: list[tuple[bool, bool, RowKey]] = []
     is_behind = False
@@ -125,7 +154,7 @@ def places_of(chain: Chain, segments: Sequence[Segment]) -> Counter[RowKey]:
 
 
 def plan_with(chain: Chain, what: RowKey) -> Plan:
-    """A plan whose network runs through a row, which is not of the uncut network's."""
+    """Returns a plan whose network runs through the row `what`, with as few cuts as that takes."""
     signature, row = what
     names, choice, cuts = [block.name for block in chain.blocks], unthinned(row), {}
     if choice != row:
@@ -136,8 +165,14 @@ def plan_with(chain: Chain, what: RowKey) -> Plan:
 
 
 def all_choices(chain: Chain, like: Iterable[Plan] = ()) -> list[Plan]:
-    """Few plans that between them make of every block all that it offers, behind one that thins the tokens and where
-    none does; and where some do, of the plans `like` that, too."""
+    """Returns a few plans that together make every choice of every block.
+
+    If the chain can thin its tokens, the plans are repeated behind a block that thins them, and so are those of `like`.
+
+    Args:
+        chain: The blocks of the model.
+        like: Plans that are to be repeated with thinned tokens too.
+    """
     ways = {block.name: [choice for choice in block.choices if choice not in THINNING] for block in chain.blocks}
     plans = [
         chain.plan({name: choices[index] if index < len(choices) else KEEP for name, choices in ways.items()})

@@ -1,4 +1,7 @@
-"""The latency table of a model on a device: every distinct piece alone, a few whole networks, and the fit of both."""
+"""Makes the latency table of a model on a device.
+
+Every distinct piece of the model is timed alone, a few whole networks are timed, and the costs are fitted to both.
+"""
 
 import time
 from collections import Counter
@@ -41,14 +44,36 @@ def profile(
     input_size: Sequence[int] | None = None,
     progress: Progress = silent,
 ) -> Profile:
-    """Measures `model` on `device` and fits its latency table, in at most about `max_seconds`; of what its blocks have
-    on request with that which `extra_choices` names. `input_size` is as for `describe`.
+    """Measures `model` on `device` and returns its latency table.
 
     Block costs are fitted in context: whole networks are measured side by side, and the costs are those whose sums
-    come nearest to them, leaning on each block's time alone. Networks that took no part in the fit judge it. Where time
-    or memory is short there are fewer networks, at least 6 to fit and 2 to judge, and fewer rounds, at least 3.
+    come nearest to the networks' latencies, with a weak pull towards each block's latency alone. Networks that took no
+    part in the fit judge it. Where time or memory is short, there are fewer networks (at least 6 to fit and 2 to judge,
+    if the model is deep enough to have as many) and fewer rounds (at least 3).
 
-    Raises `ProfileError` when the device reads quicker than it can be.
+    Args:
+        model: The network to measure. It is not changed.
+        device: Where to measure, and in which mode.
+        batch_size: Images per run.
+        max_seconds: About how long this may take in all, compiling included.
+        seed: Seed of the random plans and of the order of measuring.
+        model_kwargs: The arguments that `model` was built with, which the table keeps.
+        extra_choices: Choices that blocks offer on request only, and that are to be measured too.
+        input_size: Size of one image as (C, H, W), as for `describe`.
+        progress: Called with the steps done, the steps in all, and a note.
+
+    Returns:
+        The latency table, of origin `measured`.
+
+    Raises:
+        ProfileError: when a reading is quicker than the device can be.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from latency.devices.null import Null
+        >>> table = profile(small_network(), Null(), max_seconds=0.1)
+        >>> table.origin, len(table.rows), table.relative_error
+        ('measured', 5, 0.0)
     """
     watch = _Stopwatch(max_seconds)
     progress(0, 1, "compiling")
@@ -71,21 +96,40 @@ def profile(
 
 
 def compile_pieces(bench: Pieces, designed: Designed) -> None:
-    """Compiles every choice of every block, and whatever else the designed networks need; layers that become one there,
-    behind a block that thins the tokens too."""
+    """Compiles every choice of every block, and whatever else the designed networks consist of.
+
+    The latter includes merged layers in a row that become one. If the model can thin its tokens, all of these are
+    compiled for the thinned tokens as well.
+    """
     networks = (*designed.fitted, *designed.held_out)
     for plan in (*all_choices(bench.chain, like=networks), *networks):
         bench.network_keys(plan)
 
 
 def time_alone(bench: Workbench, *, seconds: float, seed: int, progress: Progress = silent) -> Timings:
-    """Every kind of piece that was compiled, by its key, beside what gauges the device."""
+    """Times every kind of piece that was compiled, together with the programs that gauge the device.
+
+    Args:
+        bench: The model's pieces on the device.
+        seconds: About how long this may take.
+        seed: Seed of the order of measuring.
+        progress: Called after each round.
+
+    Returns:
+        The readings by the key of the kind, and by `REFERENCE` and `TRAFFIC`.
+    """
     programs = {**bench.references(), **{key: bench.alone(key) for key in bench.kinds}}
     return time_interleaved(programs, seconds=seconds, seed=seed, progress=progress)
 
 
 def study_of(bench: Pieces, networks: Sequence[tuple[Plan, bool]], model_kwargs: Mapping[str, Any]) -> Study:
-    """What is measured of a bench's model: its pieces, and the networks of plans, each with whether it is held out."""
+    """Describes as plain data what is measured of a model: its pieces and some whole networks.
+
+    Args:
+        bench: The model's pieces, compiled.
+        networks: The plan of each whole network, with whether it is held out of the fit.
+        model_kwargs: The arguments that the model was built with.
+    """
     return Study(
         model=bench.chain.model,
         model_kwargs=dict(model_kwargs),
@@ -103,7 +147,8 @@ def study_of(bench: Pieces, networks: Sequence[tuple[Plan, bool]], model_kwargs:
 
 
 def _affordable(bench: Workbench, designed: Designed, alone: Timings, seconds: float) -> list[tuple[Plan, bool]]:
-    """The designed plans, each with whether it is held out, as many as there is time to measure often enough."""
+    """Returns as many of the designed plans as there is time to measure often enough, each with whether it is held
+    out."""
     took_ms = {key: alone.measurement(key).latency_ms for key in bench.kinds}
     order = _alternating(designed)
     chosen: list[tuple[Plan, bool]] = []
@@ -124,7 +169,7 @@ def _few(networks: Iterable[tuple[Plan, bool]]) -> bool:
 def _built(
     bench: Workbench, order: Sequence[tuple[Plan, bool]], *, seconds: float, progress: Progress
 ) -> dict[tuple[Plan, bool], Program]:
-    """The networks' programs by plan and whether it is held out, as many as time and memory allow."""
+    """Builds as many of the networks as time and memory allow: (plan, whether it is held out) -> program."""
     started = time.monotonic()
     room = _SHARE_OF_MEMORY * bench.device.memory_bytes
     built: dict[tuple[Plan, bool], Program] = {}
@@ -139,7 +184,7 @@ def _built(
 
 
 def _alternating(designed: Designed) -> list[tuple[Plan, bool]]:
-    """Fitted and held-out plans in turn, in proportion: whoever stops early has some of both."""
+    """Mixes fitted and held-out plans evenly, so that every beginning of the list has some of both."""
     fitted, held_out = len(designed.fitted), len(designed.held_out)
     places = [((i + 0.5) / fitted if i else 0.0, plan, False) for i, plan in enumerate(designed.fitted)]
     places += [((i + 0.5) / held_out, plan, True) for i, plan in enumerate(designed.held_out)]
@@ -147,13 +192,17 @@ def _alternating(designed: Designed) -> list[tuple[Plan, bool]]:
 
 
 class _Stopwatch:
+    """Counts the seconds since it was made."""
+
     def __init__(self, seconds: float) -> None:
         self._seconds, self._started = seconds, time.monotonic()
 
     @property
     def spent(self) -> float:
+        """The seconds that have passed."""
         return time.monotonic() - self._started
 
     @property
     def left(self) -> float:
+        """The seconds that are left, at least 0."""
         return max(0.0, self._seconds - self.spent)

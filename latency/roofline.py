@@ -1,4 +1,4 @@
-"""What a piece of a network takes at the least: the roofline (Williams, Waterman and Patterson, 2009)."""
+"""The roofline: the least time that a piece of a network can take (Williams, Waterman and Patterson, 2009)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,19 +17,38 @@ BEYOND_BELIEF: Final = 4.0
 
 @dataclass(frozen=True)
 class Peak:
-    """The most a device does in a millisecond, and in how many units of its (SMs, CUs); one where that is not known."""
+    """The peak rates of a device.
+
+    Attributes:
+        flops_per_ms: Floating-point operations per millisecond.
+        bytes_per_ms: Bytes read from or written to memory per millisecond.
+        compute_units: The number of its SMs or CUs; 1 where that is not known.
+    """
 
     flops_per_ms: float
     bytes_per_ms: float
     compute_units: float = 1.0
 
     def floor_ms(self, work: Work) -> float:
-        """max(operations / peak, bytes / bandwidth)."""
+        """Returns max(operations / peak, bytes / bandwidth), in milliseconds."""
         return max(work.flops / self.flops_per_ms, work.traffic_bytes / self.bytes_per_ms)
 
 
 def work_of(module: nn.Module, example: Tensor) -> tuple[Work, Tensor]:
-    """The work of a module, and its output for `example` (B, ...)."""
+    """Runs a module once and counts its work.
+
+    Args:
+        module: The module, in fp32.
+        example: (B, ...), its input.
+
+    Returns:
+        The work, and the module's output.
+
+    Example:
+        >>> work, output = work_of(nn.Linear(8, 4, bias=False), torch.zeros(1, 8))
+        >>> work, tuple(output.shape)
+        (Work(flops=64, traffic_bytes=176), (1, 4))
+    """
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: convolution_flops})
     with counter, UnusedWeights() as unused, torch.no_grad():
         result: Tensor = module(example)
@@ -39,7 +58,7 @@ def work_of(module: nn.Module, example: Tensor) -> tuple[Work, Tensor]:
 
 
 class Reference(nn.Module):
-    """A matrix product of n x n matrices: as many operations as a device does in one go, and a gauge of its speed."""
+    """A product of n x n matrices, which gauges the speed of a device."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -52,7 +71,7 @@ class Reference(nn.Module):
 
 
 class Traffic(nn.Module):
-    """Reads and writes every number once, and computes all but nothing."""
+    """Reads and writes every number once and computes next to nothing, which gauges the memory of a device."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, n) -> (n, n)"""
@@ -60,5 +79,5 @@ class Traffic(nn.Module):
 
 
 def square(size: int) -> Tensor:
-    """What both are fed: (size, size)."""
+    """Returns the (size, size) input of `Reference` and `Traffic`, the same each time."""
     return torch.rand(size, size, generator=torch.Generator().manual_seed(0))

@@ -1,5 +1,7 @@
-"""Running programs side by side in rounds, with the standard library alone: this file travels in kits, so that a target
-where nothing of ours is installed is timed by the same code."""
+"""Times programs side by side in rounds, with the standard library alone.
+
+This file is packed into kits, so that a machine without Depthfinder is timed by the same code.
+"""
 
 import math
 import random
@@ -14,15 +16,23 @@ _VISIT_MS = 12.0
 _MIN_READINGS, _MAX_READINGS = 3, 6
 _SLOW_MS = 300.0  # a run of that length is a visit by itself
 MIN_ROUNDS, MAX_ROUNDS = 3, 120
+"""The fewest and the most rounds that are taken."""
 _ENOUGH = 0.8  # of the seconds; the rest is for programs that still read noisy
 NOISY_IQR = 0.25
+"""Readings are noisy when their interquartile range is more than this share of their median."""
 
 Progress = Callable[[int, int, str], None]
+"""Called with the steps done, the steps in all, and a note of what is being done."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One run, or the mean of a few in a row where one is too short for the clock."""
+    """The time of one run, or the mean of a few in a row where one run is too short for the clock.
+
+    Attributes:
+        wall_ms: Milliseconds per run by the wall clock.
+        cpu_ms: Milliseconds per run that this process spent on the processor, over all its threads.
+    """
 
     wall_ms: float
     cpu_ms: float
@@ -30,7 +40,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Pace:
-    """How a program is visited: `readings` of `runs` each, after a run that is not counted if `warm`."""
+    """How a program is visited in each round.
+
+    Attributes:
+        runs: Runs per reading; the reading is their mean.
+        readings: Readings per visit.
+        warm: Whether one run that is not counted comes first.
+    """
 
     runs: int
     readings: int
@@ -42,10 +58,10 @@ class Program(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """One run, finished when this returns."""
+        """Runs the program once; the work is finished when this returns."""
 
     def visit(self, pace: Pace) -> list[Reading]:
-        """A few readings in a row: hot, as the network is when it is deployed."""
+        """Takes a few readings in a row, with warm caches as in deployment."""
         if pace.warm:
             self.run()
         return [self._reading(pace.runs) for _ in range(pace.readings)]
@@ -59,7 +75,7 @@ class Program(ABC):
 
 
 Rounds = dict[str, list[list[Reading]]]
-"""What each program read: `rounds[name][round]`."""
+"""The readings of each program: `rounds[name][round]` is the list of readings of one visit."""
 
 
 def take_rounds(
@@ -70,10 +86,20 @@ def take_rounds(
     progress: Progress,
     paces: Mapping[str, Pace] | None = None,
 ) -> Rounds:
-    """Visits every program once a round, in an order drawn anew and every other time reversed (random interleaving),
-    for at most about `seconds`, of which the last fifth is spent only where a program still reads noisy.
+    """Times programs side by side: every program is visited once per round (random interleaving).
 
-    At least 3 rounds are taken, however long they are.
+    The order of the programs is drawn anew for every second round; the round in between has it reversed. At least 3
+    and at most 120 rounds are taken.
+
+    Args:
+        programs: Name -> the program to time.
+        seconds: About how long this may take. The last fifth is spent only if a program still reads noisy.
+        seed: Seed of the orders.
+        progress: Called after each round.
+        paces: Name -> how to visit that program. The pace of all others is found by running them.
+
+    Returns:
+        Name -> one list of readings per round.
     """
     known = paces or {}
     started = time.monotonic()
@@ -95,7 +121,7 @@ def take_rounds(
 
 
 def _affordable(done: int, spent: float, allowed: float) -> int:
-    """How many rounds there is time for, as long as they have been so far."""
+    """How many rounds there is time for in all, if they go on as long as so far."""
     rounds = int(allowed / (spent / done)) if spent else MAX_ROUNDS
     return min(MAX_ROUNDS, max(MIN_ROUNDS, rounds))
 
@@ -105,7 +131,10 @@ def _any_noisy(rounds: Rounds) -> bool:
 
 
 def is_noisy(wall_ms: Sequence[float]) -> bool:
-    """Whether the middle half of the readings spreads over more than a quarter of their median."""
+    """Whether the interquartile range of the readings is more than a quarter of their median.
+
+    Fewer than 3 readings are never noisy.
+    """
     if len(wall_ms) < MIN_ROUNDS:
         return False
     low, median, high = statistics.quantiles(wall_ms, n=4, method="inclusive")
@@ -113,7 +142,7 @@ def is_noisy(wall_ms: Sequence[float]) -> bool:
 
 
 def pace_of(program: Program) -> Pace:
-    """How to visit a program, found by running it a few times."""
+    """Finds how to visit a program by running it a few times."""
     program.run()
     once = Pace(runs=1, readings=1, warm=False)
     once_ms = program.visit(once)[0].wall_ms
@@ -123,7 +152,7 @@ def pace_of(program: Program) -> Pace:
 
 
 def pace_for(once_ms: float) -> Pace:
-    """How to visit a program that takes so long."""
+    """Returns how to visit a program of which one run takes `once_ms` milliseconds."""
     if once_ms > _SLOW_MS:
         return Pace(runs=1, readings=1, warm=False)
     runs = max(1, math.ceil(_READING_MS / max(once_ms, 1e-4)))
@@ -132,7 +161,7 @@ def pace_for(once_ms: float) -> Pace:
 
 
 def visit_seconds(once_ms: float) -> float:
-    """How long a visit to a program that takes so long takes."""
+    """Returns the seconds that a visit takes to a program of which one run takes `once_ms` milliseconds."""
     pace = pace_for(once_ms)
     return once_ms * pace.runs * (pace.readings + pace.warm) / 1e3
 

@@ -1,4 +1,4 @@
-"""What is to be measured of a model: its distinct pieces and a few whole networks. Plain data that travels in kits."""
+"""Plain data on what is to be measured of a model: its distinct pieces and a few whole networks."""
 
 import dataclasses
 import itertools
@@ -10,16 +10,25 @@ from typing import Any, Final
 from profiles.profile import Segment
 
 REFERENCE: Final = "reference"
+"""The name under which the matrix product is timed that gauges the device's speed."""
 TRAFFIC: Final = "traffic"
+"""The name under which the program is timed that gauges the device's memory bandwidth."""
 
 RowKey = tuple[str, str]
-"""A signature and what becomes of it: the key of a row."""
+"""(signature, choice), the key of a row in a latency table. Behind a block that thins the tokens the choice is written
+as, for example, `keep, thinned`."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Floating-point operations of the textbook's algorithms, and bytes of weights, input and output, in fp32; both of
-    what is needed alone: of a convolution the taps that touch the image (`latency/taps.py`)."""
+    """The work of a piece of a network.
+
+    Both figures count only what is needed: in a convolution, the taps that touch the image (`latency/taps.py`).
+
+    Attributes:
+        flops: Floating-point operations of the textbook algorithm, a multiplication and an addition being two.
+        traffic_bytes: Bytes of the weights, the input and the output, in fp32.
+    """
 
     flops: int
     traffic_bytes: int
@@ -27,24 +36,36 @@ class Work:
 
 @dataclass(frozen=True)
 class Kind:
-    """A distinct piece. It is one thing, or several in a row that became one layer."""
+    """A distinct piece of a model: one row of the latency table, or several merged layers in a row that became one.
+
+    Attributes:
+        row_keys: The rows that the piece stands for, in running order.
+        work: The work of the piece.
+    """
 
     row_keys: tuple[RowKey, ...]
     work: Work
 
     @property
     def key(self) -> str:
+        """The name under which the piece is compiled and timed."""
         return key_of(self.row_keys)
 
 
 def key_of(row_keys: Sequence[RowKey]) -> str:
-    """The name of the kind that is made of these."""
+    """Returns the name of the kind of piece that stands for these rows, such as `SIGNATURE -> merge`."""
     return " + ".join(f"{signature} -> {choice}" for signature, choice in row_keys)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A plan's network as the pieces it runs through: keys of kinds."""
+    """The whole network of a plan, as the pieces that it runs through.
+
+    Attributes:
+        choices: Block -> choice, for the blocks that are not kept.
+        keys: The keys of the kinds of piece, in running order.
+        held_out: Whether the network judges the fit and takes no part in it.
+    """
 
     choices: Mapping[str, str]
     keys: tuple[str, ...]
@@ -53,10 +74,19 @@ class Network:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything about a model that a latency table is made from, but for the readings.
+    """Everything about a model that its latency table is made from, except the readings.
 
-    `blocks` counts the places that could be each (signature, choice); `vanishing` choices leave nothing of a block,
-    `thinning` ones fewer tokens to all that stands behind.
+    Attributes:
+        model: The model's name.
+        model_kwargs: The arguments that the model was built with.
+        fingerprint: The fingerprint of the model's chain.
+        batch_size: Images per run.
+        segments: The blocks, and what stands before, between and after them, in running order.
+        vanishing: The choices that leave nothing of a block to run.
+        blocks: (signature, choice) -> the number of places in the network that could be this.
+        kinds: Key -> the kind of piece.
+        networks: The whole networks to measure.
+        thinning: The choices that leave fewer tokens to everything behind the block.
     """
 
     model: str
@@ -71,7 +101,12 @@ class Study:
     thinning: frozenset[str] = frozenset()
 
     def counts(self, network: Network) -> tuple[Counter[RowKey], Counter[tuple[RowKey, RowKey]]]:
-        """How often each thing stands in a network, and how often one directly follows another in one layer."""
+        """Counts the rows of a network.
+
+        Returns:
+            How often each row stands in the network, and how often one row directly follows another in a layer that
+            both became.
+        """
         single: Counter[RowKey] = Counter()
         joined: Counter[tuple[RowKey, RowKey]] = Counter()
         for key in network.keys:
@@ -81,7 +116,7 @@ class Study:
         return single, joined
 
     def to_record(self) -> dict[str, Any]:
-        """For JSON; `from_record` reads it back."""
+        """Returns the study as plain data for JSON; `from_record` reads it."""
         return {
             "model": self.model,
             "model_kwargs": dict(self.model_kwargs),
@@ -102,7 +137,12 @@ class Study:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Study":
-        """Raises `KeyError` or `TypeError` for what is no study."""
+        """Reads what `to_record` returned.
+
+        Raises:
+            KeyError: when an entry is missing.
+            TypeError: when an entry is of another type.
+        """
         kinds = [
             Kind(tuple((what[0], what[1]) for what in kind["whats"]), Work(kind["flops"], kind["traffic_bytes"]))
             for kind in record["kinds"]

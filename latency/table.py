@@ -1,4 +1,4 @@
-"""From readings to a latency table: the fit in context, its judgement, and what makes a reading unbelievable."""
+"""Makes a latency table of readings: fits the costs in context, judges the fit, and refuses impossible readings."""
 
 import datetime
 
@@ -12,21 +12,36 @@ from profiles.profile import Anchor, Conditions, Origin, Pair, Profile, Row, Set
 
 
 class Table:
-    """One study with the readings of its pieces alone, and of its networks side by side with the reference."""
+    """Makes the latency table of a study from the readings of its pieces and of its whole networks."""
 
     def __init__(
         self, study: Study, alone: Timings, whole: Timings, *, peak: Peak | None, on_processor: bool = True
     ) -> None:
-        """`on_processor` says whether the work was the processor's, so that its time on it tells of other work.
+        """Checks the readings of the pieces.
 
-        Raises `ProfileError` when a piece is quicker than its device can be.
+        Args:
+            study: What was measured.
+            alone: The readings of each kind of piece alone, by its key.
+            whole: The readings of the whole networks and of the reference, taken side by side.
+            peak: The device's peak rates, or None if they are not known.
+            on_processor: Whether the processor did the work, so that its processor time shows how much of the
+                processor other work took.
+
+        Raises:
+            ProfileError: when a piece read quicker than the device can be.
         """
         self._study, self._whole, self._peak, self._on_processor = study, whole, peak, on_processor
         self._alone = {key: alone.measurement(key) for key in study.kinds}
         self._check_floors()
 
     def profile(self, setting: Setting, origin: Origin, seconds: float) -> Profile:
-        """The latency table: `seconds` is how long it took to measure."""
+        """Fits the costs in context and returns the latency table.
+
+        Args:
+            setting: Where and how the readings were taken.
+            origin: Where the table comes from.
+            seconds: How long measuring took.
+        """
         study = self._study
         measured = {name: self._whole.measurement(name) for name in network_names(study)}
         counts = {name: self._counts(network) for name, network in network_names(study).items()}
@@ -83,7 +98,7 @@ class Table:
         return {kind.row_keys[0]: kind for kind in self._study.kinds.values() if len(kind.row_keys) == 1}
 
     def _prior(self) -> dict[Term, float]:
-        """What each thing took alone; and of two that became one layer, that layer less both."""
+        """The latency of each row alone; for two rows that became one layer, the layer's latency less both rows'."""
         prior: dict[Term, float] = {what: self._alone[kind.key].latency_ms for what, kind in self._kinds.items()}
         for kind in self._study.kinds.values():
             if len(kind.row_keys) > 1:
@@ -105,7 +120,16 @@ class Table:
 
 
 def check_floor(key: str, alone: Measurement, floor_ms: float | None) -> None:
-    """Raises `ProfileError` when a kind of piece read quicker than its device can be."""
+    """Refuses a reading that is quicker than the device can be.
+
+    Args:
+        key: The kind of piece, for the message.
+        alone: Its latency alone.
+        floor_ms: Its roofline in milliseconds, or None if that is not known.
+
+    Raises:
+        ProfileError: when the latency is less than a quarter of the roofline.
+    """
     if floor_ms is not None and alone.latency_ms * BEYOND_BELIEF < floor_ms:
         raise ProfileError(
             f"{key} read {alone.latency_ms:.4f} ms, where the device's peak allows {floor_ms:.4f} ms at the least: its "
@@ -114,11 +138,16 @@ def check_floor(key: str, alone: Measurement, floor_ms: float | None) -> None:
 
 
 def network_names(study: Study) -> dict[str, Network]:
-    """The study's networks by the names under which they are timed."""
+    """Returns the whole networks of a study by the names under which they are timed."""
     return {f"network {index}": network for index, network in enumerate(study.networks)}
 
 
 def peak_of(timings: Timings, size: int) -> Peak:
-    """The peak rates that the reference and the traffic of matrices of `size` x `size` reach."""
+    """Returns the peak rates that the reference and the traffic program reached.
+
+    Args:
+        timings: Readings of `REFERENCE` and `TRAFFIC`.
+        size: The side of the matrices that both ran on.
+    """
     product_ms, traffic_ms = (timings.measurement(name).p10_ms for name in (REFERENCE, TRAFFIC))
     return Peak(flops_per_ms=2 * size**3 / product_ms, bytes_per_ms=8 * size**2 / traffic_ms)

@@ -1,5 +1,7 @@
-"""What a convolution really multiplies: the taps that touch the image. At a border the others meet zeros that are in no
-memory, and on a map smaller than its kernel there may be more of them than of the rest."""
+"""Counts the taps of a convolution that touch the image.
+
+At a border the other taps meet padding, which is in no memory. On a map smaller than the kernel most taps may do so.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a convolution. At position p tap k meets pixel p * stride - padding + k * dilation, if that is one
-    of so many pixels."""
+    """One axis of a convolution.
+
+    At position p, tap k meets pixel p * stride - padding + k * dilation, if the image has that pixel.
+
+    Attributes:
+        positions: Output pixels along the axis.
+        pixels: Input pixels along the axis.
+        kernel: Taps along the axis.
+
+    Example:
+        >>> axis = Axis(positions=3, pixels=3, kernel=7, padding=3)
+        >>> axis.taps, axis.used
+        (9, 5)
+    """
 
     positions: int
     pixels: int
@@ -25,17 +39,17 @@ class Axis:
 
     @property
     def taps(self) -> int:
-        """How many pairs of a position and a tap meet a pixel."""
+        """The number of (position, tap) pairs that meet a pixel."""
         return int(self._meet.sum())
 
     @property
     def used(self) -> int:
-        """How many taps meet a pixel at some position; the others' weights are never needed."""
+        """The number of taps that meet a pixel at any position; the weights of the others are never needed."""
         return int(self._meet.any(axis=0).sum())
 
     @property
     def _meet(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
-        """(positions, kernel)"""
+        """(positions, kernel): whether a tap meets a pixel at a position."""
         pixel = (
             np.arange(self.positions)[:, None] * self.stride
             - self.padding
@@ -54,9 +68,19 @@ def axes_of(
     dilation: Sequence[int],
     transposed: bool,
 ) -> list[Axis]:
-    """The axes of a convolution by its shapes, (B, C, ...) and (C_out, C_in / groups, ...).
+    """Returns the axes of a convolution, given its shapes.
 
-    A transposed convolution puts its taps on the result in the way in which the other takes them off the image.
+    A transposed convolution spreads its taps over the result as a plain one gathers them from the image, so the two
+    change places.
+
+    Args:
+        image: Shape of the input, (B, C_in, ...).
+        weight: Shape of the weights, (C_out, C_in / groups, ...).
+        result: Shape of the output, (B, C_out, ...).
+        stride: One number per axis, or one for all.
+        padding: One number per axis, or one for all.
+        dilation: One number per axis, or one for all.
+        transposed: Whether the convolution is a transposed one.
     """
     positions, pixels = (image, result) if transposed else (result, image)
     sides = zip(positions[2:], pixels[2:], weight[2:], strict=True)
@@ -66,7 +90,7 @@ def axes_of(
 
 
 def _of_each(given: Sequence[int], axes: int) -> Sequence[int]:
-    """PyTorch takes one number for all axes."""
+    """One number per axis; PyTorch accepts a single number for all axes."""
     return list(given) * axes if len(given) == 1 else given
 
 
@@ -82,17 +106,26 @@ def convolution_flops(
     out_shape: Sequence[int],
     **__: Any,
 ) -> int:
-    """Multiplications and additions of a convolution by its shapes, in the way of `FlopCounterMode`.
+    """Counts the multiplications and additions of a convolution, for PyTorch's `FlopCounterMode`.
 
-    Whether a tap meets a pixel is decided axis by axis, so the pairs that meet are a product over the axes; for each,
-    every channel of the weight is multiplied, for every image.
+    Whether a tap meets a pixel is decided axis by axis, so the number of pairs that meet is a product over the axes.
+    For each pair, every channel of the weight is multiplied, for every image.
+
+    Args:
+        image: Shape of the input, (B, C_in, ...).
+        weight: Shape of the weights, (C_out, C_in / groups, ...).
+        stride: One number per axis, or one for all.
+        padding: One number per axis, or one for all.
+        dilation: One number per axis, or one for all.
+        transposed: Whether the convolution is a transposed one.
+        out_shape: Shape of the output, (B, C_out, ...).
     """
     met = [axis.taps for axis in axes_of(image, weight, out_shape, stride, padding, dilation, transposed)]
     return 2 * image[0] * weight[0] * weight[1] * int(np.prod(met, dtype=object))
 
 
 class UnusedWeights(TorchDispatchMode):
-    """Notes the bytes of convolutions' weights that no position needs, while modules run."""
+    """Counts, while modules run inside it, the bytes of convolution weights that no output pixel needs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,6 +133,7 @@ class UnusedWeights(TorchDispatchMode):
 
     @property
     def total_bytes(self) -> int:
+        """The bytes of unneeded weights over all convolutions that ran."""
         return sum(self._unused.values())
 
     def __torch_dispatch__(
@@ -111,7 +145,8 @@ class UnusedWeights(TorchDispatchMode):
         return result
 
     def _note(self, weight: Tensor, axes: Sequence[Axis]) -> None:
-        """Of a weight that is used twice, what neither needs is at most what either does not."""
+        """Notes the unneeded bytes of one weight. If it is used twice, the smaller number bounds what neither use
+        needs."""
         taps = int(np.prod([axis.kernel for axis in axes]))
         unused = weight.nbytes // taps * (taps - int(np.prod([axis.used for axis in axes])))
         place = weight.data_ptr()

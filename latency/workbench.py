@@ -1,4 +1,4 @@
-"""The pieces of a model on a device: alone, and assembled to whole networks."""
+"""The pieces of a model on a device, alone and assembled into whole networks."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from pruner.choices.plan import Plan
 
 
 class Workbench(Pieces):
-    """Makes programs of pieces that were compiled for one device."""
+    """Compiles the pieces of a model for one device and makes programs of them."""
 
     def __init__(
         self,
@@ -24,28 +24,37 @@ class Workbench(Pieces):
         extra_choices: Collection[str] = (),
         input_size: Sequence[int] | None = None,
     ) -> None:
+        """Opens a copy of `model`; its pieces are compiled when they are first needed.
+
+        Args:
+            model: The network. It is not changed.
+            device: Where the pieces run.
+            batch_size: Images per run.
+            extra_choices: Choices that blocks offer on request only, and that are to be offered too.
+            input_size: Size of one image as (C, H, W), as for `describe`.
+        """
         super().__init__(model, device.compile, batch_size, extra_choices, input_size)
         self.device = device
 
     def network(self, keys: Sequence[str]) -> Program:
-        """The network that runs through pieces of these kinds, as a program."""
+        """Builds the program of the network that runs through the pieces of these keys."""
         return self.device.assemble([self.fragment(key) for key in keys], self.images)
 
     def program_of(self, plan: Plan) -> Program:
-        """The plan's whole network as a program."""
+        """Builds the program of the plan's whole network."""
         return self.network(self.network_keys(plan))
 
     def alone(self, key: str) -> Program:
-        """One piece as a program of its own."""
+        """Builds the program of one piece alone."""
         return self.device.assemble([self.fragment(key)], self.example(key))
 
     def references(self) -> dict[str, Program]:
-        """What gauges the device: see `Reference` and `Traffic`."""
+        """Builds the two programs that gauge the device: a matrix product and a pass through memory."""
         images = square(self.device.reference_size)
         return {REFERENCE: reference(self.device), TRAFFIC: self.device.load(Traffic(), images)}
 
 
 def reference(device: Device[Any]) -> Program:
-    """The matrix product that gauges a device's speed."""
+    """Builds the program of the matrix product that gauges a device's speed."""
     size = device.reference_size
     return device.load(Reference(size), square(size))

@@ -1,1 +1,1 @@
-"""Measured truth: the records, the files, and what guards them."""
+"""Latency tables and the measurements they are made of: the records, their files, and the checks on both."""

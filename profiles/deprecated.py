@@ -1,4 +1,4 @@
-"""Names of before that whoever uses this package may still call for one release, and is told of."""
+"""Old names that still work for one release, with a warning."""
 
 import functools
 import warnings
@@ -10,13 +10,14 @@ R = TypeVar("R")
 
 
 def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A function whose argument was called `old` before.
+    """A decorator for a function with an argument that was called `old` before and is called `new` now.
 
-    >>> @renamed_argument("also", "extra_choices")
-    ... def describe(extra_choices=()):
-    ...     return extra_choices
-    >>> describe(extra_choices=["fit"])
-    ['fit']
+    Example:
+        >>> @renamed_argument("also", "extra_choices")
+        ... def describe(extra_choices=()):
+        ...     return extra_choices
+        >>> describe(extra_choices=["fit"])
+        ['fit']
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,4 +1,4 @@
-"""What is published about devices: peak rates and memory, with their sources; one JSON file each."""
+"""Published figures of devices: peak rates and memory, with their sources, in one JSON file each."""
 
 import json
 from collections.abc import Mapping
@@ -13,10 +13,19 @@ _FOLDER: Final = Path(__file__).parent / "devices"
 class Description:
     """A device by its vendor's figures.
 
-    `runtime` is rocm or cuda; `arch` is what PyTorch calls its architecture (gfx908, sm_80); `matches` are words of the
-    name that PyTorch gives it, any of which tells it from others of its architecture, none where there are no others.
-    `peak_tflops` is by dtype, None where there is no such rate; `fp32_matrix` is what a matrix product in fp32 can
-    reach at full precision.
+    Attributes:
+        name: The short name of the device.
+        title: The full name.
+        runtime: `rocm` or `cuda`.
+        arch: The architecture as PyTorch names it, such as gfx908 or sm_80.
+        matches: Words of PyTorch's name for the device, any of which tells it from others of its architecture; empty
+            where there are no others.
+        peak_tflops: dtype -> the peak rate, None where there is none; `fp32_matrix` is what a matrix product in fp32
+            can reach at full precision.
+        memory_gb_s: The bandwidth of the memory, in GB/s.
+        memory_gb: The size of the memory, in GB.
+        l2_mb: The size of the L2 cache, in MB.
+        sources: Where the figures were published.
     """
 
     name: str
@@ -35,12 +44,15 @@ class Description:
 
 
 def description_names() -> list[str]:
-    """The devices described, by name."""
+    """The names of all devices that are described."""
     return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
 
 def load_description(name: str) -> Description:
-    """The description of a device. Raises `KeyError` when there is none of that name."""
+    """The description of a device.
+
+    Raises `KeyError` when no device of that name is described.
+    """
     path = _FOLDER / f"{name}.json"
     if name not in description_names():
         raise KeyError(f"no device {name!r} is described; there are: {', '.join(description_names())}")

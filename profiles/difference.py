@@ -1,4 +1,4 @@
-"""Two profiles of one network beside each other."""
+"""The comparison of two profiles of one network."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ _AGREE: Final = 0.03
 
 @dataclass(frozen=True)
 class RowDifference:
-    """One (signature, choice) in both, in ms; None where one of them lacks it."""
+    """The cost of one (signature, choice) in both profiles, in milliseconds; None where a profile lacks it."""
 
     signature: str
     choice: str
@@ -21,8 +21,17 @@ class RowDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """`whole` compares the uncut networks, `machine` the reference kernel's time (None where one was not measured):
-    both are after / before. `settings` is in what the settings differ, `noise` what disturbed either."""
+    """How two profiles of one network differ.
+
+    Attributes:
+        settings: The fields in which the settings differ, in words.
+        before_ms: The latency of the uncut network in the first profile, in milliseconds.
+        after_ms: That in the second.
+        whole: The latency of the uncut network, after / before.
+        machine: The time of the reference product, after / before; None where one of the two was not measured.
+        noise: What disturbed either measurement.
+        rows: The costs row by row.
+    """
 
     model: str
     settings: tuple[str, ...]
@@ -35,7 +44,8 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether both agree on the whole network, and if not, what speaks for the machine's being the reason."""
+        """Whether both agree on the whole network; if not, how much of the difference the speed of the machine
+        explains."""
         apart = abs(self.whole - 1)
         if apart <= _AGREE:
             return f"they agree within {apart:.1%} on the whole network"
@@ -50,7 +60,7 @@ class Difference:
 
 
 def difference(before: Profile, after: Profile) -> Difference:
-    """Raises `ProfileError` when they are not of the same network."""
+    """Compares two profiles. Raises `ProfileError` when they are not of the same network."""
     if before.fingerprint != after.fingerprint:
         raise ProfileError(
             f"these are profiles of different networks: {before.model} {before.fingerprint} and {after.model} "

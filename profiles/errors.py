@@ -1,4 +1,4 @@
-"""The root of all errors of ours, and what can be wrong with a profile.
+"""The root of all errors of Depthfinder, and the errors of profiles.
 
 The whole tree is drawn in `depthfinder/errors.py`.
 """
@@ -7,17 +7,18 @@ from typing import ClassVar
 
 
 class DepthfinderError(Exception):
-    """Something that whoever sees it can do something about: it names the cause, and the next step where there is one.
+    """An error that its reader can act on: the message names the cause, and the next step where there is one.
 
-    `exit_status` is what a command ends with: 1 it failed, 2 it was asked for what cannot be done, 3 something that it
-    was asked for is not here, 4 the budget cannot be met, 0 there was nothing to do.
+    Attributes:
+        exit_status: The status that a command ends with. 1: it failed; 2: the request cannot be carried out; 3:
+            something that was asked for is not here; 4: the budget cannot be met; 0: there was nothing to do.
     """
 
     exit_status: ClassVar[int] = 1
 
 
 class UsageError(DepthfinderError):
-    """What was asked for does not exist, or does not go together."""
+    """The request names something that does not exist, or asks for things that do not go together."""
 
     exit_status = 2
 
@@ -29,8 +30,8 @@ class NotHereError(DepthfinderError):
 
 
 class ProfileError(DepthfinderError, ValueError):
-    """A profile that cannot be read or must not be used here."""
+    """A profile cannot be read, or must not be used here."""
 
 
 class FileNameError(UsageError, ValueError):
-    """A name under which nothing can be kept, or a link that leads out of where things are kept."""
+    """A name cannot be the name of a file, or a link leads out of the folder where things are kept."""

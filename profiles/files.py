@@ -5,8 +5,10 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes `content` beside `path`, then moves it there in one step, so that no reader ever sees half a file. A link
-    that stands there is replaced, not followed."""
+    """Writes a file so that no reader ever sees half of it: beside `path` first, then moved there in one step.
+
+    A link at `path` is replaced, not followed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(path.name + ".writing")
     if written.is_symlink():

@@ -1,4 +1,4 @@
-"""A figure that was read off a machine: never a bare number, always with its spread, its count and its quality."""
+"""Measured latencies: never a bare number, always with a spread, a count and a quality."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 Quality = Literal["good", "noisy"]
 Rounds = Sequence[Sequence[float]]
-"""The readings of each round, in ms; every round holds equally many."""
+"""The readings of each round, in milliseconds; every round has equally many."""
 
 _NOISY_IQR = 0.25
 _STEADY_PERCENTILE = 25
@@ -18,13 +18,24 @@ _RESAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Measurement:
-    """Milliseconds per run of one program, of `n` readings by the wall clock.
+    """The latency of one program, in milliseconds per run, from `n` readings.
 
-    `latency_ms` is their lower quartile: what a run takes as long as nothing else gets in its way. What gets in the way
-    comes in bursts and only ever adds, so that the quartile repeats within a per cent where the median moves by five.
-    `low_ms` and `high_ms` bound it with 95 % confidence (bootstrap over the rounds). `cpu_ms` is the lower quartile of
-    the process's time on the processor. The median, the other percentiles and the interquartile range tell what else
-    was felt; `noisy` means that the middle half of the readings spreads over more than a quarter of the median.
+    `latency_ms` is the lower quartile of the readings: the time of a run that nothing else disturbs. Disturbances come
+    in bursts and only ever add, so that the quartile repeats within a per cent where the median moves by five.
+
+    Attributes:
+        latency_ms: The lower quartile of the readings by the wall clock.
+        low_ms: The lower end of its 95 % interval (bootstrap over the rounds).
+        high_ms: The upper end.
+        iqr_ms: The interquartile range of the readings.
+        cpu_ms: The lower quartile of the process's time on the processor.
+        n: How many readings there are.
+
+    Example:
+        >>> rounds = [[2.0, 2.1, 2.2], [2.0, 2.1, 2.6]]
+        >>> found = Measurement.of(rounds, cpu_ms=rounds)
+        >>> round(found.latency_ms, 3), round(found.median_ms, 3), found.n, found.quality
+        (2.025, 2.1, 6, 'good')
     """
 
     latency_ms: float
@@ -39,25 +50,35 @@ class Measurement:
 
     @property
     def quality(self) -> Quality:
+        """`noisy` where the middle half of the readings spreads over more than a quarter of their median, else
+        `good`."""
         return "noisy" if self.iqr_ms > _NOISY_IQR * self.median_ms else "good"
 
     @property
     def spread(self) -> float:
-        """Over what share of their median the middle half of the readings spreads."""
+        """The interquartile range of the readings, as a share of their median."""
         return self.iqr_ms / self.median_ms if self.median_ms else 0.0
 
     def record(self) -> dict[str, float | int | str]:
-        """The measurement for a file, its quality beside its figures."""
+        """The measurement as plain data for a file, with its quality."""
         return dataclasses.asdict(self) | {"quality": self.quality}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Measurement":
-        """The measurement that `record` was made of."""
+        """The measurement that `record()` turned into this plain data."""
         return cls(**{field.name: record[field.name] for field in dataclasses.fields(cls)})
 
     @classmethod
     def of(cls, wall_ms: Rounds, cpu_ms: Rounds) -> "Measurement":
-        """Raises `ValueError` when there is no reading."""
+        """The measurement from the readings of several rounds.
+
+        Args:
+            wall_ms: The readings by the wall clock, in milliseconds.
+            cpu_ms: Those of the process's time on the processor.
+
+        Raises:
+            ValueError: when there is no reading.
+        """
         walls = np.asarray(wall_ms, dtype=float)
         if not walls.size:
             raise ValueError("nothing was read")
@@ -69,7 +90,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How one program's latency compares with another's that was timed in the same rounds, and its 95 % interval."""
+    """One program's latency over another's that was timed in the same rounds, with its 95 % interval."""
 
     value: float
     low: float
@@ -77,7 +98,14 @@ class Ratio:
 
     @classmethod
     def of(cls, wall_ms: Rounds, base_ms: Rounds) -> "Ratio":
-        """Of two programs' readings in the same rounds; the rounds are resampled for both together."""
+        """The ratio from the readings of two programs in the same rounds.
+
+        The rounds are resampled for both together, so that what slows both does not widen the interval.
+
+        Args:
+            wall_ms: The readings of the program, in milliseconds.
+            base_ms: Those of the program that it is compared with.
+        """
         walls, bases = np.asarray(wall_ms, dtype=float), np.asarray(base_ms, dtype=float)
         drawn = _steady(walls) / _steady(bases)
         ratio = np.percentile(walls, _STEADY_PERCENTILE) / np.percentile(bases, _STEADY_PERCENTILE)
@@ -88,7 +116,7 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 def _steady(walls: Array) -> Array:
-    """(resamples,): the lower quartile of as many rounds as there are, drawn with replacement, by a seed of its own."""
+    """(resamples,) the lower quartile of rounds drawn with replacement, as many as there are, by a fixed seed."""
     if walls.min() == walls.max():
         return np.full(_RESAMPLES, walls.flat[0])  # exact arithmetic reads the same in every round
     drawn = np.random.default_rng(0).integers(len(walls), size=(_RESAMPLES, len(walls)))

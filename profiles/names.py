@@ -1,4 +1,4 @@
-"""From names to paths: whatever was read or typed becomes one name below a folder, or is refused."""
+"""Safe paths from names: any text becomes one name below a folder, or is refused."""
 
 import os
 from pathlib import Path
@@ -13,12 +13,16 @@ _PLAIN: Final = " +,=@"
 
 
 def as_file_name(text: str) -> str:
-    """`text` as the name of one file or folder; other texts have other names.
+    """`text` as the name of one file or folder; different texts have different names.
 
-    Letters, digits and `_ . - ~` stand for themselves, as do blanks and `+ , = @`; all else, and a dot in front, is
-    written as `%` and two digits for each byte, as in addresses: `timm/resnet18.a1_in1k` is `timm%2Fresnet18.a1_in1k`.
+    Letters, digits and `_ . - ~` stand for themselves, as do blanks and `+ , = @`. All else, and a dot in front, is
+    written as `%` and two digits for each byte, as in web addresses.
 
-    Raises `FileNameError` for what is empty, too long, or no text at all.
+    Raises `FileNameError` for what is empty, too long, or not text.
+
+    Example:
+        >>> as_file_name("timm/resnet18.a1_in1k")
+        'timm%2Fresnet18.a1_in1k'
     """
     if not isinstance(text, str):
         raise FileNameError(f"{text!r} is no name")
@@ -29,7 +33,7 @@ def as_file_name(text: str) -> str:
 
 
 def one_name(text: str) -> str:
-    """`text` itself, where it is the name of one file or folder as a person would give it.
+    """`text` itself, if it can be the name of one file or folder as it stands.
 
     Raises `FileNameError` for what leads elsewhere (`a/b`, `..`), cannot be printed, is empty or too long.
     """
@@ -42,7 +46,10 @@ def one_name(text: str) -> str:
 
 
 def below(root: Path, *names: str) -> Path:
-    """The path of `names` below `root`. Raises `FileNameError` where a link that stands there leads out of `root`."""
+    """The path of `names` below `root`.
+
+    Raises `FileNameError` where a link on that path leads out of `root`.
+    """
     path = root.joinpath(*names)
     there = Path(os.path.realpath(path))
     if not there.is_relative_to(os.path.realpath(root)):

@@ -1,9 +1,9 @@
-"""What is said of a setting beside its type, its default and its check; and how the records of settings are checked.
+"""What the command line says of a setting, beside the setting's type, default and check.
 
     lr: Annotated[float, Option("Peak learning rate."), Field(gt=0)] = 5e-4
 
-The records are dataclasses that pydantic checks whenever one is made, and flags are made of what stands in them: so
-there is one check for what was typed, read from a file, or given in Python.
+The records of settings are dataclasses that pydantic checks whenever one is made, and flags are made from their
+fields. So there is one check for what was typed, read from a file, or given in Python.
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ CHECKED: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True)
 class Option:
-    """What is said of one setting.
+    """The description of one setting.
 
     Args:
         help: One sentence, for `--help`.
-        flags: How it is typed, where that is not the field's name.
-        typed_as: What the command line takes, where that is not what the record holds.
-        panel: The heading that `--help` has it under, where that is not its record's.
-        is_first: Whether a newcomer needs it: the others wait for `--help-all`.
+        flags: The flags of the setting, where they are not made from the field's name.
+        typed_as: The type that the command line takes, where it is not that of the field.
+        panel: The heading in `--help`, where it is not that of the setting's record.
+        is_first: Whether newcomers need the setting: the others are shown by `--help-all` only.
         is_switch: Whether it can only be turned on, because no file of settings has it.
         is_argument: Whether it is typed by its place and not by a flag.
-        changes_nothing: Whether it decides how fast a run goes, when it is cut off and how much is told of it, but not
-            what it finds.
-        default_text: What stands for its default in the help, where that is decided when all else is known.
+        changes_nothing: Whether it leaves what a run finds unchanged: it decides how fast the run goes, when it is cut
+            off, or how much is told of it.
+        default_text: The default as the help shows it, where it is decided only when all else is known.
     """
 
     help: str

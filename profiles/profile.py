@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.walk import KEPT, rows_of
+from profiles.writing import save_profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,22 +20,30 @@ Origin = Literal["measured", "imported", "modelled"]
 RowOrigin = Origin | Literal["measured again"]
 _STEADY_ROUNDS: Final = 0.15
 _STEADY_SHARE: Final = 0.9
-# Where all but nothing of a network is left, a hundredth of a millisecond is many per cent of it, and of no matter.
+# Where almost nothing of a network is left, a hundredth of a millisecond is many per cent of it, and does not matter.
 _SMALLEST_SHARE: Final = 0.05
 
 
 class CutPlan(Protocol):
-    """As much of a plan as a table needs to know."""
+    """A plan, as far as a latency table needs to know it."""
 
     @property
-    def choices(self) -> Mapping[str, str]: ...
+    def choices(self) -> Mapping[str, str]:
+        """Block -> choice for every block that is not kept."""
 
-    def choice_of(self, block: str) -> str: ...
+    def choice_of(self, block: str) -> str:
+        """The choice for one block."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and through what was measured; figures of two settings are never mixed."""
+    """Where and how a network was measured; figures of two settings are never mixed.
+
+    Attributes:
+        device: The short name of the device, such as mi100.
+        hardware: The full name of the processor or GPU.
+        runtime: The runtime and its version, separated by a blank.
+    """
 
     device: str
     hardware: str
@@ -47,11 +56,11 @@ class Setting:
 
     @property
     def mode_fields(self) -> tuple[int, str, bool, bool]:
-        """How networks are run, whatever runs them: (threads, dtype, channels last, compiled)."""
+        """How networks are run, whatever the runtime: (threads, dtype, channels last, compiled)."""
         return self.threads, self.dtype, self.channels_last, self.compiled
 
     def differences(self, other: "Setting") -> list[str]:
-        """'threads: 1 there, 2 here' for everything in which `other` is not like this one."""
+        """'threads: 1 there, 2 here' for every field in which `other`, the setting here, differs from this one."""
         return [
             f"{field.name.replace('_', ' ')}: {getattr(self, field.name)} there, {getattr(other, field.name)} here"
             for field in dataclasses.fields(self)
@@ -61,7 +70,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of the network, in running order: a block, or what stands before, between and after the blocks."""
+    """One stretch of the network: a block, or what stands before, between or after the blocks."""
 
     name: str
     signature: str
@@ -70,13 +79,19 @@ class Segment:
 
 @dataclass(frozen=True)
 class Row:
-    """What one choice of one signature costs inside a whole network, with its 90 % interval; and alone, if it was
-    measured so. Behind a block that thins the tokens the same choice is another, such as `keep, thinned`.
+    """The latency of one choice of one signature inside a whole network, with its 90 % interval.
 
-    `floor_ms` is what the device's peak rates allow at the least (roofline), None if they are not known; `blocks`
-    counts the places in the network that could be this. What was `measured again` is the head's, at another time than
-    the rest: the table was that of another head before. Where `host_ms` is given, what the host takes to issue it, the
-    other figures are of its kernels alone.
+    Behind a block that thins the tokens, the same choice has a row of its own, such as `keep, thinned`.
+
+    Attributes:
+        blocks: How many places in the network could be this.
+        in_context_ms: Milliseconds inside a whole network; of its kernels alone where `host_ms` is given.
+        low_ms: The lower end of the interval.
+        high_ms: The upper end.
+        alone: The piece as measured by itself; None where it was not.
+        floor_ms: The least that the device's peak rates allow (roofline); None if they are not known.
+        origin: `measured again` is a head measured later than the rest, for the table was made with another one.
+        host_ms: Milliseconds that the host takes to issue the kernels; None where it is not known.
     """
 
     signature: str
@@ -92,21 +107,29 @@ class Row:
 
     @property
     def quality(self) -> str:
-        """How good the reading of it alone is; where it was not measured alone, where its figures are from."""
+        """The quality of the reading alone; where it was not measured alone, the origin of the figures."""
         if self.alone is None:
             return self.origin
         return f"{self.alone.quality}, {self.origin}" if self.origin == "measured again" else self.alone.quality
 
     @property
     def efficiency(self) -> float | None:
-        """The share of the device's peak that it reaches in the network."""
+        """The share of the device's peak that it reaches in the network; None where that is not known."""
         return self.floor_ms / self.in_context_ms if self.floor_ms and self.in_context_ms else None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What it costs more, or less if negative, that one thing directly follows another: where both become one layer, or
-    where a runtime joins them."""
+    """What one piece costs more, or less if negative, when it directly follows another.
+
+    There is such a cost where both become one layer, or where a runtime joins them.
+
+    Attributes:
+        first: (signature, choice) of the piece in front.
+        second: (signature, choice) of the piece behind it.
+        in_context_ms: Milliseconds; of the kernels alone where `host_ms` is given.
+        host_ms: Milliseconds of the host.
+    """
 
     first: tuple[str, str]
     second: tuple[str, str]
@@ -116,7 +139,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A whole network that was measured: `held_out` ones took no part in the fit and judge it."""
+    """A whole network that was measured. Those that are `held_out` took no part in the fit of the table, and judge
+    it."""
 
     choices: Mapping[str, str]
     measured: Measurement
@@ -125,18 +149,20 @@ class Anchor:
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative to what was measured; positive when it was too slow."""
+        """The relative error of the prediction; positive where the prediction is too high."""
         return self.predicted_ms / self.measured.latency_ms - 1
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The machine while it was measured.
+    """The state of the machine while it measured.
 
-    `reference` is a matrix product of fixed size, timed in every round: two profiles of unequal reference were taken
-    at unequal speeds of the machine. `round_spread` is the interquartile range over the rounds of how slow each was;
-    `cpu_share` the part of the wall clock that the reference was given on each of its threads, 1 when left alone, and
-    None where the work is a GPU's.
+    Attributes:
+        reference: A matrix product of fixed size, timed in every round. Two profiles of unequal reference were taken at
+            unequal speeds of the machine.
+        round_spread: The interquartile range over the rounds of how slow each was.
+        cpu_share: The part of the wall clock that the reference was given on each of its threads, 1 when left alone;
+            None where the work is a GPU's.
     """
 
     reference: Measurement
@@ -156,16 +182,27 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Profile:
-    """`latency_ms(plan)` for every plan of the model whose chain has this fingerprint (`profiles/fingerprint.py`).
+    """The latency table of a model: `latency_ms(plan)` for every plan of it.
 
-    `model` and `model_kwargs` are what the network was made from. A choice that leaves nothing of a block has no row
-    and costs nothing; behind one that is `thinning`, all else costs what it does on fewer tokens. `relative_error` is
-    the error of a whole network's prediction that nine in ten networks stay within, by those that took no part in the
-    fit. `seconds` is how long it took to make.
+    A network takes at least as long as its kernels, and at least as long as the host takes to issue them. Where rows
+    have figures of both, the latency is the larger of the two sums.
 
-    A network cannot take less than its kernels, nor than the host takes to issue them. Where rows have figures of both,
-    its latency is the larger of the two sums, `host_error` is how far the host's may be off, and `judged` says how both
-    were judged.
+    Attributes:
+        model_kwargs: What the network was made with, beside its name.
+        fingerprint: Which chain the table is of (`profiles/fingerprint.py`).
+        vanishing: The choices that leave nothing of a block: they have no row and cost nothing.
+        relative_error: The error that nine in ten predictions of whole networks stay within, by the networks held out.
+        conditions: The machine while it measured; None where nothing was measured.
+        seconds: How long the table took to make.
+        thinning: The choices behind which all else runs on fewer tokens.
+        host_error: How far the host's sum may be off, as a share.
+        judged: How the predictors of a modelled table were judged.
+
+    Example:
+        >>> from depthfinder.testing.samples import chain_and_table
+        >>> chain, table = chain_and_table()
+        >>> round(table.latency_ms(chain.plan({"blocks.0.mlp": "drop"})) / table.uncut_ms, 3)
+        0.861
     """
 
     model: str
@@ -187,13 +224,16 @@ class Profile:
     judged: tuple[Judgement, ...] = ()
 
     def latency_ms(self, plan: CutPlan) -> float:
-        """What the plan's network is predicted to take. Raises `KeyError` for a block or choice without a row."""
+        """The predicted latency of a plan's network, in milliseconds.
+
+        Raises `KeyError` for a block or a choice without a row.
+        """
         return max(math.fsum(one.costs_ms(plan)) for one in self.sums)
 
     @cached_property
     def sums(self) -> tuple["Profile", ...]:
-        """Tables whose rows add up, that of the larger sum for the uncut network first: this one, or one of its kernels
-        and one of its host."""
+        """The tables whose rows add up to latencies: this one, or that of its kernels and that of its host, the
+        larger sum for the uncut network first."""
         if not self.has_host:
             return (self,)
         return tuple(sorted((self.kernels, self.host), key=_uncut_ms, reverse=True))
@@ -207,7 +247,7 @@ class Profile:
 
     @cached_property
     def host(self) -> "Profile":
-        """The table of what the host takes to issue the kernels: nothing where the table does not say."""
+        """The table of what the host takes to issue the kernels; zero where that is not known."""
         low, high = max(0.0, 1 - self.host_error), 1 + self.host_error
         took = [(row, row.host_ms or 0.0) for row in self.rows]
         rows = tuple(
@@ -223,7 +263,8 @@ class Profile:
         return self.rows[0].host_ms is not None
 
     def costs_ms(self, plan: CutPlan) -> list[float]:
-        """What the latency is the sum of: each thing that the network runs through, and each pair that is joined."""
+        """The terms of a plan's latency: the cost of each piece that the network runs, and of each pair that is
+        joined."""
         costs, before = [], None
         for segment, row in rows_of(self.segments, plan, self.vanishing, self.thinning):
             costs.append(self.block_ms(segment, row))
@@ -233,11 +274,14 @@ class Profile:
         return costs
 
     def has_row(self, signature: str, choice: str) -> bool:
-        """Whether it is known what a block of this signature costs as `choice`."""
+        """Whether the cost of a block of this signature as `choice` is known."""
         return choice in self.vanishing or (signature, choice) in self._costs
 
     def block_ms(self, segment: str, choice: str) -> float:
-        """The share of one block, or of what stands between blocks, in the network's latency as `choice`."""
+        """The milliseconds of one segment as `choice` inside a whole network.
+
+        Raises `KeyError` for a choice without a row.
+        """
         if choice in self.vanishing:
             return 0.0
         signature = self.signatures[segment]
@@ -246,8 +290,8 @@ class Profile:
         return self._costs[signature, choice]
 
     def interval_ms(self, plan: CutPlan) -> tuple[float, float]:
-        """The prediction, give or take the error that nine in ten networks stay within; of a table without measured
-        networks, the sums of its rows' bounds where these are wider."""
+        """The predicted latency less and plus the error that nine in ten networks stay within; in a table without
+        measured networks, the bounds of its rows count where they are wider."""
         if self.has_host:
             bounds = [one.interval_ms(plan) for one in self.sums]
             return max(low for low, _ in bounds), max(high for _, high in bounds)
@@ -259,7 +303,7 @@ class Profile:
 
     @property
     def is_predicted(self) -> bool:
-        """Whether some row was not measured: such a table is nothing to predict others from."""
+        """Whether some row was modelled, not measured; other tables are not predicted from such a one."""
         return any(row.origin == "modelled" for row in self.rows)
 
     @property
@@ -269,33 +313,33 @@ class Profile:
 
     @cached_property
     def signatures(self) -> Mapping[str, str]:
-        """Of every segment, by its name."""
+        """Segment name -> signature."""
         return {segment.name: segment.signature for segment in self.segments}
 
     @cached_property
     def fixed_ms(self) -> float:
-        """What stands outside the blocks."""
+        """The milliseconds of all that stands outside the blocks."""
         return math.fsum(self.block_ms(segment.name, KEPT) for segment in self.segments if not segment.is_block)
 
     @property
     def uncut_ms(self) -> float:
-        """The uncut network as the table has it: what its other predictions are to be compared with."""
+        """The latency of the uncut network by the table, with which its other predictions are to be compared."""
         return self.latency_ms(Choices({}))
 
     @property
     def baseline_ms(self) -> float:
-        """The uncut network: as measured where it was, else as the table has it."""
+        """The latency of the uncut network: as measured, or by the table where it was not measured."""
         measured = [anchor.measured.latency_ms for anchor in self.anchors if not anchor.choices]
         return measured[0] if measured else self.uncut_ms
 
     def to_frame(self) -> "pd.DataFrame":
-        """The rows of the table, one a line: signature, choice, how many blocks could be it, and what it costs in
-        milliseconds, in a whole network and, where it was measured so, alone.
+        """The rows of the table as a data frame, one a line, with costs in milliseconds.
 
-        >>> from profiles.store import load_profile, shipped_profiles
-        >>> _, table = next(iter(shipped_profiles()))
-        >>> list(table.to_frame().columns)[:4]
-        ['signature', 'choice', 'blocks', 'in_context_ms']
+        Example:
+            >>> from profiles.store import shipped_profiles
+            >>> _, table = next(iter(shipped_profiles()))
+            >>> list(table.to_frame().columns)[:4]
+            ['signature', 'choice', 'blocks', 'in_context_ms']
         """
         import pandas as pd
 
@@ -308,14 +352,11 @@ class Profile:
         return pd.DataFrame(rows, columns=[*plain, "alone_ms"])
 
     def save(self, path: str | Path) -> None:
-        """Writes the profile to `path` as JSON, and its table beside it as CSV."""
-        # Imported here: the store reads and writes this very class.
-        from profiles.store import save_profile
-
+        """Writes the profile to `path` as JSON, and its rows beside it as CSV."""
         save_profile(self, Path(path))
 
     def _bound(self, name: str) -> float:
-        """How the rows' bounds of that name compare with their costs, over all the rows."""
+        """The sum of the rows' bounds of that name over the sum of their costs."""
         return math.fsum(getattr(row, name) for row in self.rows) / math.fsum(row.in_context_ms for row in self.rows)
 
     @cached_property
@@ -333,7 +374,7 @@ def _uncut_ms(profile: Profile) -> float:
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices of an anchor, as a plan."""
+    """Block -> choice, in the form of a plan; `Choices({})` is the uncut network."""
 
     choices: Mapping[str, str]
 
@@ -343,7 +384,7 @@ class Choices:
 
 
 def judged_error(anchors: tuple[Anchor, ...]) -> float:
-    """The relative error that nine in ten of the held-out anchors stayed within; of all, where none was held out.
+    """The relative error that nine in ten of the held-out anchors stay within; of all anchors, where none was held out.
 
     An error counts relative to the network's latency, or to a twentieth of the slowest network's where that is more.
     """

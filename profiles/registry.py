@@ -14,7 +14,7 @@ class Registry(Mapping[str, Member]):
 
     Args:
         what: What a member is called in a sentence.
-        error: What is raised for a name that nobody has.
+        error: The class of the error for an unknown name.
 
     Example:
         >>> samplers = Registry[int]("sampler", LookupError)
@@ -31,7 +31,7 @@ class Registry(Mapping[str, Member]):
         self._members: dict[str, Member] = {}
 
     def add(self, name: str, member: Member) -> None:
-        """Raises `ValueError` when the name is taken."""
+        """Adds a member under a name. Raises `ValueError` when the name is taken."""
         if name in self._members:
             raise ValueError(f"there is a {self._what} {name!r} already")
         self._members[name] = member
@@ -40,7 +40,7 @@ class Registry(Mapping[str, Member]):
         """The member of that name.
 
         Raises:
-            Exception: of the registry's kind, with the names that there are, the nearest first.
+            Exception: of the registry's class, with the names that there are, the nearest first.
         """
         if name not in self._members:
             raise self._error(f"no {self._what} is called {name!r}; nearest: {', '.join(nearest_first(name, self))}")
@@ -57,21 +57,22 @@ class Registry(Mapping[str, Member]):
 
 
 def load_members(package: str, path: Iterable[str]) -> None:
-    """Imports every module of a package, so that whatever they register is known: a new member is a file.
+    """Imports every module of a package, so that all members in it are registered: a new member is a new file.
 
     Args:
-        package: Its `__name__`.
-        path: Its `__path__`.
+        package: The package's `__name__`.
+        path: The package's `__path__`.
     """
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:
-    """The known names, and among them first the one that is most like `name`.
+    """The known names, the one most like `name` first.
 
-    >>> nearest_first("gat", ["optuna", "gate"])
-    ['gate', 'optuna']
+    Example:
+        >>> nearest_first("gat", ["optuna", "gate"])
+        ['gate', 'optuna']
     """
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)

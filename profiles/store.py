@@ -1,9 +1,5 @@
-"""Profiles on disk: JSON that is read back, and beside it the same table as CSV for people and spreadsheets."""
+"""Profiles on disk: read, checked, and found by what they are of."""
 
-import csv
-import dataclasses
-import hashlib
-import io
 import json
 import math
 from collections import Counter
@@ -11,36 +7,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import jsonschema
-
 from profiles.errors import ProfileError
-from profiles.files import write_whole
 from profiles.fingerprint import is_outdated, why_not
 from profiles.judgement import Judgement
 from profiles.measurement import Measurement
 from profiles.names import as_file_name, below
 from profiles.profile import Anchor, Choices, Conditions, Pair, Profile, Row, Segment, Setting
+from profiles.writing import SCHEMA, VERSION, digest, fault, to_csv
 
-_SCHEMA: Final = "depthfinder.profile"
-_VERSION: Final = 2
-_SCHEMA_FILE: Final = Path(__file__).parent / "profile.schema.json"
 _SHIPPED: Final = Path(__file__).parent / "tables"
-_ALONE: Final = ("latency_ms", "low_ms", "high_ms", "median_ms", "p10_ms", "p90_ms", "iqr_ms", "cpu_ms")
-
-
-def save_profile(profile: Profile, path: Path) -> None:
-    """Writes `path` (JSON) and the table beside it as .csv. Raises `ProfileError` for what could not be read back."""
-    record = _record(profile)
-    head = {"schema": _SCHEMA, "version": _VERSION, "digest": _digest(record)}
-    wrong = _fault(head | record)
-    if wrong is not None:
-        raise ProfileError(f"this is no table that can be kept: {wrong}")
-    write_whole(path.with_suffix(".csv"), to_csv(profile))
-    write_whole(path, json.dumps(head | record, indent=1, allow_nan=False) + "\n")
 
 
 def load_profile(path: str | Path) -> Profile:
-    """The profile in a JSON file. Raises `ProfileError` when it is not whole, was altered, or is of another version."""
+    """Reads the profile in a JSON file.
+
+    Raises `ProfileError` when the file is missing, is not whole, was altered, or is of another version.
+
+    Example:
+        >>> path, table = shipped_profiles()[0]
+        >>> load_profile(path) == table
+        True
+    """
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
@@ -49,18 +36,18 @@ def load_profile(path: str | Path) -> Profile:
         raise ProfileError(f"{path} is not a whole profile ({error}); remove it and profile again") from error
     except OSError as error:
         raise ProfileError(f"{path} cannot be read ({error.strerror})") from error
-    if not isinstance(record, dict) or record.get("schema") != _SCHEMA:
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise ProfileError(f"{path} is not a profile")
-    if record.get("version") != _VERSION:
+    if record.get("version") != VERSION:
         raise ProfileError(
-            f"{path} is of version {record.get('version')}; this program reads version {_VERSION}: remove it and "
+            f"{path} is of version {record.get('version')}; this program reads version {VERSION}: remove it and "
             "profile again"
         )
-    wrong = _fault(record)
+    wrong = fault(record)
     if wrong is not None:
         raise ProfileError(f"{path}: {wrong}; profile again")
     body = {name: value for name, value in record.items() if name not in ("schema", "version", "digest")}
-    if _digest(body) != record.get("digest"):
+    if digest(body) != record.get("digest"):
         raise ProfileError(f"{path} was altered after it was made; profile again")
     profile = _profile(body)
     twice = [what for what, n in Counter((row.signature, row.choice) for row in profile.rows).items() if n > 1]
@@ -70,10 +57,16 @@ def load_profile(path: str | Path) -> Profile:
 
 
 def profile_path(root: Path, model: str, setting: Setting, requested: Sequence[str] = ()) -> Path:
-    """Where below `root` the profile of a model in a setting lies; one with rows for what blocks have on request lies
-    beside the one without.
+    """Where below `root` the profile of a model in a setting lies.
 
-    Whatever the names are, it is below `root`; raises `FileNameError` where they are none, or a link leads out of it.
+    Args:
+        root: The folder of all profiles.
+        model: The name of the model; any text, for the path is always below `root`.
+        setting: Where and how the model is measured.
+        requested: The choices on request that the table has rows for; such a table lies beside the one without.
+
+    Raises:
+        FileNameError: where a name is empty or too long, or a link leads out of `root`.
     """
     runtime = setting.runtime.partition(" ")[0]
     marks = ("-channels-last" if setting.channels_last else "") + ("-compiled" if setting.compiled else "")
@@ -84,8 +77,11 @@ def profile_path(root: Path, model: str, setting: Setting, requested: Sequence[s
 
 
 def free_path(root: Path, profile: Profile, requested: Sequence[str] = ()) -> Path:
-    """Where below `root` a profile can lie without taking the place of another network's: its own place, or one beside
-    it that has its fingerprint in its name. One that is outdated gives way."""
+    """Where below `root` a profile can lie without replacing the profile of another network.
+
+    That is its own place, or one beside it with its fingerprint in the name. A profile that is outdated may be
+    replaced.
+    """
     path = profile_path(root, profile.model, profile.setting, requested)
     if path.exists():
         there = load_profile(path).fingerprint
@@ -102,10 +98,20 @@ def matching_profile(
     required: Collection[tuple[str, str]] = (),
     wanted: Collection[tuple[str, str]] = (),
 ) -> tuple[Path, Profile] | None:
-    """The profile below `root` of this chain in this very setting that has rows for all that is `required`, (signature,
-    choice), and for most of what is `wanted`; the newest of several. None when there is none.
+    """Finds the profile of a chain in exactly this setting.
 
-    Raises `ProfileError` for a damaged file: it might be the one that was asked for.
+    Args:
+        root: The folder of all profiles.
+        fingerprint: That of the chain.
+        setting: Where and how networks are run here.
+        required: (signature, choice) of the rows that the table has to have.
+        wanted: (signature, choice) of rows of which it should have as many as possible.
+
+    Returns:
+        The path and the profile, the newest of several that are equally good; None when there is none.
+
+    Raises:
+        ProfileError: for a damaged file, which might be the one that was asked for.
     """
     matching = [(path, p) for path, p in all_profiles(root) if p.fingerprint == fingerprint and p.setting == setting]
     return best_table(matching, required, wanted)
@@ -116,30 +122,42 @@ def best_table(
     required: Collection[tuple[str, str]],
     wanted: Collection[tuple[str, str]],
 ) -> tuple[Path, Profile] | None:
-    """Of tables of one network that which has rows for all that is required and most of what is wanted; the newest."""
+    """The table that has all the required rows and most of the wanted ones, (signature, choice); the newest of
+    several, None when there is none."""
     having = [(path, table) for path, table in tables if all(table.has_row(*what) for what in required)]
     return max(having, key=lambda one: (sum(one[1].has_row(*w) for w in wanted), one[1].created), default=None)
 
 
 def near_profiles(root: Path, fingerprint: str, setting: Setting) -> list[tuple[Path, list[str]]]:
-    """Profiles below `root` of this chain that cannot be used in this setting, each with what differs; those first that
-    differ least."""
+    """The profiles of this chain below `root` that are of other settings, each with its differences; those with the
+    fewest first."""
     near = [(path, p.setting.differences(setting)) for path, p in all_profiles(root) if p.fingerprint == fingerprint]
     return sorted(((path, differences) for path, differences in near if differences), key=lambda pair: len(pair[1]))
 
 
 def outdated_profiles(root: Path, model: str, setting: Setting) -> list[str]:
-    """Of the profiles below `root` of a model in a setting that know it by its blocks alone: why none is used."""
+    """Why the profiles of this model and setting below `root` that know their network by its blocks alone cannot be
+    used."""
     found = [(path, p) for path, p in all_profiles(root) if p.model == model and p.setting == setting]
     reasons = [why_not(path, model, p.fingerprint, "") for path, p in found if is_outdated(p.fingerprint)]
     return [reason for reason in reasons if reason is not None]
 
 
 def check_usable(path: Path, profile: Profile, fingerprint: str, setting: Setting) -> list[str]:
-    """What should be said before `profile` is used for a chain in a setting: another version of the same runtime.
+    """Checks that a profile can be used for a chain in a setting.
 
-    Raises `ProfileError`, with both sides of every difference, where its figures do not hold: for another network,
-    processor, runtime, dtype, batch size or number of threads.
+    Args:
+        path: The file of the profile, for messages.
+        profile: The profile.
+        fingerprint: That of the chain.
+        setting: Where and how networks are run here.
+
+    Returns:
+        What the user should be told: that the profile was made with another version of the same runtime.
+
+    Raises:
+        ProfileError: where its figures do not hold here, because it is of another network, or of another processor,
+            runtime, dtype, batch size or number of threads; with both sides of every difference.
     """
     other = why_not(path, profile.model, profile.fingerprint, fingerprint)
     if other is not None:
@@ -154,7 +172,7 @@ def check_usable(path: Path, profile: Profile, fingerprint: str, setting: Settin
 
 
 def newest_profile(root: Path, devices: Collection[str] = ()) -> tuple[Path, Profile] | None:
-    """The profile below `root`, of one of the devices if some are named, that was made last; None when there is none.
+    """The newest profile below `root`, of one of the devices if some are named; None when there is none.
 
     Raises `ProfileError` for a damaged file.
     """
@@ -163,18 +181,21 @@ def newest_profile(root: Path, devices: Collection[str] = ()) -> tuple[Path, Pro
 
 
 def all_profiles(root: Path) -> list[tuple[Path, Profile]]:
-    """Every profile below `root`, by its path. Raises `ProfileError` for a damaged file."""
+    """Every profile below `root` with its path, ordered by path. Raises `ProfileError` for a damaged file."""
     return [(path, load_profile(path)) for path in sorted(root.glob("*/*.json"))]
 
 
 def shipped_profiles() -> list[tuple[Path, Profile]]:
-    """The tables that come with the package."""
+    """The tables that come with the package, each with its path."""
     return all_profiles(_SHIPPED)
 
 
 def verified(path: Path) -> str:
-    """What can be said of a profile that is whole. Raises `ProfileError` when it is not, when the table beside it says
-    otherwise, or when it does not predict the networks it was made from as it says."""
+    """Checks a profile, and describes it in a line.
+
+    Raises `ProfileError` when the file is not whole, when the CSV beside it differs, or when the table does not
+    predict its own networks as it says.
+    """
     profile = load_profile(path)
     table = path.with_suffix(".csv")
     if table.exists() and table.read_text(encoding="utf-8") != to_csv(profile):
@@ -193,67 +214,8 @@ def verified(path: Path) -> str:
     )
 
 
-def to_csv(profile: Profile) -> str:
-    """One line per row of the table; figures in milliseconds."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    alone = [f"alone_{name}" for name in _ALONE]
-    figures = [
-        "in_context_ms",
-        "low_ms",
-        "high_ms",
-        "floor_ms",
-        "efficiency",
-        *(["host_ms"] if profile.has_host else []),
-    ]
-    writer.writerow(["signature", "choice", "blocks", *figures, *alone, "n", "quality", "origin"])
-    for row in profile.rows:
-        cells = [_figure(getattr(row, name)) for name in figures]
-        cells += [_figure(getattr(row.alone, name, None)) for name in _ALONE]
-        known = (row.alone.n, row.alone.quality) if row.alone else ("", "")
-        writer.writerow([row.signature, row.choice, row.blocks, *cells, *known, row.origin])
-    return text.getvalue()
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
-
-
-def _record(profile: Profile) -> dict[str, Any]:
-    record = {field.name: getattr(profile, field.name) for field in dataclasses.fields(profile)}
-    record["model_kwargs"] = dict(profile.model_kwargs)
-    record["setting"] = dataclasses.asdict(profile.setting)
-    record["segments"] = [dataclasses.asdict(segment) for segment in profile.segments]
-    record["vanishing"] = sorted(profile.vanishing)
-    record["thinning"] = sorted(profile.thinning)
-    if not profile.thinning:
-        del record["thinning"]  # a table without it is what it was before there was any such choice
-    record["rows"] = [dataclasses.asdict(row) for row in profile.rows]
-    record["pairs"] = [
-        {**dataclasses.asdict(p), "first": list(p.first), "second": list(p.second)} for p in profile.pairs
-    ]
-    record["judged"] = [dataclasses.asdict(judgement) for judgement in profile.judged]
-    if not profile.has_host:  # and so is one without a host's share
-        del record["host_error"]
-        for part in (*record["rows"], *record["pairs"]):
-            del part["host_ms"]
-    if not profile.judged:
-        del record["judged"]
-    record["anchors"] = [
-        {
-            "choices": dict(anchor.choices),
-            "measured": dataclasses.asdict(anchor.measured),
-            "predicted_ms": anchor.predicted_ms,
-            "held_out": anchor.held_out,
-        }
-        for anchor in profile.anchors
-    ]
-    record["conditions"] = dataclasses.asdict(profile.conditions) if profile.conditions else None
-    return record
-
-
 def _profile(record: Mapping[str, Any]) -> Profile:
-    """From a record that the schema has passed."""
+    """The profile of a record that the schema has accepted."""
     conditions = record["conditions"]
     parts = {
         "setting": Setting(**record["setting"]),
@@ -275,17 +237,6 @@ def _profile(record: Mapping[str, Any]) -> Profile:
 
 def _measurement(record: Mapping[str, Any] | None) -> Measurement | None:
     return None if record is None else Measurement(**record)
-
-
-def _fault(record: Mapping[str, Any]) -> str | None:
-    """What keeps a record from being a profile, None for one that is one."""
-    schema = json.loads(_SCHEMA_FILE.read_text(encoding="utf-8"))
-    wrong = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(record))
-    return None if wrong is None else f"{wrong.json_path.removeprefix('$.')}: {wrong.message}"
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_constant(name: str) -> float:

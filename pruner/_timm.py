@@ -1,13 +1,13 @@
-"""The one door to timm: whatever needs timm imports it from here, so that it can be imported at all.
+"""Everything that Depthfinder uses of timm. All other files import it from here, for two repairs made on the way.
 
-timm imports torchvision, which does not start where its compiled operators do not load: where it was built for another
-torch, as PyPI's is beside some CPU builds of torch. What it misses then are the schemas of two operators, and
-declaring them is enough, since no image classifier calls them. That is done for such a pair alone: where the
-operators load, a second schema of the same name would end the process. From then on the user's own `import timm` works
-too; before this file was imported it fails, as it does without Depthfinder.
+timm imports torchvision, whose import fails where its compiled operators do not load: where it was built for another
+torch, as PyPI's is beside some CPU builds of torch. It then lacks the schemas of two operators, and declaring them is
+enough, since no image classifier calls them. This is done only where the import fails: where the operators load, a
+second schema of the same name would end the process. From then on the user's own `import timm` works too; before this
+file is imported it fails, as it does without Depthfinder.
 
-timm's policies of augmentation posterize images down to 0 bits now and then, which makes them black; Pillow 13 raises
-an error in place of that. Here they are black again.
+timm's augmentation policies posterize images down to 0 bits now and then, which makes them black; Pillow 13 raises an
+error instead. Here such images are black again.
 """
 
 import functools
@@ -24,7 +24,8 @@ _DETECTION_OPERATORS = ("nms", "qnms")
 
 
 def _import_torchvision() -> torch.library.Library | None:
-    """Imports torchvision. What it had to be given for that lives as long as what is returned."""
+    """Imports torchvision. Returns the library of the schemas that were declared for it, which have to stay alive as
+    long as torchvision is used; None where none were needed."""
     try:
         import torchvision
     except RuntimeError as error:
@@ -33,7 +34,7 @@ def _import_torchvision() -> torch.library.Library | None:
     else:
         return None
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # half of it was imported
+        del sys.modules[name]  # torchvision is only half imported
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in _DETECTION_OPERATORS:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -130,11 +131,14 @@ __all__ = [
 ]
 
 WeightsFilter = Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]]
+"""(published weights by name, the model) -> the weights by the names, and in the sizes, that the model takes."""
 
 
 def weights_filter(model: nn.Module) -> WeightsFilter | None:
-    """What timm puts published weights through before `model` takes them: others' names become timm's, and position
-    and patch embeddings get the model's size. None where it takes them as they are."""
+    """Returns the function by which timm converts published weights for `model`; None where it needs no conversion.
+
+    The function turns foreign names into timm's, and resizes position and patch embeddings to those of the model.
+    """
     found: Any = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if found is not None and "adapt_layer_scale" in inspect.signature(found).parameters:
         return functools.partial(found, adapt_layer_scale=True)  # DeiT III's own names; no others are like them

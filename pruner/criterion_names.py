@@ -1,4 +1,4 @@
-"""The names of the criteria there are, for who would not load torch to know them: those of the files in `criteria/`."""
+"""The names of all criteria, read off the files in `criteria/`, so that listing them does not import torch."""
 
 import pkgutil
 from pathlib import Path
@@ -10,3 +10,4 @@ _PROTOCOL: Final = "criterion"
 CRITERION_NAMES: Final = tuple(
     module.name for module in pkgutil.iter_modules([str(_FOLDER)]) if module.name != _PROTOCOL
 )
+"""The names of the importance criteria, in alphabetical order."""

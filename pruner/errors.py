@@ -1,4 +1,4 @@
-"""What can be wrong with a model, a plan, a data set or a training that was asked for."""
+"""The errors of models, plans, data sets and training."""
 
 from profiles.errors import DepthfinderError, NotHereError, UsageError
 
@@ -8,11 +8,11 @@ class PlanError(DepthfinderError, ValueError):
 
 
 class UnknownModelError(NotHereError, LookupError):
-    """No such model, or one in which no family of blocks is recognised."""
+    """There is no model of that name, or no family recognises the network, or none of its blocks can be cut."""
 
 
 class OddModelError(UnknownModelError):
-    """A network that computes something else than its classes say, where that could not be kept."""
+    """A network that was changed from outside in a way that opening or copying it would lose."""
 
 
 class FitError(DepthfinderError, ValueError):
@@ -28,7 +28,12 @@ class DataError(NotHereError, LookupError):
 
 
 class BadImageError(DataError):
-    """A file, or a sample of a data set, that is no image: `place` says which, `reason` why."""
+    """A file, or a sample of a data set, that cannot be read as an image.
+
+    Attributes:
+        place: The path of the file, or the place of the sample in the data set.
+        reason: Why it cannot be read.
+    """
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(place, reason)
@@ -43,20 +48,20 @@ class BadImageError(DataError):
 
 
 class TrainingError(DepthfinderError, RuntimeError):
-    """The loss is no number any more."""
+    """The loss of a training is not a finite number."""
 
 
 class PeerLostError(DepthfinderError, RuntimeError):
-    """Another of the processes that train together is gone."""
+    """Another one of the processes that train together has ended."""
 
 
 class SettingsError(UsageError, ValueError):
-    """A setting of a training that there is not, or that does not go with another."""
+    """A setting of a training that does not exist, or that cannot be combined with another one."""
 
 
 class FoldError(DepthfinderError, ValueError):
-    """Two maps do not compose or add to one convolution."""
+    """Layers or maps that cannot be folded into one convolution or one linear layer."""
 
 
 class UnknownMethodError(SettingsError):
-    """No method goes by that name."""
+    """There is no method of that name."""

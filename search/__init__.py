@@ -1,1 +1,1 @@
-"""Which plan to choose under a latency budget."""
+"""The search for the best plan under a latency budget."""

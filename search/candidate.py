@@ -1,4 +1,4 @@
-"""What a search finds."""
+"""The result of a search: the plans that were evaluated, best first."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,26 @@ from search.errors import NothingFoundError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.verification.finalists import Finalist
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan that was evaluated: its score (higher is better), and its latency by the table.
+    """A plan that was evaluated.
 
-    `fits` says whether it is within the limits, `number` in which place it was proposed, and `how` by which search.
+    Attributes:
+        plan: The plan.
+        score: What it is ranked by; higher is better.
+        latency_ms: Its latency by the table, in milliseconds.
+        fits: Whether the plan is within the limits.
+        number: The slot of the study that the plan has.
+        how: What proposed the plan: `solver`, `draw`, `flip`, `random` or a sampler's name.
+        details: Accuracy, cross-entropy and the like, where they were recorded.
+
+    Example:
+        >>> candidate = Candidate(Plan("resnet18", {"layer1.0": "drop"}), score=0.91, latency_ms=3.2, how="draw")
+        >>> candidate.plan.text, candidate.latency_ms, candidate.fits
+        ('layer1.0 drop', 3.2, True)
     """
 
     plan: Plan
@@ -30,21 +44,40 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Every plan that was evaluated. `candidates` are those within the limits, best first: by score, and among equal
-    scores the faster; `others` are those that are not, since a table was corrected.
+    """Every plan that a search evaluated.
 
-    `gap` is how much better, as a share of the best score, a plan may be by what was learned; 0 when every plan was
-    evaluated, None when there is no telling. `stopped` says why the search ended.
+    Attributes:
+        candidates: The plans within the limits, best first: by score, and among equal scores the faster.
+        others: The plans outside the limits, in the same order, such as those evaluated before a table was corrected or
+            under other limits.
+        gap: How much better than the best a plan may be, as a share of the best score, by what was learned; 0 when
+            every plan was evaluated, None when it is not known.
+        stopped: Why the search ended, in words.
+        finalists: The plans that were measured, the winner first; none where a search goes by the table alone.
+
+    Example:
+        >>> plans = [Plan("resnet18", {"layer1.0": "drop"}), Plan("resnet18", {"layer1.1": "drop"})]
+        >>> result = SearchResult((Candidate(plans[0], score=0.9, latency_ms=3.2), Candidate(plans[1], 0.8, 3.0)))
+        >>> result.best.plan.text
+        'layer1.0 drop'
+        >>> [candidate.latency_ms for candidate in result.front]
+        [3.0, 3.2]
     """
 
     candidates: tuple[Candidate, ...]
     others: tuple[Candidate, ...] = ()
     gap: float | None = None
     stopped: str = ""
+    finalists: "tuple[Finalist, ...]" = ()
 
     @property
     def best(self) -> Candidate:
-        """Raises `NothingFoundError` when no plan within the limits was evaluated, or all that were have failed."""
+        """The plan of the highest score within the limits; of those that were measured to fit, where any were measured.
+
+        Raises `NothingFoundError` when no plan within the limits was evaluated, or all of them failed.
+        """
+        if self.finalists:
+            return self.finalists[0].candidate
         if not self.candidates:
             raise NothingFoundError(f"no plan within the limits was evaluated ({self.stopped}): allow more time")
         if self.candidates[0].score == -math.inf:
@@ -53,15 +86,20 @@ class SearchResult:
 
     @property
     def num_evaluations(self) -> int:
+        """How many plans were evaluated."""
         return len(self.candidates) + len(self.others)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Every plan that was evaluated, best first and last those beyond the limits: its score, its latency by the
-        table in milliseconds, whether it is within the limits, and what becomes of every block that it cuts.
+        """The evaluated plans as a table, one a row: those within the limits best first, then the others.
 
-        >>> plan = Plan("resnet18", {"layer1.0": "drop"})
-        >>> SearchResult((Candidate(plan, score=0.9, latency_ms=3.2),)).to_frame()["layer1.0"].tolist()
-        ['drop']
+        Returns:
+            The columns `number`, `score`, `latency_ms` (by the latency table), `fits` and `how`, and one for every
+            block that some plan cuts, with what becomes of it.
+
+        Example:
+            >>> plan = Plan("resnet18", {"layer1.0": "drop"})
+            >>> SearchResult((Candidate(plan, score=0.9, latency_ms=3.2),)).to_frame()["layer1.0"].tolist()
+            ['drop']
         """
         import pandas as pd
 
@@ -76,7 +114,7 @@ class SearchResult:
 
     @property
     def front(self) -> tuple[Candidate, ...]:
-        """The candidates that no faster one equals or betters, fastest first (the Pareto front)."""
+        """The Pareto front: the candidates whose score no faster one equals or exceeds, fastest first."""
         front: list[Candidate] = []
         for candidate in sorted(self.candidates, key=lambda c: (c.latency_ms, -c.score)):
             if not front or candidate.score > front[-1].score:

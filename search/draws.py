@@ -1,4 +1,4 @@
-"""Plans for the training of a supernet, drawn where the search will look: around the limits."""
+"""Plans for the training of a supernet, drawn near the limits, where the search will look."""
 
 from dataclasses import dataclass
 from random import Random
@@ -8,14 +8,21 @@ from pruner.choices.choice import KEEP
 from pruner.choices.plan import Plan
 from search.space import Space
 
-# How far from its bound a plan may be, as a share of it: the plans that win lie a little below.
+# Where the bound of a drawn plan lies, as a share of the limit's: the plans that win lie a little below the limit.
 _AROUND: Final = (0.9, 1.05)
 
 
 @dataclass(frozen=True)
 class AroundTheLimits:
-    """`count` plans, each of cuts drawn one by one until it is within every limit, as that stands for this plan:
-    somewhere around its bound. Choices that save nothing of any limit are not drawn."""
+    """Draws plans near the limits of a space.
+
+    Each plan gets cuts, drawn one by one, until it is within every limit. For each plan all bounds are first scaled by
+    one factor drawn from 0.9 to 1.05. Choices that save nothing of any limit are not drawn.
+
+    Attributes:
+        space: The plans to draw from.
+        count: How many plans one call draws.
+    """
 
     space: Space
     count: int = 1

@@ -1,10 +1,10 @@
-"""What can be wrong with a search, its study or its review."""
+"""The errors of a search, of its study and of its review."""
 
 from profiles.errors import DepthfinderError, NotHereError, UsageError
 
 
 class PortTakenError(DepthfinderError):
-    """Something else listens there."""
+    """The port for the dashboard cannot be opened, as a rule because something else listens there."""
 
 
 class DashboardMissingError(NotHereError):
@@ -12,19 +12,19 @@ class DashboardMissingError(NotHereError):
 
 
 class StudyMismatchError(UsageError):
-    """The study is there, and it is a search for something else."""
+    """The study exists, but it belongs to a search for something else."""
 
 
 class ReviewError(DepthfinderError, ValueError):
-    """The plans contradict each other, so that no true picture of the search can be drawn from them."""
+    """The evaluated plans contradict each other, so that no true picture of the search can be drawn."""
 
 
 class UnknownSamplerError(UsageError, ValueError):
-    """No sampler goes by that name."""
+    """No sampler has that name."""
 
 
 class BudgetUnreachableError(DepthfinderError):
-    """No plan fits the budget: names the fastest one's latency."""
+    """No plan fits the budget; the message names the latency of the fastest one."""
 
     exit_status = 4
 
@@ -34,12 +34,13 @@ class NothingFoundError(DepthfinderError, LookupError):
 
 
 class ScoreError(DepthfinderError, ValueError):
-    """What an evaluation came to is no score."""
+    """An evaluation returned what is not a score."""
 
 
 class StorageError(NotHereError):
-    """A study's storage that cannot be used: one line with the cause and the next step, without any password."""
+    """The storage of a study cannot be used; the message is one line with the cause and the next step, without a
+    password."""
 
 
 class TooManyPlansError(UsageError, ValueError):
-    """There are more plans than anybody could evaluate."""
+    """There are too many plans to evaluate them all."""

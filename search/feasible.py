@@ -1,4 +1,4 @@
-"""From any wish to a plan that every limit admits."""
+"""Plans within the limits: the nearest to a wish, the fastest, the best by given gains, all of them."""
 
 import itertools
 import math
@@ -15,21 +15,23 @@ from search.solver import MOST_PAIRS, solve
 from search.space import Array, Space
 
 _TIGHTENINGS: Final = 4
-# Of harms that are drawn, as standard deviations of their logarithms: how far blocks are from what is expected of them,
-# and how far cuts are from what their blocks have in common.
+# Standard deviations of the logarithms of drawn harms: of blocks around what is expected of them, and of cuts around
+# what the cuts of their block have in common.
 _BLOCK_SPREAD: Final = 1.0
 _CUT_SPREAD: Final = 0.3
 
 
 def fastest_plan(space: Space) -> Plan | None:
-    """The plan that saves most of what the first limit is about, within the others; None when none is."""
+    """The plan that takes least of what the first limit bounds, its latency, and is within the other limits; None
+    when there is none."""
     found = [solve(one.within(one.limits[1:]), one.savings[0]) for one in (space, *_without_thinning(space))]
     plans = [space.plan(vector) for vector in found if vector is not None]
     return min(plans, key=space.limits[0].amount, default=None)
 
 
 def check_reachable(space: Space) -> None:
-    """Raises `BudgetUnreachableError`, which says what the fastest plan takes, when no plan is within the limits."""
+    """Raises `BudgetUnreachableError` when no plan is within the limits; the message says what the fastest plan
+    takes."""
     fastest = fastest_plan(space)
     if fastest is not None and space.admits(fastest):
         return
@@ -45,11 +47,28 @@ def check_reachable(space: Space) -> None:
 
 
 def solved_plan(space: Space, gains: Array, pairs: Array | None = None, most_pairs: int = MOST_PAIRS) -> Plan | None:
-    """The plan that `solve` finds and the limits admit; None when there is none.
+    """The best plan that every limit admits, as the exact solver finds it.
 
-    Layers that become one make amounts that do not quite add up: where a plan turns out to exceed a limit, the solver
-    is asked again with that limit lower by as much. Where tokens are thinned they are further off, for a cut behind
-    saves less than it does alone: if that comes to nothing, the solver is asked for a plan that does not thin.
+    Layers that become one make amounts that do not quite add up. Where a plan turns out to exceed a limit, the solver
+    is asked again with that limit lower by as much. Where tokens are thinned, sums are further off, for a cut behind
+    the thinning saves less than it does alone; if no plan is found so, the solver is asked for one that does not thin.
+
+    Args:
+        space: The plans to choose from.
+        gains: (cuts,) what each cut adds to the score.
+        pairs: (cuts, cuts) what two cuts add together; only the strictly upper triangle counts.
+        most_pairs: How many entries of `pairs` count: those of the largest size.
+
+    Returns:
+        The plan; the fastest where the solver finds none that is admitted; None where that exceeds a limit too.
+
+    Example:
+        >>> from depthfinder.testing.samples import chain_and_table
+        >>> from search.limits import CountLimit
+        >>> chain, table = chain_and_table()
+        >>> space = Space.of(chain, [CountLimit(frozenset(["blocks.0.mlp", "blocks.1.mlp"]), 1)], only=["merge"])
+        >>> solved_plan(space, np.array([1.0, 2.0, -1.0, 3.0])).text
+        'blocks.1.mlp merge, blocks.3.mlp merge'
     """
     for one in (space, *_without_thinning(space)):
         lower = one
@@ -67,15 +86,23 @@ def solved_plan(space: Space, gains: Array, pairs: Array | None = None, most_pai
 
 
 def _without_thinning(space: Space) -> list[Space]:
-    """The space without the plans that thin the tokens, where it has any: there, what cuts save adds up."""
+    """The space without the plans that thin the tokens, where it has any: in it, savings add up."""
     if not any(isinstance(limit, ThinningLimit) for limit in space.limits):
         return []
     return [space.within([*space.limits, ThinningLimit(0.0)])]
 
 
 def feasible_plan(space: Space, wished: Mapping[str, str], random: Random) -> Plan | None:
-    """A plan as near to `wished` as the limits allow, the blocks weighed at random, without a cut that they do not
-    need; None when no plan is within the limits."""
+    """A plan within the limits that is near to `wished`, without cuts that the limits do not need.
+
+    Args:
+        space: The plans to choose from.
+        wished: Block -> the choice that is wished for.
+        random: Weighs the blocks where the wish exceeds a limit, and orders those that are taken back.
+
+    Returns:
+        The plan; None when no plan is within the limits.
+    """
     plan: Plan | None = space.chain.plan(dict(wished))
     assert plan is not None
     if not space.admits(plan):
@@ -85,15 +112,18 @@ def feasible_plan(space: Space, wished: Mapping[str, str], random: Random) -> Pl
 
 
 def random_wish(space: Space, random: Random) -> dict[str, str]:
-    """A choice for every block, each drawn evenly from those it may become."""
+    """Block -> a choice drawn evenly from those that it may become, for every block."""
     return {block: random.choice(choices) for block, choices in space.choices.items()}
 
 
 def imagined_plan(space: Space, random: Random) -> Plan | None:
-    """The best plan within the limits under harms that are drawn around what is expected of the cuts; something has to
-    be. None when no plan is within the limits.
+    """The best plan within the limits under harms that are drawn at random around those expected of the cuts.
 
-    Unlike a plan drawn evenly from all it is one that could be the best, whichever blocks turn out to matter.
+    Unlike a plan drawn evenly from all, it is one that could be the best, whichever blocks turn out to matter. The
+    space has to expect some harm (`Space.expected_harms`).
+
+    Returns:
+        The plan without cuts that no limit needs; None when no plan is within the limits.
     """
     assert space.expected_harms is not None, "harms are drawn around what is expected"
     of_blocks = {block: math.exp(random.gauss(0, _BLOCK_SPREAD)) for block in space.choices}
@@ -103,7 +133,7 @@ def imagined_plan(space: Space, random: Random) -> Plan | None:
 
 
 def every_plan(space: Space) -> Iterator[Plan]:
-    """All plans within the limits, those that begin alike one after another."""
+    """Yields all plans within the limits; plans that begin alike follow one another."""
     for ways in itertools.product(*space.choices.values()):
         plan = space.chain.plan(dict(zip(space.choices, ways, strict=True)))
         if all(limit.admits(plan) for limit in space.limits):

@@ -1,4 +1,4 @@
-"""What a latency table says of each choice, as the gates of a network are told it."""
+"""The latency costs of each choice, in the form that the gates of a network take."""
 
 from pruner.choices.choice import KEEP, THIN
 from pruner.gates.gated import GateCosts
@@ -6,8 +6,12 @@ from search.space import Space
 
 
 def gate_costs(space: Space) -> GateCosts:
-    """Of the blocks and choices of `space` that save anything, by the first of its limits; the others are not for gates
-    to choose, and neither is what changes the number of tokens: a block cannot do that by half."""
+    """The milliseconds that gates may save in each block of `space`, by the first of its limits, and how many have to
+    be saved.
+
+    Blocks and choices that save nothing are left out, for gates have nothing to choose there. So is the choice that
+    changes the number of tokens: a block cannot do that by half.
+    """
     limit = space.limits[0]
     saved_ms = {}
     for block, choices in space.choices.items():

@@ -1,9 +1,10 @@
 """The rounds of a search: which slots each has, and which plans are proposed for them.
 
-A study may hold more than the rounds before: what was evaluated under other limits, with fewer trials, under another
-budget. Whatever was there before a search by the same rules began is known to all of its rounds, wherever it stands;
-what came later, from somebody who searches by other rules at the same time, is known only so far that none of its plans
-is evaluated again. So a search that is taken up again proposes what it would have proposed.
+A study may hold more than the rounds of this search: plans that were evaluated under other limits, with fewer
+trials, or under another budget. All rounds know what was evaluated before the first search by the same rules began,
+wherever in the study it stands. What others add later, by other rules, is left aside unless they took a plan that
+would be proposed here: then it is learned from as well, and that plan is not evaluated again. So a search that is
+resumed alone proposes what it would have proposed without the interruption.
 """
 
 import hashlib
@@ -18,13 +19,19 @@ from search.space import Space
 from search.storage.ledger import Entry, Ledger, Standing
 
 _FINALISTS: Final = 8
-"""A plan that cannot come among so many of the best is not evaluated to the end."""
+"""A plan that cannot be among this many of the best is not evaluated to the end."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plans of a round: `entries`, `slots` that have or get a plan (fewer than the round has when hardly a plan is
-    left), and `gap`, how much better a plan may be than the best so far."""
+    """The plans of one round.
+
+    Attributes:
+        entries: The plans with their slots.
+        slots: The slots that have or get a plan; fewer than the round has when hardly a plan is left.
+        gap: How much better than the best so far a plan may be, as a share of the best score; None when it is not
+            known.
+    """
 
     entries: Sequence[Entry]
     slots: Set[int]
@@ -33,7 +40,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Rounds:
-    """The rounds of a search for `n_trials` plans in the slots of a ledger."""
+    """The rounds of a search for `n_trials` plans in the slots of a ledger.
+
+    Attributes:
+        space: The plans that may be proposed.
+        ledger: The study.
+        sampler: What proposes the plans.
+        n_trials: How many slots the search has, with those before its first.
+        seed: What the sampler's random numbers follow from.
+    """
 
     space: Space
     ledger: Ledger
@@ -43,7 +58,8 @@ class Rounds:
 
     @cached_property
     def origin(self) -> str:
-        """What tells these proposals from others: all that they follow from but for the scores."""
+        """An identifier of the rules of this search: a digest of the sampler's class, the number of plans, the seed,
+        the choices and the limits."""
         space = self.space
         limits = [(limit.text, limit.bound) for limit in space.limits]
         rules = (type(self.sampler).__name__, self.n_trials, self.seed, dict(space.choices), limits)
@@ -59,7 +75,7 @@ class Rounds:
         return set(slots) <= {entry.slot for entry in self.ledger.entries() if entry.score}
 
     def slots(self, first: int) -> Iterator[list[int]]:
-        """The slots of each round, from `first` on: those that were not taken before this search began."""
+        """Yields the slots of each round, from `first` on, without those that were taken before this search began."""
         standing = self.ledger.standing()
         before = self._before(standing)
         taken = {entry.slot for entry in standing.here if entry.number in before}
@@ -72,7 +88,12 @@ class Rounds:
             size = self.sampler.size_behind(behind)
 
     def plans(self, number: int, slots: Sequence[int]) -> Planned:
-        """What is proposed for a round; for those of its slots that hold a plan already too."""
+        """The plans for one round; slots that hold a plan already are proposed for as well.
+
+        Args:
+            number: The number of the round, which its entries carry.
+            slots: The slots of the round.
+        """
         history = self._known(self.ledger.standing(), slots[0])
         found = self.proposed(history, len(slots))
         standing = self.ledger.standing()  # again: proposing may take a while
@@ -97,11 +118,12 @@ class Rounds:
         return Planned(entries, filling, gap_of(self.space, history, found))
 
     def proposed(self, history: Sequence[Entry], count: int) -> Proposals:
+        """Up to `count` plans that the sampler proposes after the scored entries of `history`."""
         return self.sampler.propose(self.space, _for_learning(history), count, self.n_trials, self.seed)
 
     def found(self) -> list[Entry]:
-        """What was evaluated in the other parts of the study, before the search and in its slots; each with a slot of
-        its own."""
+        """All that was evaluated in the study: in its other parts, before the search, and in its slots. Each entry
+        has a slot of its own."""
         standing = self.ledger.standing()
         beyond = max((self.n_trials - 1, *(entry.slot for entry in standing.here))) + 1
         strangers = [entry for entry in standing.elsewhere if entry.score]
@@ -115,13 +137,22 @@ class Rounds:
         return {entry.number for entry in standing.scored if entry.number < began and entry.origin != self.origin}
 
     def _known(self, standing: Standing, slot: int) -> list[Entry]:
-        """That, and what was evaluated in the slots before this one."""
+        """The entries that were evaluated before this search began, and those in the slots before this one."""
         known = self._before(standing) | {entry.number for entry in standing.here if entry.slot < slot}
         return [entry for entry in standing.scored if entry.number in known]
 
 
 def gap_of(space: Space, entries: Sequence[Entry], found: Proposals) -> float | None:
-    """How much better than the best, as a share of it, a plan may be; None when there is no telling."""
+    """How much better than the best a plan may be, as a share of the best score.
+
+    Args:
+        space: The plans that may be the best.
+        entries: What was evaluated.
+        found: What the sampler proposed, with the score that it holds attainable.
+
+    Returns:
+        The gap, at least 0; None where no plan has a score to compare with, or the sampler says nothing.
+    """
     scores = [entry.score.value for entry in entries if entry.score and space.admits(entry.plan)]
     if not scores or not max(scores) or math.isinf(max(scores)):
         return None
@@ -135,7 +166,8 @@ def _bar(space: Space, entries: Sequence[Entry]) -> float:
 
 
 def _for_learning(entries: Sequence[Entry]) -> list[Entry]:
-    """The same with the plans that failed at the lowest score that another has: samplers reckon with numbers."""
+    """The entries for a sampler, which needs finite numbers: a plan that failed gets the lowest score of any other
+    plan."""
     finite = [entry.score.value for entry in entries if entry.score and math.isfinite(entry.score.value)]
     lowest = min(finite, default=0.0)
     return [

@@ -1,8 +1,8 @@
-"""The search for the best plan within the limits: samplers propose, a ledger sees that each plan is evaluated once.
+"""The search for the best plan within the limits: samplers propose plans, a ledger has each evaluated once.
 
-Plans are proposed in rounds (`search/proposing.py`). What a round proposes follows from the seed and what was there
-before it alone: one worker or eight, stopped and taken up again or not, evaluate the same plans and find the same
-winner.
+Plans are proposed in rounds (`search/proposing.py`). The plans of a round follow from the seed and from the scores
+before it alone. So a search evaluates the same plans and finds the same winner with one worker or eight, stopped and
+resumed or not.
 """
 
 import math
@@ -27,7 +27,7 @@ from search.storage.ledger import Entry, Ledger
 from search.storage.scores import check_count, score_of
 
 Evaluate = Callable[[Sequence[Plan], float], Sequence[Score | float]]
-"""(plans, bar) -> their scores; a plan that cannot reach the bar need not be evaluated to the end."""
+"""(plans, bar) -> the scores of the plans. A plan whose score cannot reach `bar` need not be evaluated to the end."""
 
 _BEAT_SHARE: Final = 1 / 6
 PAUSE_S: Final = 0.1
@@ -35,9 +35,14 @@ PAUSE_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Stop:
-    """When a search ends: after `n_trials` plans, or before that when the gap is `gap` or `timeout_s` have passed.
+    """When a search ends.
 
-    Raises `ValueError` for fewer than one plan, and for a gap or a time that is no number.
+    Raises `ValueError` for fewer than one plan, and for a gap or a time that is not a number.
+
+    Attributes:
+        n_trials: How many plans are evaluated at the most.
+        gap: The search ends when no plan is expected to be better than the best by more than this share of its score.
+        timeout_s: After how many seconds the search ends; None for no limit of time.
     """
 
     n_trials: int
@@ -65,12 +70,47 @@ def search(
     seed: int = 0,
     progress: Progress = silent,
 ) -> SearchResult:
-    """Evaluates plans in the slots of `ledger` from `first` up to `stop.n_trials`, with whoever else does; whatever
-    else stands in the study is learned from, and not evaluated again.
+    """Evaluates plans in rounds until the search ends, and returns every plan that was evaluated.
 
-    Of each round a process claims its share among `peers`. The first of the space's limits has to be on latency.
+    Other processes may work on the same study at the same time. The sampler learns from whatever else stands in the
+    study; none of that is evaluated again.
 
-    Raises `BudgetUnreachableError` when no plan is within the limits.
+    Args:
+        space: The plans that may be proposed. The first of its limits has to be on latency.
+        evaluate: (plans, bar) -> one score for each plan, in their order; higher is better.
+        ledger: The study, in whose slots the plans are kept.
+        sampler: What proposes the plans.
+        stop: When the search ends.
+        first: The first slot to fill; the last is `stop.n_trials - 1`.
+        peers: How many processes share the plans of a round.
+        seed: What the sampler's random numbers follow from.
+        progress: Is told how many plans have scores, of how many, and the best score so far.
+
+    Returns:
+        The plans within the limits and the others, best first, with the gap that is left and why the search ended.
+
+    Raises:
+        BudgetUnreachableError: when no plan is within the limits.
+        ScoreError: when an evaluation returns what is not a score.
+
+    Example:
+        >>> from depthfinder.testing.samples import chain_and_table
+        >>> from search.limits import latency_limits_by
+        >>> from search.samplers import known_sampler
+        >>> from search.storage.ledger import Ledger, in_memory
+        >>> chain, table = chain_and_table()
+        >>> space = Space.of(chain, latency_limits_by(table, 0.7 * table.uncut_ms))
+        >>> result = search(
+        ...     space,
+        ...     evaluate=lambda plans, bar: [-len(plan.choices) for plan in plans],  # the fewer cuts, the better
+        ...     ledger=Ledger(in_memory(), "example", {"model": chain.model}),
+        ...     sampler=known_sampler("auto"),
+        ...     stop=Stop(n_trials=12),
+        ... )
+        >>> result.num_evaluations
+        12
+        >>> result.best.score, result.best.latency_ms <= 0.7 * table.uncut_ms
+        (-3.0, True)
     """
     check_reachable(space)
     deadline = math.inf if stop.timeout_s is None else time.monotonic() + stop.timeout_s
@@ -91,7 +131,7 @@ def search(
 
 
 def _carry_out(rounds: Rounds, worker: "_Worker", number: int, slots: Sequence[int], gap: float) -> str | None:
-    """One round, to its end; why the search ends with it, if it does."""
+    """Carries out one round; returns why the search ends with it, or None if it goes on."""
     while not rounds.is_done(slots):
         plans = rounds.plans(number, slots)
         if plans.gap is not None and plans.entries and plans.gap <= gap:
@@ -106,9 +146,18 @@ def _carry_out(rounds: Rounds, worker: "_Worker", number: int, slots: Sequence[i
 
 
 def evaluate_a_share(ledger: Ledger, evaluate: Evaluate, peers: int) -> bool:
-    """Evaluates a share of what waits in the ledger; False when nothing does.
+    """Evaluates this process's share of the plans that wait in the ledger.
 
-    Raises `ScoreError` for what is no score, once the scores beside it are entered.
+    Args:
+        ledger: The study.
+        evaluate: (plans, bar) -> one score for each plan.
+        peers: How many processes share what waits.
+
+    Returns:
+        Whether any plan waited and was evaluated.
+
+    Raises:
+        ScoreError: when an evaluation returns what is not a score; the scores beside it are entered first.
     """
     claimed = ledger.claim(peers)
     plans = [entry.plan for entry in claimed]
@@ -139,7 +188,7 @@ class _Ended(Enum):
 
 @dataclass(frozen=True)
 class _Worker:
-    """Works through a round with whoever else does."""
+    """Works through the plans of a round, together with any other processes on the same study."""
 
     space: Space
     evaluate: Evaluate
@@ -150,8 +199,8 @@ class _Worker:
     progress: Progress
 
     def settle(self, origin: str) -> bool:
-        """Empties the slots that other rules proposed plans for (theirs may be within limits that no longer hold), and
-        waits for what is being evaluated; False if time is up before that."""
+        """Empties the slots that other rules proposed plans for, whose limits may no longer hold, and waits for the
+        plans that are being evaluated; returns False if time is up before that."""
         self.ledger.withdraw(but_for=origin)
         awaited = self.ledger.under_way(origin)
         while awaited & self.ledger.under_way(origin):
@@ -162,7 +211,7 @@ class _Worker:
         return True
 
     def carry_out(self, entries: Sequence[Entry], slots: Set[int]) -> _Ended:
-        """Evaluates what nobody else does, and waits for the others, until all `slots` have scores."""
+        """Evaluates the plans that nobody else does, and waits for the others, until all `slots` have scores."""
         while True:
             standing = self.ledger.standing()
             there = {entry.slot: entry for entry in standing.here if entry.slot in slots}

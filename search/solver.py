@@ -1,4 +1,4 @@
-"""The exact solver: the best plan of a space for scores that are known, single blocks' and pairs', by HiGHS."""
+"""The exact solver: the best plan of a space by known gains of cuts and of pairs of cuts, by HiGHS."""
 
 import os
 import sys
@@ -19,18 +19,25 @@ MOST_PAIRS: Final = 120
 _GAP: Final = 1e-6
 _STDOUT, _STDERR = 1, 2
 _ONE_AT_A_TIME: Final = threading.Lock()
-# Of rounding in a sum of a few hundred savings; what the table says of the plan itself has the last word.
+# The rounding in a sum of a few hundred savings; what the table says of the plan itself decides in the end.
 _ROUNDING: Final = 1e-9
 
 
 def solve(space: Space, gains: Array, pairs: Array | None = None, most_pairs: int = MOST_PAIRS) -> Array | None:
-    """The vector x (cuts,) that makes gains . x + x . pairs . x largest within the space's limits, as far as those add
-    up block by block; None when no plan is within them.
+    """Finds the plan of the largest gain within the limits, as a vector x (cuts,) of zeros and ones.
 
-    `gains` is (cuts,), `pairs` (cuts, cuts), of which the strictly upper triangle counts, and of that the largest
-    `most_pairs` entries. It is a multiple-choice knapsack problem: at most one cut of each block. A product of two
-    variables is a third that is bounded by them (McCormick, Mathematical Programming 10, 1976): exact for zeros and
-    ones.
+    It maximises gains . x + x . pairs . x. The limits count as far as their amounts add up block by block. This is a
+    multiple-choice knapsack problem: at most one cut of each block. A product of two variables is a third that is
+    bounded by them (McCormick, Mathematical Programming 10, 1976), which is exact for zeros and ones.
+
+    Args:
+        space: The plans to choose from.
+        gains: (cuts,) what each cut adds to the score.
+        pairs: (cuts, cuts) what two cuts add together; only the strictly upper triangle counts.
+        most_pairs: How many entries of `pairs` count: those of the largest size.
+
+    Returns:
+        The vector; None when no plan is within the limits.
     """
     count = len(space.cuts)
     firsts, seconds = _largest(pairs, most_pairs) if pairs is not None else (np.empty(0, int), np.empty(0, int))
@@ -66,7 +73,7 @@ def solve(space: Space, gains: Array, pairs: Array | None = None, most_pairs: in
 
 
 def _largest(pairs: Array, most: int) -> tuple[Indices, Indices]:
-    """The places of the largest entries above the diagonal."""
+    """The rows and the columns of the entries above the diagonal that are largest in size."""
     firsts, seconds = np.nonzero(np.triu(pairs, 1))
     order = np.argsort(-np.abs(pairs[firsts, seconds]), kind="stable")[:most]
     return firsts[order], seconds[order]

@@ -17,23 +17,38 @@ from search.limits import CountLimit, Limit, ThinningLimit
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Bits = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
-"""Vectors of plans, where there are so many that an eighth of the memory matters."""
+"""(plans, cuts) vectors of many plans, in an eighth of the memory of floats."""
 Cut = tuple[str, str]
-"""A block and what it becomes."""
+"""(block, choice): a block and what it becomes."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """The plans of `chain` whose blocks become one of their `choices` and that every limit admits.
+    """The plans of a chain whose blocks become one of their `choices` and that every limit admits.
 
-    A plan is also a vector of zeros and ones, one for each of `cuts`, at most one of which is set for a block.
+    A plan is also a vector of zeros and ones, one for each of `cuts`; at most one of them is set for a block.
+
+    Attributes:
+        chain: The blocks of the network.
+        choices: Block -> what it may become, what keeps most of it first.
+        limits: What no plan may exceed.
+
+    Example:
+        >>> from depthfinder.testing.samples import chain_and_table
+        >>> from search.limits import latency_limits_by
+        >>> chain, table = chain_and_table()
+        >>> space = Space.of(chain, latency_limits_by(table, 0.7 * table.uncut_ms), only=["merge"], max_pruned=3)
+        >>> space.cuts[0]
+        ('blocks.0.mlp', 'merge')
+        >>> space.num_plans, space.admits(space.uncut)
+        (16, False)
     """
 
     chain: Chain
     choices: Mapping[str, tuple[str, ...]]
     limits: tuple[Limit, ...]
     harms: Mapping[Cut, float] = field(default_factory=dict)
-    """What single cuts are expected to cost in score, in no particular unit, where something is known of that."""
+    """Cut -> the loss of score that is expected of it, in any unit, for the cuts of which something is known."""
 
     @classmethod
     def of(
@@ -46,11 +61,19 @@ class Space:
         max_pruned: int | None = None,
         keep_one_per_stage: bool = False,
     ) -> "Space":
-        """The plans that leave the blocks alone that `keep` names (a block, or a path that blocks lie under), cut only
-        in the ways of `only`, cut at most `max_pruned` blocks, and if asked leave a block as it is in every stage. They
-        thin the tokens once at the most.
+        """The space of a chain under limits, and under what else is asked of plans; the tokens are thinned at most
+        once.
 
-        Raises `PlanError` for a name or a choice that no block has.
+        Args:
+            chain: The blocks of the network.
+            limits: What no plan may exceed.
+            keep: Blocks that stay as they are: names, or paths that blocks lie under.
+            only: The choices that blocks may become; None for all that they offer.
+            max_pruned: How many blocks may be cut.
+            keep_one_per_stage: Whether every stage keeps at least one block as it is.
+
+        Raises:
+            PlanError: for a name or a choice that no block has.
         """
         kept = {block.name for pattern in keep for block in _under(chain, pattern)}
         offered = {choice for block in chain.blocks for choice in block.choices}
@@ -72,13 +95,16 @@ class Space:
         return cls(chain, choices, (*limits, *more))
 
     def within(self, limits: Sequence[Limit]) -> "Space":
-        """The same under other limits."""
+        """The same space under other limits."""
         return dataclasses.replace(self, limits=tuple(limits))
 
     def without_dominated_cuts(self) -> "Space":
-        """Without the cuts that save nothing of what the uncut network has too much of: where one merged convolution
-        takes longer than the two that it stands for, these take less time and lose nothing. The same where the uncut
-        network is within every limit."""
+        """The space without the cuts that help to meet no limit.
+
+        A cut helps if it saves something of a limit that the uncut network exceeds. Where one merged convolution
+        takes longer than the two that it replaces, leaving it out saves time and loses nothing. Where the uncut
+        network is within every limit, the space is returned as it is.
+        """
         exceeded = [limit for limit in self.limits if limit.amount(self.uncut) > limit.bound]
         if not exceeded:
             return self
@@ -89,17 +115,17 @@ class Space:
         return dataclasses.replace(self, choices=choices)
 
     def expecting(self, harms: Mapping[Cut, float]) -> "Space":
-        """The same, where so much harm is expected of single cuts."""
+        """The same space with other expected harms: cut -> the loss of score that is expected of it, in any unit."""
         return dataclasses.replace(self, harms=harms)
 
     def without(self, cuts: Collection[Cut]) -> "Space":
-        """Without these ways of cutting single blocks."""
+        """The space without these cuts."""
         choices = {block: tuple(c for c in ways if (block, c) not in cuts) for block, ways in self.choices.items()}
         return dataclasses.replace(self, choices=choices)
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
-        """Every way of cutting one block, in the chain's order."""
+        """Every cut that plans may have, (block, choice), in the chain's order."""
         return tuple((block, choice) for block, choices in self.choices.items() for choice in choices if choice != KEEP)
 
     @cached_property
@@ -110,8 +136,8 @@ class Space:
 
     @cached_property
     def reach(self) -> Array:
-        """(cuts,) how far each cut goes, from 0 to 1: its place among its block's choices, which list what keeps most
-        of the block first."""
+        """(cuts,) how far each cut goes, above 0 and up to 1: its place among its block's cuts, which are listed
+        from the mildest on."""
         found = np.empty(len(self.cuts))
         for place in set(self.places.tolist()):
             own = np.flatnonzero(self.places == place)
@@ -120,21 +146,21 @@ class Space:
 
     @cached_property
     def expected_harms(self) -> Array | None:
-        """(cuts,) the harm that is expected of each, 1 in the mean; of those of which nothing is known that of a mean
-        one. None where nothing is known of any."""
+        """(cuts,) the harm that is expected of each, relative to the mean of those that are known; 1 for a cut of
+        which nothing is known. None where nothing is known of any cut."""
         known = [self.harms[cut] for cut in self.cuts if cut in self.harms]
         mean = float(np.mean(known)) if known else 0.0
         return np.array([self.harms.get(cut, mean) / mean for cut in self.cuts]) if mean > 0 else None
 
     @cached_property
     def kinds(self) -> tuple[tuple[str, str], ...]:
-        """(cuts,) what is cut and how: cuts of equal kind are expected to do about the same harm."""
+        """(block kind, choice) for each cut: cuts of equal kind are expected to do about the same harm."""
         kind = {block.name: block.kind for block in self.chain.blocks}
         return tuple((kind[block], choice) for block, choice in self.cuts)
 
     @property
     def num_plans(self) -> int:
-        """How many there are without the limits."""
+        """How many plans there are when the limits are left aside."""
         count = 1
         for choices in self.choices.values():
             count *= len(choices)
@@ -142,36 +168,41 @@ class Space:
 
     @property
     def uncut(self) -> Plan:
+        """The plan that keeps every block."""
         return Plan(model=self.chain.model)
 
     def admits(self, plan: Plan) -> bool:
-        """Whether the plan is one of these; compared exactly."""
+        """Whether the plan belongs to the space: its choices are allowed, and it is exactly within every limit."""
         return all(plan.choice_of(block) in choices for block, choices in self.choices.items()) and all(
             limit.admits(plan) for limit in self.limits
         )
 
     def plan(self, vector: Array) -> Plan:
+        """The plan of a vector (cuts,)."""
         return self.chain.plan(dict(self.cuts[place] for place in np.flatnonzero(vector > 0.5)))
 
     def vector(self, plan: Plan) -> Array:
-        """(cuts,) zeros and ones."""
+        """(cuts,) one for each cut that the plan makes, else zero."""
         return np.array([float(plan.choice_of(block) == choice) for block, choice in self.cuts])
 
     @cached_property
     def savings(self) -> Array:
-        """(limits, cuts) what each cut saves of what is limited."""
+        """(limits, cuts) how much of each limit each cut saves, in the limit's unit."""
         return np.array([[limit.saved(*cut) for cut in self.cuts] for limit in self.limits]).reshape(
             len(self.limits), len(self.cuts)
         )
 
     @cached_property
     def needed(self) -> Array:
-        """(limits,) how much has to be saved from the uncut network."""
+        """(limits,) how much has to be saved from the uncut network; negative where that is within the limit."""
         return np.array([limit.amount(self.uncut) - limit.bound for limit in self.limits])
 
     def thinned(self, plan: Plan, random: Random) -> Plan:
-        """The plan without the cuts that no limit needs, taken back in an order drawn at random: a block goes back to
-        the first of its choices, which list what keeps most of it first, that still is within the limits."""
+        """The plan without the cuts that no limit needs.
+
+        Blocks are taken back in random order. Each gets the first of its choices with which the plan is within the
+        limits; choices list what keeps most of the block first.
+        """
         choices = dict(plan.choices)
         blocks = list(self.choices)
         random.shuffle(blocks)
@@ -181,8 +212,8 @@ class Space:
         return self.chain.plan(choices)
 
     def _take_back(self, model: str, choices: dict[str, str], block: str) -> bool:
-        """Gives a block the first of its choices that still is within the limits; whether others may now find room that
-        did not before."""
+        """Gives a block the first of its choices that is still within the limits; returns whether other blocks may
+        now find room that they did not find before."""
         allowed, before = self.choices[block], choices.get(block, KEEP)
         for choice in allowed[: allowed.index(before)]:
             plan = Plan(model, choices | {block: choice})

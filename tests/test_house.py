@@ -24,7 +24,7 @@ FENCES = {
     "datasets": {"pruner/data/hugging_face.py"},
     "huggingface_hub": {"pruner/data/hugging_face.py"},
     "jinja2": {"depthfinder/report/page.py"},
-    "jsonschema": {"profiles/store.py"},
+    "jsonschema": {"profiles/writing.py"},
     "matplotlib": {
         "depthfinder/report/mask_pictures.py",
         "depthfinder/report/pictures.py",

@@ -131,7 +131,8 @@ def _keep(request: ProfileRequest, found: "Profile") -> None:
     from depthfinder.report.tables import profile_table, show
     from profiles.files import write_whole
     from profiles.names import below
-    from profiles.store import profile_path, save_profile
+    from profiles.store import profile_path
+    from profiles.writing import save_profile
 
     path = profile_path(below(request.output, "profiles"), found.model, found.setting)
     pictures = {".time.svg": where_the_time_goes(found)}

@@ -1,4 +1,4 @@
-"""Which images a network is trained and judged on, and what they go through, in timm's spelling."""
+"""Settings of the images that a network is trained and judged on, in timm's spelling."""
 
 from typing import Annotated, ClassVar
 
@@ -11,7 +11,7 @@ from pruner.data.variation import Augmentation, Evaluation
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class DataConfig:
-    """Which images, and how they are varied and cut to size."""
+    """Which images a network is given, and how they are augmented and cut to size."""
 
     PANEL: ClassVar = "Images"
 
@@ -53,5 +53,5 @@ class DataConfig:
 
     @property
     def has_labels(self) -> bool:
-        """Whether something says what the images show; else what the uncut network answers counts as right."""
+        """Whether the images have labels. Without them, the answers of the uncut network count as right."""
         return self.dataset != "unlabelled"

@@ -1,4 +1,4 @@
-"""The settings that records declare: found, filled from plain values, and taken apart again."""
+"""Finds the settings that records declare, makes records from plain values, and turns records into such values."""
 
 import dataclasses
 import inspect
@@ -17,13 +17,13 @@ class Declared:
     """A setting as its record declares it.
 
     Attributes:
-        name: what it is called: its flag, with underscores.
-        field: what the record calls it.
-        type: what the record holds, without what is said about it.
-        default: what it is when nobody says; `dataclasses.MISSING` where somebody has to.
-        option: what is said of it.
-        checks: what else stands beside the type: bounds, and functions of pydantic's.
-        panel: the heading that `--help` has it under.
+        name: The name of the setting: its flag, with underscores.
+        field: The name of the record's field.
+        type: The type of the value, without its annotations.
+        default: The value when none is given; `dataclasses.MISSING` where one has to be given.
+        option: The help of the setting, and how it is typed.
+        checks: The other annotations of the type: bounds, and validators of pydantic.
+        panel: The heading that `--help` lists it under.
     """
 
     name: str
@@ -36,12 +36,18 @@ class Declared:
 
     @property
     def flag(self) -> str:
-        """How it is typed."""
+        """The flag on the command line, such as `--batch-size`."""
         return f"--{self.name.replace('_', '-')}"
 
 
 def declared_in(*records: type) -> Iterator[Declared]:
-    """The settings of records, and of the records that they hold, in the order of their declaration."""
+    """Yields the settings of records, and of the records that they hold, in the order of their declaration.
+
+    Example:
+        >>> from depthfinder.config.measure import TableConfig
+        >>> [one.flag for one in declared_in(TableConfig)][-1]
+        '--max-seconds'
+    """
     for record in records:
         panel = getattr(record, "PANEL", _OTHERS)
         hints = get_type_hints(record, include_extras=True)
@@ -63,8 +69,10 @@ def declared_in(*records: type) -> Iterator[Declared]:
 
 
 def own_names(record: type) -> tuple[str, ...]:
-    """The settings that a record declares itself, and those of the records that it holds; not those of the records that
-    it inherits from, and none that changes nothing of what is found."""
+    """Returns the settings that a record declares itself, and those of the records that it holds.
+
+    Settings that it inherits are left out, and so are those that do not change the result of a run.
+    """
     fields = inspect.get_annotations(record)
     held = [hint for name, hint in get_type_hints(record).items() if name in fields and dataclasses.is_dataclass(hint)]
     inner = {one.name for other in held for one in declared_in(other)}  # type: ignore[arg-type]
@@ -76,14 +84,19 @@ def own_names(record: type) -> tuple[str, ...]:
 
 
 def made(record: type[Record], values: Mapping[str, Any]) -> Record:
-    """A record, and those that it holds, of what `values` says by the settings' names; of the rest, the defaults.
+    """Makes a record, and those that it holds, of values by the settings' names; the others have their defaults.
 
     Args:
-        record: Its class.
-        values: Setting -> value. What belongs to other records is left alone.
+        record: The class of the record.
+        values: Setting -> value. Settings of other records are ignored.
 
     Raises:
-        pydantic.ValidationError: for what a check refuses.
+        pydantic.ValidationError: for a value that a check refuses.
+
+    Example:
+        >>> from depthfinder.config.measure import DeviceConfig
+        >>> made(DeviceConfig, {"device": "mi100", "threads": 4, "seed": 1}).mode.threads
+        4
     """
     hints = get_type_hints(record)
     names = {one.field: one.name for one in declared_in(record)}
@@ -97,7 +110,13 @@ def made(record: type[Record], values: Mapping[str, Any]) -> Record:
 
 
 def flat(record: Any) -> dict[str, Any]:
-    """Setting -> value, for a record and those that it holds."""
+    """Returns setting -> value, for a record and those that it holds.
+
+    Example:
+        >>> from depthfinder.config.run import Seeded
+        >>> flat(Seeded(seed=3))
+        {'seed': 3}
+    """
     names = {one.field: one.name for one in declared_in(type(record))}
     found: dict[str, Any] = {}
     for field in dataclasses.fields(record):
@@ -107,10 +126,11 @@ def flat(record: Any) -> dict[str, Any]:
 
 
 def with_changes(record: Record, **changes: Any) -> Record:
-    """The record with some settings, of its own or of those that it holds, changed, and checked anew.
+    """Returns the record with some settings changed, its own or those of records that it holds; all are checked anew.
 
     Raises:
-        AttributeError: for what is no setting of it.
+        AttributeError: for a name that is no setting of the record.
+        pydantic.ValidationError: for a value that a check refuses.
     """
     unknown = sorted(changes.keys() - {one.name for one in declared_in(type(record))})
     if unknown:

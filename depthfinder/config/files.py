@@ -1,4 +1,4 @@
-"""Settings in files: `args.yaml`, which a run leaves and a recipe is, by the names that the flags have."""
+"""Settings in files: the `args.yaml` of a run, and recipes. Settings have the names of their flags."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,18 @@ from pydantic import ValidationError
 
 from depthfinder.config.declared import Declared, declared_in, flat, made
 from profiles.files import write_whole
+from profiles.registry import nearest_first
 from pruner.errors import SettingsError
 
 Record = TypeVar("Record")
 
-# What settings were called before, and what was meant where a file of then does not name them.
+# The former names of settings, and the values of settings that files of former versions do not name.
 _FORMER_NAMES: Final = {"compiled": "torchcompile"}
 _MEANT_BEFORE: Final = {"scored_by": "supernet"}
 
 
 def read_table(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Setting -> value, as a file has them that names no others.
+    """Reads setting -> value from a file that names no unknown settings.
 
     Args:
         path: A file of YAML.
@@ -28,7 +29,7 @@ def read_table(path: Path, names: Iterable[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        SettingsError: when it is no table, or names what is no setting: the nearest that is one is named then.
+        SettingsError: when the file holds no table, or names an unknown setting; the error names the nearest known one.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -44,13 +45,36 @@ def read_table(path: Path, names: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def check_names(given: Iterable[str], *records: type) -> None:
+    """Checks that every given name is a setting of one of the records.
+
+    Raises:
+        SettingsError: for an unknown name, with the nearest known one.
+
+    Example:
+        >>> from depthfinder.config.data import DataConfig
+        >>> check_names(["data_directory"], DataConfig)
+        Traceback (most recent call last):
+        pruner.errors.SettingsError: no setting is called 'data_directory'; nearest: data_dir
+    """
+    known = sorted({one.name for one in declared_in(*records)})
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"no setting is called {name!r}; nearest: {nearest_first(name, known)[0]}")
+
+
 def _with_nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.replace("-", "_"), list(known), n=1)
     return f"{name} (nearest: {near[0]})" if near else name
 
 
 def read_settings(record: type[Record], path: Path) -> Record:
-    """The record that `write_settings` wrote. Raises as `read_table` does, and `SettingsError` for wrong values."""
+    """Reads the record that `write_settings` wrote.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        SettingsError: when the file holds no table, or has an unknown setting or a value that is refused.
+    """
     values = _MEANT_BEFORE | read_table(path, (one.name for one in declared_in(record)))
     try:
         return checked(record, values)
@@ -64,7 +88,21 @@ def write_settings(record: Any, path: Path) -> None:
 
 
 def checked(record: type[Record], values: Mapping[str, Any]) -> Record:
-    """A record of settings as they were typed or read. Raises `SettingsError`, which names the flag."""
+    """Makes a record of settings that were typed or read from a file.
+
+    Args:
+        record: The class of the record.
+        values: Setting -> value. Settings of other records are ignored.
+
+    Raises:
+        SettingsError: for a value that is refused; the error names the flag.
+
+    Example:
+        >>> from depthfinder.config.measure import DeviceConfig
+        >>> checked(DeviceConfig, {"batch_size": 0})
+        Traceback (most recent call last):
+        pruner.errors.SettingsError: --batch-size: 0: input should be greater than or equal to 1
+    """
     try:
         return made(record, values)
     except ValidationError as error:
@@ -72,7 +110,7 @@ def checked(record: type[Record], values: Mapping[str, Any]) -> Record:
 
 
 def _in_words(error: ValidationError, settings: Mapping[str, Declared]) -> str:
-    """The first thing that is wrong, and the flag that it was typed with."""
+    """The first error in words, behind the flag of its setting."""
     found = error.errors(include_url=False)[0]
     place = next((settings[str(part)].flag for part in found["loc"] if str(part) in settings), None)
     given, limits = found["input"], found.get("ctx", {})
@@ -88,7 +126,7 @@ def _in_words(error: ValidationError, settings: Mapping[str, Declared]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """YAML's own kinds: lists for tuples, tables for mappings."""
+    """The value in YAML's own types: lists for tuples, tables for mappings."""
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, (tuple, list)):

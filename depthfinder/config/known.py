@@ -1,4 +1,4 @@
-"""Names that a setting may have."""
+"""The check that a setting names something known."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,11 +6,16 @@ from profiles.registry import nearest_first
 
 
 def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """A check, for pydantic's `AfterValidator`, that a name is one of those that are known.
+    """Returns a check for pydantic's `AfterValidator`: that a name is one of the known ones.
 
-    >>> one_of("strategy", ["optuna", "gate"])("optna")
-    Traceback (most recent call last):
-    ValueError: no strategy is called 'optna'; nearest: optuna, gate
+    Args:
+        what: What is named, for the error, such as "strategy".
+        known: The known names.
+
+    Example:
+        >>> one_of("strategy", ["optuna", "gate"])("optna")
+        Traceback (most recent call last):
+        ValueError: no strategy is called 'optna'; nearest: optuna, gate
     """
 
     def check(name: str) -> str:

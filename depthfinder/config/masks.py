@@ -1,4 +1,4 @@
-"""Which groups of weights go, and how that is found out."""
+"""Settings of `sparsify`: which groups of weights are removed, and how they are chosen."""
 
 from typing import Annotated, ClassVar
 
@@ -10,7 +10,7 @@ from profiles.option import CHECKED, Option
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class MaskConfig:
-    """A method, what goes together, and how much of it."""
+    """The method that finds the masks, the groups of weights, and the share of them that is removed."""
 
     PANEL: ClassVar = "Masks"
 

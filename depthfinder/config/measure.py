@@ -1,4 +1,4 @@
-"""Where and how networks are measured, and how much latency they may have."""
+"""Settings of measuring: the device, the mode, the time to measure for, and the budget."""
 
 from typing import Annotated, ClassVar
 
@@ -27,14 +27,14 @@ class DeviceConfig:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TableConfig(DeviceConfig):
-    """How long is measured there."""
+    """The device, and how long it is measured on."""
 
     max_seconds: Annotated[float, Option("Seconds to spend on measuring, compiling included."), Field(gt=0)] = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class MeasureConfig(TableConfig):
-    """By which table, and within which budget, in milliseconds or as a share of the baseline's latency."""
+    """The latency table to go by, and the budget: in milliseconds, or as a share of the baseline's latency."""
 
     profile: Annotated[
         str | None, Option("Go by this table (.json) in place of the newest that matches; refused if it does not.")
@@ -59,9 +59,13 @@ class MeasureConfig(TableConfig):
 
     @property
     def budgets_ms(self) -> dict[str, float]:
-        """Device -> what the network may take there, as they were named; empty for a share of the baseline."""
+        """Device -> the latency that the network may have there, in milliseconds and in the order given.
+
+        Empty where the budget is a share of the baseline, or none was given.
+        """
         return {} if self.budget_ms is None else budgets_of(self.budget_ms, self.device)
 
     @property
     def has_budget(self) -> bool:
+        """Whether a budget was given."""
         return self.budget_ms is not None or self.budget_ratio is not None

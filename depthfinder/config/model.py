@@ -1,4 +1,4 @@
-"""Which network, and the weights that it begins with."""
+"""Settings of the network, and of the weights that it begins with."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -21,7 +21,7 @@ def _as_timm_writes_it(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class ArchitectureConfig:
-    """The structure of a network. A size of images among the model's arguments is `img_size`."""
+    """The structure of a network. An `img_size` among the model's arguments becomes the setting `img_size`."""
 
     PANEL: ClassVar = "Network"
 
@@ -53,7 +53,7 @@ class ArchitectureConfig:
     @model_validator(mode="before")
     @classmethod
     def _one_size(cls, given: Any) -> dict[str, Any]:
-        """Takes a size of images out of the model's arguments, where there is no other."""
+        """Moves `img_size` out of the model's arguments; a size that was given by itself comes first."""
         values: dict[str, Any] = dict(given.kwargs or {})
         arguments = values.get("model_kwargs") or {}
         if isinstance(arguments, Mapping):
@@ -70,7 +70,7 @@ class ArchitectureConfig:
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """What the model is made with: its arguments, and the size of the images if one was asked for."""
+        """The arguments that timm makes the model with, and `img_size` among them if one was asked for."""
         if self.img_size is None:
             return dict(self.model_kwargs)
         size = list(self.img_size) if isinstance(self.img_size, tuple) else self.img_size

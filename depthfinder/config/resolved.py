@@ -1,4 +1,4 @@
-"""From what was typed to what is meant: the demo where nothing is named, and how plans are scored."""
+"""Completes the settings that were typed: the demo where nothing is named, the device, and what scores plans."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,15 +22,15 @@ _NOTHING_TRAINED: Final = {"scored_by": "fits", "finetune_epochs": 0, "progressi
 
 
 def with_file(typed: Mapping[str, Any], path: Path | None, *more: type) -> Mapping[str, Any]:
-    """What a file of settings says, and over it what was typed.
+    """Returns the settings of a file, overridden by those that were typed.
 
     Args:
         typed: Setting -> value.
         path: An `args.yaml` or a recipe; None for none.
-        more: Records, beside a run's, whose settings the file may name.
+        more: Records whose settings the file may name beside those of a run.
 
     Raises:
-        SettingsError: when the file names what is no setting.
+        SettingsError: when there is no such file, or it names an unknown setting.
     """
     if path is None:
         return typed
@@ -42,14 +42,19 @@ def with_file(typed: Mapping[str, Any], path: Path | None, *more: type) -> Mappi
 
 
 def run_config(typed: Mapping[str, Any], *, without_training: bool = False) -> RunConfig:
-    """The settings of a run, of what was typed of them.
+    """Makes the settings of a run from those that were typed.
 
     Args:
         typed: Setting -> value.
-        without_training: Whether nothing is trained, whatever was typed.
+        without_training: Whether to train nothing, even where training was asked for.
 
     Raises:
-        SettingsError: for what cannot be meant; it names the flag.
+        SettingsError: for a value that is refused; the error names the flag.
+
+    Example:
+        >>> found = run_config({"budget_ms": "ort-cpu=20,mi100=3.2", "train_batch_size": 32})
+        >>> found.network.model, found.data.dataset, found.measure.device, found.search.scored_by
+        ('deit_digits', 'digits', 'ort-cpu', 'fits')
     """
     meant = dict(typed) | _images_and_weights(typed) | _device(typed)
     meant |= _NOTHING_TRAINED if without_training else {"scored_by": _way_of_scoring(typed)}
@@ -57,7 +62,11 @@ def run_config(typed: Mapping[str, Any], *, without_training: bool = False) -> R
 
 
 def run_config_with_budget(typed: Mapping[str, Any], *, without_training: bool = False) -> RunConfig:
-    """The same for who needs a budget: the demo has its own. Raises `SettingsError` where another network has none."""
+    """Makes the settings of a run that needs a budget. The demo has one by default.
+
+    Raises:
+        SettingsError: as `run_config` does, and where another network has no budget.
+    """
     found = run_config(typed, without_training=without_training)
     if found.measure.has_budget:
         return found
@@ -67,7 +76,7 @@ def run_config_with_budget(typed: Mapping[str, Any], *, without_training: bool =
 
 
 def sparsify_config(typed: Mapping[str, Any]) -> SparsifyConfig:
-    """The settings of `sparsify`, of what was typed of them. Raises `SettingsError`."""
+    """Makes the settings of `sparsify` from those that were typed. Raises `SettingsError` as `run_config` does."""
     meant = dict(typed) | _images_and_weights(typed)
     if meant.get("sparsity") is None and ":" not in meant.get("granularity", ""):
         meant["sparsity"] = _DEFAULT_SPARSITY
@@ -75,7 +84,7 @@ def sparsify_config(typed: Mapping[str, Any]) -> SparsifyConfig:
 
 
 def _images_and_weights(typed: Mapping[str, Any]) -> dict[str, Any]:
-    """The demo's images and weights for the demo's network, where none are named."""
+    """The settings of images and weights. The demo's network has the demo's where none are named."""
     model = checked(ModelConfig, {"model": typed.get("model", DEMO_MODEL)}).model
     named = typed.get("dataset")
     is_demo = model == DEMO_MODEL and typed.get("data_dir") is None and named in (None, _DIGITS)
@@ -84,7 +93,7 @@ def _images_and_weights(typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _device(typed: Mapping[str, Any]) -> dict[str, str]:
-    """The device that was named, else one that a budget was named for."""
+    """The device that was named, else the first that has a budget."""
     device = typed.get("device") or DEFAULT_DEVICE
     if typed.get("budget_ms") is None:
         return {"device": device}
@@ -98,14 +107,14 @@ def _device(typed: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _way_of_scoring(typed: Mapping[str, Any]) -> str:
-    """What was asked for; else a supernet where the strategy has one or something was asked of it, and fits if not."""
+    """The way that was asked for; else a supernet where the strategy or a typed setting takes one, else fits."""
     if typed.get("scored_by") is not None:
         return str(typed["scored_by"])
     by_default = _strategy(typed).scored_by[0]
     if by_default == "supernet":
         return by_default
     defaults = {one.name: one.default for one in declared_in(RunConfig)}
-    # Who types that the supernet is trained for two epochs asks for one, though that is the default.
+    # Whoever types --supernet-epochs asks for a supernet, even with the default of two epochs.
     is_asked = "supernet_epochs" in typed or any(typed.get(n, defaults[n]) != defaults[n] for n in _OF_A_SUPERNET)
     return "supernet" if is_asked else by_default
 

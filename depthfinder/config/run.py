@@ -1,4 +1,4 @@
-"""All that a run was asked for: written to `args.yaml`, from which it can be typed again."""
+"""All settings of a run. They are written to `args.yaml`, by which the run can be repeated."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -19,7 +19,7 @@ from profiles.option import CHECKED, Option
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class Seeded:
-    """What draws at random."""
+    """The seed of all that is drawn at random."""
 
     PANEL: ClassVar = "Output"
 
@@ -28,7 +28,12 @@ class Seeded:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class RunConfig(Seeded):
-    """Everything that decides what a run finds; two runs of equal settings find the same plan on the same table."""
+    """Everything that decides what a run finds; two runs of equal settings find the same plan on the same table.
+
+    Example:
+        >>> RunConfig().default_experiment
+        'deit_digits-ort-cpu-front-s0'
+    """
 
     network: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -38,7 +43,7 @@ class RunConfig(Seeded):
 
     @property
     def default_experiment(self) -> str:
-        """A folder name that tells runs of different budgets apart."""
+        """The default name of the run's folder: of the model, the device, the budget and the seed."""
         measure, budgets = self.measure, self.measure.budgets_ms
         if measure.budget_ratio is not None:
             budget = f"x{measure.budget_ratio:g}"
@@ -50,29 +55,29 @@ class RunConfig(Seeded):
 
     @classmethod
     def load(cls, path: Path) -> "RunConfig":
-        """What a folder's `args.yaml` says.
+        """Reads the settings from an `args.yaml`.
 
         Raises:
             FileNotFoundError: when there is no such file.
-            SettingsError: for what it does not name, or names wrongly.
+            SettingsError: for an unknown setting, or a value that is refused.
         """
         return read_settings(cls, path)
 
     def save(self, path: Path) -> None:
-        """Writes all settings by their names."""
+        """Writes all settings to `path`, by their names."""
         write_settings(self, path)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class SparsifyConfig(RunConfig):
-    """Everything that decides which groups of weights go. There is no budget and no search for blocks."""
+    """Everything that decides which groups of weights `sparsify` removes. No search for a plan takes place."""
 
     search: SearchConfig = SearchConfig(widths="none")
     masks: MaskConfig = MaskConfig()
 
     @property
     def default_experiment(self) -> str:
-        """A folder name that tells methods, granularities, sparsities and seeds apart."""
+        """The default name of the folder: of the model, the method, the granularity, the sparsity and the seed."""
         masks = self.masks
         share = "" if masks.sparsity is None else f"-{masks.sparsity:g}"
         granularity = masks.granularity.replace(":", "of")

@@ -1,4 +1,4 @@
-"""Which plans may be proposed, what they are scored by, and how they are searched for."""
+"""Settings of the search: which plans are allowed, what scores them, and how they are searched for."""
 
 from typing import Annotated, ClassVar, Final
 
@@ -17,13 +17,13 @@ SCORED_BY: Final = ("supernet", "fits")
 
 
 def _without_password(storage: str | None) -> str | None:
-    """A password is for opening the storage alone: settings are written to files and told."""
+    """The URL without its password, because settings are written to files and printed."""
     return None if storage is None else redacted(storage)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class OfferConfig:
-    """What may become of blocks."""
+    """Which widths blocks are offered beside their other choices."""
 
     PANEL: ClassVar = "Search"
 
@@ -36,13 +36,13 @@ class OfferConfig:
 
     @property
     def shares(self) -> tuple[str, ...]:
-        """The choices that leave a block as wide inside as was asked for."""
+        """The choices of the inner widths that were asked for, such as `narrow-50`."""
         return shares_of(self.widths)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class LimitConfig(OfferConfig):
-    """Which plans are allowed, beside their latency."""
+    """Limits of plans beside their latency."""
 
     keep: Annotated[
         tuple[str, ...],
@@ -59,7 +59,7 @@ class LimitConfig(OfferConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class FitConfig(LimitConfig):
-    """What layers are fitted on."""
+    """How many images layers are fitted on."""
 
     fit_images: Annotated[
         int, Option("Images that layers are fitted on; a fifth of them judges the fits."), Field(ge=5)
@@ -103,7 +103,7 @@ class StrategyConfig(ScoringConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class SearchConfig(StrategyConfig):
-    """Plans, scores and the search for the best of them."""
+    """All settings of a search."""
 
     sampler: Annotated[
         str,
@@ -135,7 +135,7 @@ class SearchConfig(StrategyConfig):
 
     @property
     def named_choices(self) -> tuple[str, ...] | None:
-        """The only choices that blocks may be cut in; None for all that are offered."""
+        """The choices that `--choices` allows; None where it is not given."""
         return None if self.choices is None else tuple(choice.strip() for choice in self.choices.split(","))
 
     @property
@@ -145,14 +145,21 @@ class SearchConfig(StrategyConfig):
 
     @property
     def cut_choices(self) -> tuple[str, ...] | None:
-        """The only choices that blocks may be cut in: those that were named, else as the way of scoring has it."""
+        """The choices that cuts may take; None for all that are offered.
+
+        They are those that `--choices` names. Without it, a supernet scores all that are offered, and fits score
+        narrower blocks, fitted layers, folds and `drop`.
+        """
         by_default = (*self.shares, *FITS, *FOLDS, DROP) if self.by_fits else None
         return by_default if self.named_choices is None else self.named_choices
 
     @property
     def extra_choices(self) -> tuple[str, ...]:
-        """What is to be offered although it is on request: what was named, else narrower blocks, and where plans are
-        scored by fits the layers that are fitted; neither with a strategy that cannot judge new weights."""
+        """The choices on request that blocks are to offer.
+
+        They are those that `--choices` names. Without it, they are narrower blocks, and fitted layers where plans are
+        scored by fits; none with a strategy that cannot judge new weights.
+        """
         if self.named_choices is not None:
             return self.named_choices
         if not STRATEGIES[self.strategy].knows_new_weights:

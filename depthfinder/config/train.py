@@ -1,4 +1,4 @@
-"""How networks are trained, in timm's spelling where timm has one."""
+"""Settings of training, in timm's spelling where timm has one."""
 
 import re
 from typing import Annotated, ClassVar, Final
@@ -49,7 +49,7 @@ class TeachingConfig:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class LearningConfig(TeachingConfig):
-    """How a network is trained, whatever for."""
+    """How any network of a run is trained."""
 
     finetune_epochs: Annotated[
         int, Option("Epochs in which the uncut network itself is trained first; none by default."), Field(ge=0)
@@ -81,7 +81,7 @@ class LearningConfig(TeachingConfig):
     ] = False
 
     def settings(self, epochs: int, seed: int) -> TrainSettings:
-        """What a training of so many epochs goes by."""
+        """Returns the settings of one training of so many epochs."""
         return TrainSettings(
             epochs=epochs,
             batch_size=self.train_batch_size,
@@ -120,7 +120,7 @@ class SupernetConfig(LearningConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TrainConfig(SupernetConfig):
-    """How the networks of a search are trained: the plan's own, beside a weight-sharing one."""
+    """How the network of the plan that was found is trained, and the other networks of a run."""
 
     progressive_epochs: Annotated[
         int, Option("Epochs of the plan's network; 0 leaves it as it was cut, or fitted."), Field(ge=0)

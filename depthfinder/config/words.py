@@ -1,4 +1,4 @@
-"""What is typed for settings that hold more than a number or a word, and back: sizes, arguments of a model, budgets."""
+"""Reads settings that are typed as more than a number or a word: sizes, arguments of a model, budgets, widths."""
 
 import json
 import math
@@ -17,13 +17,16 @@ _SIDES: Final = re.compile(r"\s*\[?\s*(\d{1,9})\s*(?:[x,]\s*(\d{1,9})\s*)?\]?\s*
 
 
 def sides(size: Any) -> int | tuple[int, int] | None:
-    """'224' -> 224; '160x320' or '160,320' -> (160, 320), height before width; 'null' -> None; numbers as they are.
+    """Returns a size of images: '224' -> 224; '160x320' or '160,320' -> (160, 320), height first; 'null' -> None.
+
+    Numbers, pairs of numbers and None are returned as they are.
 
     Raises:
         ValueError: for anything else.
 
-    >>> sides("160x320")
-    (160, 320)
+    Example:
+        >>> sides("160x320"), sides(224)
+        ((160, 320), 224)
     """
     if size is None or size == "null":
         return None
@@ -39,19 +42,20 @@ def sides(size: Any) -> int | tuple[int, int] | None:
 
 
 def height_and_width(size: Any) -> tuple[int, int] | None:
-    """The same as a pair always: '224' -> (224, 224)."""
+    """Returns a size of images as `sides` does, but always as a pair: '224' -> (224, 224)."""
     found = sides(size)
     return (found, found) if isinstance(found, int) else found
 
 
 def model_arguments(given: Any) -> dict[str, Any]:
-    """['depth=6', ...] -> {'depth': 6, ...}; a table as it is.
+    """Returns the arguments of a model: ['depth=6', ...] -> {'depth': 6, ...}. A table is returned as it is.
 
     Raises:
-        ValueError: for what is no pair.
+        ValueError: for a text that is not of the form name=value.
 
-    >>> model_arguments(["depth=6", "norm_layer=LayerNorm"])
-    {'depth': 6, 'norm_layer': 'LayerNorm'}
+    Example:
+        >>> model_arguments(["depth=6", "norm_layer=LayerNorm"])
+        {'depth': 6, 'norm_layer': 'LayerNorm'}
     """
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
@@ -65,7 +69,7 @@ def model_arguments(given: Any) -> dict[str, Any]:
 
 
 def _typed_value(text: str) -> Any:
-    """JSON where it is JSON (YAML 1.1 takes 1e-5 for a word), else as YAML would read it: True, None, a word."""
+    """The value as JSON (YAML 1.1 takes 1e-5 for a word), else as YAML reads it: True, None, a word."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -73,10 +77,18 @@ def _typed_value(text: str) -> Any:
 
 
 def budgets_of(text: str, device: str) -> dict[str, float]:
-    """'25' -> {device: 25.0}; 'ort-cpu=20,mi100=3.2' -> {'ort-cpu': 20.0, 'mi100': 3.2}, in milliseconds.
+    """Returns device -> budget in milliseconds.
+
+    Args:
+        text: '25', or for several devices 'ort-cpu=20,mi100=3.2'.
+        device: The device that a budget without a name is for.
 
     Raises:
-        ValueError: for what is no positive number of milliseconds, or names a device twice.
+        ValueError: for a budget that is no positive number, or a device that is named twice.
+
+    Example:
+        >>> budgets_of("25", "ort-cpu"), budgets_of("ort-cpu=20,mi100=3.2", "ort-cpu")
+        ({'ort-cpu': 25.0}, {'ort-cpu': 20.0, 'mi100': 3.2})
     """
     if "=" not in text:
         return {device: _milliseconds(text)}
@@ -100,16 +112,17 @@ def _milliseconds(text: str) -> float:
 
 
 def shares_of(widths: str) -> tuple[str, ...]:
-    """'75,50' -> the choices that leave blocks that wide inside; nothing for 'none'.
+    """Returns the choices of inner widths; none for 'none'.
 
-    >>> shares_of("75,50")
-    ('narrow-75', 'narrow-50')
+    Example:
+        >>> shares_of("75,50")
+        ('narrow-75', 'narrow-50')
     """
     return () if widths == NO_WIDTHS else tuple(f"narrow-{one.strip()}" for one in widths.split(","))
 
 
 def known_widths(widths: str) -> str:
-    """The widths as they are. Raises `ValueError` for one that blocks are not given."""
+    """Returns the widths as they are. Raises `ValueError` for a width that blocks do not offer."""
     for share in shares_of(widths):
         if share not in SHARES:
             width, *known = (one.removeprefix("narrow-") for one in (share, *SHARES))

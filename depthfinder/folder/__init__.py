@@ -1,1 +1,1 @@
-"""What lies in the folder of a run: its files, what they say, and what it lacks for a command."""
+"""The folder of a run: its files, what they say, and what is missing for a command."""

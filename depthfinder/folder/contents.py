@@ -1,4 +1,4 @@
-"""What lies in a folder that a command left, what it lacks for another command, and what to type next."""
+"""Says what a folder of a command holds, what is missing in it for another command, and what to type next."""
 
 import shlex
 from collections.abc import Mapping
@@ -30,7 +30,14 @@ _STAGES: Final = {"run": ALL_STAGES, "front": FRONT_STAGES, "sparsify": MASK_STA
 
 @dataclass(frozen=True)
 class Contents:
-    """What a folder holds. `arguments` is what its run was asked for, empty where there is none."""
+    """What a folder holds.
+
+    Attributes:
+        folder: The folder.
+        kind: Which command left it: `run`, `front` (of pareto) or `sparsify`; `tables` for latency tables, `runs` for a
+            folder of such folders, and `nothing` for any other.
+        arguments: The settings in its `args.yaml`; empty where there is none.
+    """
 
     folder: RunFolder
     kind: Kind
@@ -38,7 +45,7 @@ class Contents:
 
     @property
     def next_stage(self) -> str | None:
-        """The first stage of its command that is not done; None where all are."""
+        """The first stage of its command that is not done; None where all are done."""
         wanted = stages_of(
             _STAGES[self.kind],
             finetunes=bool(self.arguments.get("finetune_epochs")),
@@ -47,8 +54,15 @@ class Contents:
         return next((stage for stage in wanted if not self.folder.is_done(stage)), None)
 
     def lacking(self, wanted: str, *files: str) -> FolderError:
-        """The error of a command that finds none of what it wants, which is in these files: what is here in its place,
-        and the way on."""
+        """Makes the error of a command that does not find what it needs in the folder.
+
+        Args:
+            wanted: What it needs, in words, such as "finished run".
+            files: The files that hold it.
+
+        Returns:
+            An error that says what the folder holds instead, and what to type next.
+        """
         return FolderError(f"{self.folder.path} holds no {wanted}: {self._in_its_place(files)}")
 
     def _in_its_place(self, files: tuple[str, ...]) -> str:
@@ -92,7 +106,13 @@ class Contents:
         return ", ".join(names[:_MOST_NAMED]) + more
 
     def resuming(self, command: str, *more: str, experiment: str | None = None) -> str:
-        """How to go on with what is here, as it is typed; as another experiment, if one is named."""
+        """Returns the command that goes on from this folder, as it is typed.
+
+        Args:
+            command: The name of the command, such as "run".
+            more: Further words of it.
+            experiment: The folder that it writes to; by default this one.
+        """
         path = self.folder.path
         name = path.absolute().name if experiment is None else experiment
         config = ("--config", str(self.folder["args.yaml"]), "--output", str(path.parent), "--experiment", name)
@@ -100,7 +120,12 @@ class Contents:
 
 
 def contents_of(path: Path) -> Contents:
-    """Raises `FolderError` where a file that says what it holds is damaged."""
+    """Looks at the files in a folder. Raises `FolderError` where its `args.yaml` is damaged.
+
+    Example:
+        >>> contents_of(Path("no-such-folder")).kind
+        'nothing'
+    """
     folder = RunFolder(path)
     arguments = _arguments(folder["args.yaml"])
     if "method" in arguments:
@@ -116,7 +141,7 @@ def contents_of(path: Path) -> Contents:
 
 
 def typed(*words: str) -> str:
-    """A command as it is typed."""
+    """Returns a command of Depthfinder as it is typed, between backquotes."""
     return f"`depthfinder {shlex.join(words)}`"
 
 

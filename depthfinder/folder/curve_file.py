@@ -1,4 +1,4 @@
-"""The epochs of a training as the file in a run's folder has them."""
+"""Writes and reads the file of a training's epochs in a run's folder."""
 
 import dataclasses
 import io
@@ -12,13 +12,13 @@ HEADINGS: Final = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
 def as_csv(epochs: tuple[Epoch, ...]) -> str:
-    """All epochs as a table, a line for each; what there is none of is empty."""
+    """Returns the epochs as CSV, one a line; figures that an epoch does not have are empty."""
     frame = pd.DataFrame([dataclasses.asdict(epoch) for epoch in epochs], columns=list(HEADINGS))
     return str(frame.to_csv(index=False))
 
 
 def read_csv(text: str) -> tuple[Epoch, ...]:
-    """What `as_csv` wrote."""
+    """Returns the epochs that `as_csv` wrote."""
     frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     kinds = get_type_hints(Epoch)
     return tuple(
@@ -28,7 +28,7 @@ def read_csv(text: str) -> tuple[Epoch, ...]:
 
 
 def _value(kind: Any, cell: str) -> Any:
-    """A cell as what it was before it was text: a number that may be missing is None where nothing is written."""
+    """The value of a cell; an empty cell of a number that may be missing is None."""
     if kind == float | None:
         return float(cell) if cell else None
     return kind(cell)

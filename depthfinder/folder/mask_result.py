@@ -1,4 +1,4 @@
-"""What `sparsify` comes to: the record behind its `result.json`, and the lines on the terminal."""
+"""The result of `sparsify`: the record behind its `result.json`, and the lines on the terminal."""
 
 import dataclasses
 import json
@@ -12,13 +12,20 @@ from profiles.profile import Setting
 
 
 def is_of_masks(path: Path) -> bool:
-    """Whether a `result.json` is what `sparsify` came to, not `run`."""
+    """Returns whether a `result.json` is of `sparsify`, not of `run`."""
     return "granularity" in json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class MeasuredRemoval:
-    """Both networks timed in the same rounds, and how they compare."""
+    """The baseline and the network without the removed channels, timed in the same rounds.
+
+    Attributes:
+        setting: Where and how they were measured.
+        baseline: The latency of the baseline.
+        pruned: The latency of the network without the removed channels.
+        ratio: The second over the first.
+    """
 
     setting: Setting
     baseline: Measurement
@@ -27,7 +34,7 @@ class MeasuredRemoval:
 
     @property
     def verdict(self) -> str:
-        """Whether it paid, as a sentence. What lies within the interval is not told apart."""
+        """Whether removing channels paid, as a sentence: it did where the whole interval of the ratio is below 1."""
         ratio, device = self.ratio, self.setting.device
         figures = f"{ratio.value:.3f} of the baseline's latency on {device} ({ratio.low:.3f} to {ratio.high:.3f})"
         if ratio.high < 1:
@@ -39,9 +46,20 @@ class MeasuredRemoval:
 
 @dataclass(frozen=True)
 class MaskResult:
-    """Accuracies in [0, 1] on the held-out images. `layers`: layer -> the share of its groups that went, each layer by
-    the weight that its groups are of; `weights_gone` is the share of these weights' numbers. `removal` is None where
-    the network keeps its shape."""
+    """The accuracy, the size and the latency of a network before and after groups of its weights were removed.
+
+    Attributes:
+        model: The name of the architecture.
+        sparsity: The share of all groups that were removed.
+        epochs: Epochs of the search for the masks and of the training under them.
+        accuracy_before: Top-1 of the baseline in [0, 1] on the held-out images.
+        accuracy_after: The same with the groups removed.
+        layers: Layer -> the share of its groups that were removed, by the name of the weight that they belong to.
+        weights_gone: The share of the numbers in these weights that were removed.
+        removal: The latency before and after; None where the network keeps its shape.
+        verdict: Whether latency was gained, as a sentence.
+        seconds: Stage -> the seconds it took.
+    """
 
     model: str
     method: str
@@ -59,10 +77,12 @@ class MaskResult:
     seconds: Mapping[str, float]
 
     def save(self, path: Path) -> None:
+        """Writes the result to `path` as JSON."""
         write_whole(path, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "MaskResult":
+        """Reads what `save` wrote."""
         record = json.loads(path.read_text(encoding="utf-8"))
         found = record["removal"]
         removal = found and MeasuredRemoval(
@@ -75,7 +95,7 @@ class MaskResult:
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
-        """(what, before, after), as text for a table."""
+        """The lines of a table, as text: (what, before, after)."""
         rows = [
             ("accuracy, held-out images", f"{self.accuracy_before:.2%}", f"{self.accuracy_after:.2%}"),
             ("parameters", f"{self.parameters_before:,}", f"{self.parameters_after:,}"),
@@ -93,7 +113,7 @@ class MaskResult:
 
     @property
     def lines(self) -> list[str]:
-        """What a person reads of it."""
+        """The result in sentences, for the terminal."""
         gone = f"{self.sparsity:.1%} of all groups ({self.granularity}), {self.weights_gone:.1%} of their weights"
         shares = self.layers.values()
         return [

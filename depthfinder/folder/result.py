@@ -1,4 +1,4 @@
-"""What a run comes to: the record behind `result.json`, the table on the terminal and the report."""
+"""The result of a run: the record behind `result.json`, the table on the terminal and the report."""
 
 import dataclasses
 import json
@@ -19,8 +19,16 @@ _ALWAYS_COUNTED: Final = (KEEP, MERGE, DROP)
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """One network: accuracy in [0, 1] on the held-out images, and latency as measured and as predicted; `latency` is
-    None where the device was not here, so that nothing was measured on it."""
+    """The accuracy, latency and size of one network.
+
+    Attributes:
+        accuracy: Top-1 in [0, 1] on the held-out images.
+        latency: The measured latency; None where the device was not here, so that nothing was measured.
+        predicted_ms: The latency by the table, in milliseconds.
+        predicted_interval_ms: (low, high) of the prediction, in milliseconds.
+        parameters: How many parameters the network has.
+        blocks: Choice -> how many blocks have it.
+    """
 
     accuracy: float
     latency: Measurement | None
@@ -32,14 +40,54 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Baseline and pruned network side by side, timed in the same rounds; or by the table alone, where the device was
-    not here: then nothing is measured, and the verdict is undecided. `table` says where the table is from. Where images
-    are not `labelled`, right is what the uncut network answers.
+    """The baseline and the pruned network side by side, timed in the same rounds.
 
-    `accuracy_without_training` is that of the same plan on the baseline's weights, with BatchNorm statistics estimated
-    but nothing learned: what the training was needed for. `measured_ratio` is by the wall clock, `processor_ratio` by
-    time on the processor where that is a witness. `slowdown` is what the machine's reference took, over what it took
-    when the table was made. `seconds` are those of the stages before the measurement.
+    Where the device was not here, the result goes by the table alone: nothing is measured, and the verdict is
+    undecided.
+
+    Attributes:
+        model: The name of the architecture.
+        setting: Where and how the networks were measured.
+        budget_ms: The latency that the pruned network may have, in milliseconds.
+        budget_ratio: The same as a share of the baseline's; None where the budget was given in milliseconds.
+        verdict: Whether the budget is met.
+        measured_ratio: Pruned to baseline latency by the wall clock; None where nothing was measured.
+        processor_ratio: The same by time on the processor; None where that says nothing about latency.
+        slowdown: The time that the machine's reference took, over what it took when the table was made.
+        accuracy_without_training: The accuracy of the same plan on the baseline's weights, with BatchNorm statistics
+            estimated but nothing learned. It shows what the training was needed for.
+        parity: How ONNX Runtime's logits compare with PyTorch's.
+        plan: Block -> choice, for every block that is cut.
+        num_evaluations: How many plans the search evaluated.
+        seconds: Stage -> the seconds it took, for the stages before the measurement.
+        table: Where the latency table is from, in words.
+        labelled: Whether the images have labels. Without them, the answers of the uncut network count as right.
+
+    Example:
+        `df.run` returns such a result. This one is of a device that was not here:
+
+        >>> from depthfinder.folder.result import NetworkResult, RunResult
+        >>> from profiles.profile import Setting
+        >>> from search.verification.budget import Verdict
+        >>> result = RunResult(
+        ...     model="deit_digits",
+        ...     setting=Setting("mi100", "AMD Instinct MI100", "pytorch 2.5", "fp16", batch_size=1, threads=1),
+        ...     budget_ms=2.5,
+        ...     budget_ratio=None,
+        ...     verdict=Verdict("undecided", "nothing was measured on mi100"),
+        ...     measured_ratio=None,
+        ...     processor_ratio=None,
+        ...     slowdown=None,
+        ...     baseline=NetworkResult(0.97, None, 4.0, (3.9, 4.1), 280_000, {"keep": 24}),
+        ...     pruned=NetworkResult(0.96, None, 2.4, (2.3, 2.5), 170_000, {"keep": 14, "drop": 10}),
+        ...     accuracy_without_training=0.91,
+        ...     parity={"images": 16, "largest_difference": 1e-6, "same_top1": 16},
+        ...     plan={f"blocks.{i}.mlp": "drop" for i in range(10)},
+        ...     num_evaluations=128,
+        ...     seconds={"search": 20.5, "train": 61.0},
+        ... )
+        >>> result.ratio, result.budget_text, result.verdict.answer
+        (0.6, '2.5 ms', 'undecided')
     """
 
     model: str
@@ -61,6 +109,7 @@ class RunResult:
     labelled: bool = True
 
     def save(self, path: Path) -> None:
+        """Writes the result to `path` as JSON."""
         record = dataclasses.asdict(self)
         for name, network in (("baseline", self.baseline), ("pruned", self.pruned)):
             record[name]["latency"] = network.latency and network.latency.record()
@@ -68,6 +117,7 @@ class RunResult:
 
     @classmethod
     def load(cls, path: Path) -> "RunResult":
+        """Reads what `save` wrote."""
         record = json.loads(path.read_text(encoding="utf-8"))
         networks = {
             name: NetworkResult(
@@ -85,7 +135,7 @@ class RunResult:
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
-        """(what, baseline's, pruned network's), as text for a table."""
+        """The lines of a table, as text: (what, the baseline's figure, the pruned network's figure)."""
         choices = [one for one in CHOICES if one in _ALWAYS_COUNTED or self.pruned.blocks.get(one)]
         counted = " / ".join(CHOICES[choice].label for choice in choices)
         return [
@@ -103,12 +153,12 @@ class RunResult:
 
     @property
     def accuracy_text(self) -> str:
-        """What accuracies are of."""
+        """The heading of the accuracies: of labels, or of agreement with the uncut network."""
         return "accuracy, held-out images" if self.labelled else "answers as the uncut network's, held-out images"
 
     @property
     def _readings(self) -> list[tuple[str, str, str]]:
-        """How the measured latencies came about; nothing where none was measured."""
+        """The spread and the quality of the measured latencies; empty where none was measured."""
         if self.measured_ratio is None:
             return []
         both = [network.latency for network in (self.baseline, self.pruned) if network.latency is not None]
@@ -126,13 +176,14 @@ class RunResult:
 
     @property
     def ratio(self) -> float:
-        """Of the pruned network's latency to the baseline's: as measured, else by the table."""
+        """The pruned network's latency over the baseline's: as measured, else by the table."""
         if self.measured_ratio is not None:
             return self.measured_ratio.value
         return self.pruned.predicted_ms / self.baseline.predicted_ms
 
     @property
     def budget_text(self) -> str:
+        """The budget with its unit."""
         if self.budget_ratio is not None:
             return f"{self.budget_ratio:g} of the baseline"
         return f"{self.budget_ms:g} ms"

@@ -1,4 +1,4 @@
-"""The folder of one run: which file lies where, and which stages are done."""
+"""The folder of one run: where its files are, and which stages are done."""
 
 import json
 import shutil
@@ -17,14 +17,25 @@ EARLIER: Final = "earlier"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Every stage leaves its result here under a final name only when it is whole."""
+    """The folder of a run. A stage gives a file its final name only when the file is whole.
+
+    Example:
+        >>> folder = RunFolder(Path("depthfinder-out") / "first")
+        >>> folder["result.json"].as_posix()
+        'depthfinder-out/first/result.json'
+        >>> folder.is_done("search")
+        False
+    """
 
     path: Path
 
     @classmethod
     def named(cls, output: Path, name: str) -> "RunFolder":
-        """The folder of that name below `output`. Raises `FileNameError` for what is not the name of one folder, and
-        where a link in it leads out of `output`."""
+        """Returns the folder of that name below `output`.
+
+        Raises:
+            FileNameError: when `name` is not the name of one folder, or a link in the folder leads out of `output`.
+        """
         path = below(output, one_name(name))
         for link in (found for found in path.rglob("*") if found.is_symlink()):
             below(output, *link.relative_to(output).parts)
@@ -34,10 +45,14 @@ class RunFolder:
         return self.path / name
 
     def checkpoint(self, stage: str) -> Path:
+        """Returns the file of the weights that a stage leaves."""
         return self.path / "checkpoints" / f"{stage}.safetensors"
 
     def storage(self, workers: int) -> str:
-        """The storage of the run's study, where none was named: a database for one process, a journal for more."""
+        """Returns the URL of the run's own study: an SQLite database for one process, a journal for more.
+
+        A journal that the folder holds already is used by one process too.
+        """
         # Imported here: a finished run is shown without Optuna.
         from search.storage.opening import url_of_file
 
@@ -46,29 +61,33 @@ class RunFolder:
         return url_of_file("journal", journal) if is_shared else url_of_file("sqlite", self["study.db"])
 
     def seconds(self) -> dict[str, float]:
-        """Stage -> seconds spent on it so far, over all the times the run was taken up."""
+        """Returns stage -> the seconds spent on it so far, over all starts of the run."""
         return {stage: entry["seconds"] for stage, entry in self._state().items()}
 
     def is_done(self, stage: str) -> bool:
+        """Returns whether the stage has been completed."""
         return bool(self._state().get(stage, {}).get("done"))
 
     def has_begun(self, stage: str) -> bool:
+        """Returns whether the stage has been started, completed or not."""
         return stage in self._state()
 
     def begun(self) -> list[str]:
-        """The stages that left something, whole or not."""
+        """Returns the stages that left something, completed or not."""
         state = self._state()
         trained = [one.name for one in STAGES.values() if one.checkpoint and self.checkpoint(one.checkpoint).exists()]
         return [one.name for one in STAGES.values() if one.name in state and one.checkpoint is None] + trained
 
     def set_aside(self, stages: Sequence[str]) -> None:
-        """Moves what stages have left to the folder `EARLIER`, so that they are to be done again. Of what was set aside
-        before nothing is kept that has the same name."""
+        """Moves the files of stages to the folder `EARLIER`, so that the stages are carried out again.
+
+        Files of the same name that were set aside before are overwritten.
+        """
         state = self._state()
         for stage in stages:
             seconds = state.get(stage, {}).get("seconds", 0.0) if STAGES[stage].goes_on else 0.0
             state[stage] = {"seconds": seconds, "done": False}
-        # First, so that a folder that is half cleared is known to be.
+        # The state is written first, so that a folder that is half cleared is known to be.
         write_whole(self["state.json"], json.dumps(state, indent=1) + "\n")
         for pattern in (pattern for stage in stages for pattern in STAGES[stage].leaves):
             for path in sorted(self.path.glob(pattern)):
@@ -79,7 +98,7 @@ class RunFolder:
                 path.replace(target)
 
     def note(self, stage: str, *, seconds: float, done: bool) -> None:
-        """Adds `seconds` to a stage's time, and marks it done if it is."""
+        """Adds `seconds` to a stage's time, and records whether the stage is done."""
         state = self._state()
         before = state.get(stage, {"seconds": 0.0})
         state[stage] = {"seconds": round(before["seconds"] + seconds, 2), "done": done}

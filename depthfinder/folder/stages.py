@@ -1,8 +1,8 @@
-"""The stages of a run, each a value: what it needs, which settings it goes by, what it leaves, and what carries it out.
+"""The stages of a run, each a value: what it needs, the settings that it uses, its files, and its function.
 
-A new stage is an entry here and a function. What a stage goes by are groups of settings, as their records declare them,
-so a new setting belongs to all stages that go by its record. Nothing heavy is imported to know of them: the function is
-named by where it is, and loaded when its turn comes.
+A new stage is an entry here and a function. A stage names groups of settings, as their records declare them, so a new
+setting belongs to all stages that use its record. Nothing heavy is imported here: a stage names the module of its
+function, which is loaded when the stage is carried out.
 """
 
 import importlib
@@ -36,7 +36,7 @@ PROGRESSIVE: Final = own_names(TrainConfig)
 MASKS: Final = own_names(MaskConfig)
 
 SCORED: Final = "scored by"
-"""Among the needs of a stage: the one that makes what plans are scored by."""
+"""Stands among the needs of a stage for the stage that makes what scores plans: `supernet` or `fits`."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,17 @@ class Stage:
     """One step of a run, from its settings and what stages before it left to what it leaves itself.
 
     Attributes:
-        name: what it is called, in the log too.
+        name: The name of the stage, in the log too.
         does: `module:function` that carries it out, given the run.
-        checks: `module:function` that says before any work what cannot be done; None where another's check does.
-        needs: the stages whose results it builds upon.
-        settings: what its own result depends on; what it needs depends on more.
-        leaves: patterns of the files that it leaves, but for a study, which is gone on with.
-        checkpoint: the name of its weights below `checkpoints/`, if it leaves any.
-        is_costly: whether others build on a long training of its, which nobody has done again by a slip of the hand.
-        is_shared: whether all processes of a run carry it out together, while the rest is the first one's alone.
-        goes_on: whether it goes on from what it left when it is done again.
+        checks: `module:function` that raises before any work what will not be possible; None where the check of another
+            stage is enough.
+        needs: The stages whose results it builds upon.
+        settings: The settings that its own result depends on, beside those of the stages that it needs.
+        leaves: Patterns of the files that it leaves, without the study, which a later search continues.
+        checkpoint: The name of its weights below `checkpoints/`, if it leaves any.
+        is_costly: Whether other stages build on its long training, so that it is never repeated unasked.
+        is_shared: Whether all processes of a run carry it out together; the first process alone carries out the others.
+        goes_on: Whether it goes on from what it left when it is carried out again.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Stage:
 
 
 def loaded(place: str) -> Callable[[Any], None]:
-    """What stands at `module:function`."""
+    """Imports the function that `module:function` names."""
     module, _, name = place.partition(":")
     function: Callable[[Any], None] = getattr(importlib.import_module(module), name)
     return function
@@ -147,7 +148,7 @@ _ALL: Final = (
         checks=f"{_PIPELINE}.training:check_training",
         needs=("search",),
         settings=(*TEACHING, *PROGRESSIVE),
-        leaves=("progressive.csv", "tensorboard/progressive", "checkpoints/progressive.safetensors*"),
+        leaves=("untrained.json", "progressive.csv", "tensorboard/progressive", "checkpoints/progressive.safetensors*"),
         checkpoint="progressive",
         is_shared=True,
     ),
@@ -183,6 +184,16 @@ ALL_STAGES: Final = (*SEARCH_STAGES, "train", "merge", "measure", "report")
 
 
 def stages_of(names: tuple[str, ...], *, finetunes: bool, scored_by: str = "supernet") -> tuple[str, ...]:
-    """Those that a run has which trains the uncut network first, or does not, and which scores plans so."""
+    """Returns those of the stages that a run has.
+
+    Args:
+        names: The stages of its command.
+        finetunes: Whether the uncut network is trained first.
+        scored_by: What scores plans: `supernet` or `fits`.
+
+    Example:
+        >>> stages_of(SEARCH_STAGES, finetunes=False, scored_by="fits")
+        ('baseline', 'profile', 'fits', 'search')
+    """
     left_out = {"supernet", "fits"} - {scored_by} | (set() if finetunes else set(_FINETUNE_STAGES))
     return tuple(name for name in names if name not in left_out)

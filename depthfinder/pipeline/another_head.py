@@ -1,24 +1,34 @@
-"""The latency table of a network whose head alone was changed, for other classes mostly: all but the head is known."""
+"""Reuses the latency table of a network with another head, as for other classes: only the head is measured again."""
 
 from pathlib import Path
+from typing import Any
 
 from depthfinder.console import log
-from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.uncut import Uncut
+from latency.device import Device
 from latency.own_head import can_change_head, with_own_head
 from profiles.fingerprint import differ_in_head_alone
-from profiles.profile import Profile
+from profiles.profile import Profile, Setting
 from profiles.store import all_profiles
+from pruner.progress import Progress
 
 
-def table_of_another_head(run: Run) -> tuple[Path, Profile] | None:
-    """The newest table that was measured of this network with another head in this very setting; None when there is
-    none."""
-    setting, here = run.device.setting(run.config.measure.batch_size), run.chain.fingerprint
+def table_of_another_head(root: Path, fingerprint: str, setting: Setting) -> tuple[Path, Profile] | None:
+    """Finds the newest table below `root` of this network with another head, measured in the same setting.
+
+    Args:
+        root: The folder of all latency tables.
+        fingerprint: The fingerprint of the network.
+        setting: The device, and how networks are run there.
+
+    Returns:
+        The file and the table; None when no table is found.
+    """
     return max(
         (
             (path, profile)
-            for path, profile in all_profiles(run.profiles_root)
-            if differ_in_head_alone(profile.fingerprint, here)
+            for path, profile in all_profiles(root)
+            if differ_in_head_alone(profile.fingerprint, fingerprint)
             and profile.setting == setting
             and can_change_head(profile)
         ),
@@ -27,12 +37,23 @@ def table_of_another_head(run: Run) -> tuple[Path, Profile] | None:
     )
 
 
-def with_head_of(run: Run, path: Path, profile: Profile) -> Profile:
-    """The table in the file at `path` with the head of the run's network measured again, and a line that says so."""
-    asked = run.config
-    found = with_own_head(
-        profile, run.untuned, run.device, seed=asked.seed, model_kwargs=run.made_with, progress=run.watch
-    )
+def with_head_of(
+    uncut: Uncut, device: Device[Any], path: Path, profile: Profile, seed: int, progress: Progress
+) -> Profile:
+    """Measures the head of a network, puts it into the table of the network with another head, and logs this.
+
+    Args:
+        uncut: The network.
+        device: The device that the table is of.
+        path: The file of the table, for the log.
+        profile: The table.
+        seed: The seed of the measurement.
+        progress: Called with the steps done, the steps in all, and a note.
+
+    Returns:
+        The table of `uncut`.
+    """
+    found = with_own_head(profile, uncut.network, device, seed=seed, model_kwargs=uncut.made_with, progress=progress)
     head = found.segments[-1].name
     log.info(
         "%s is of this network with another head: that was measured again (%.4f ms, before %.4f), and all other rows "

@@ -1,6 +1,6 @@
-"""What is wrong with the words that were typed, names and files that are not here, is said before torch is loaded.
+"""Checks settings before torch is loaded: names that are not known, and files that are not here.
 
-What can be told from a network, an image or a library alone is told by those who load it.
+What only a network, an image or a library can tell is checked where these are loaded.
 """
 
 import difflib
@@ -16,10 +16,20 @@ from search.storage.url import normalised
 
 
 def check_run(asked: RunConfig, storage: str | None) -> None:
-    """What `run`, `search` and `pareto` were asked for; `storage` as it was typed.
+    """Checks the settings of `run`, `search` and `pareto`.
 
-    Raises `SettingsError`, `UnknownSamplerError`, `UnknownDeviceError`, `StorageError`, and of files that are not here
-    `CheckpointError`, `ProfileError` and `DataError`.
+    Args:
+        asked: The settings.
+        storage: The URL of the study's storage as it was typed; None where none was.
+
+    Raises:
+        SettingsError: when the strategy is not known, or its plans are not scored in the way that was asked for.
+        UnknownSamplerError: when the sampler is not known.
+        UnknownDeviceError: when a device is not known.
+        StorageError: when the storage is no URL of a known kind.
+        CheckpointError: when a file of weights is not here.
+        ProfileError: when the latency table is not here.
+        DataError: when the folder of images is not here.
     """
     for device in (asked.measure.device, *asked.measure.budgets_ms):
         check_device_name(device)
@@ -42,14 +52,27 @@ def check_run(asked: RunConfig, storage: str | None) -> None:
 
 
 def check_here(*paths: Path, what: str = "") -> None:
-    """Raises `FileNotFoundError` for the first that is not here, and says what it should have been."""
+    """Checks that files and folders are here.
+
+    Args:
+        paths: The files and folders.
+        what: The kind of file for the error, with a blank behind it, such as "profile ".
+
+    Raises:
+        FileNotFoundError: for the first that is not here, with names beside it that are much like its own.
+    """
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"there is no {what}{path}{nearest_to(path)}")
 
 
 def check_inputs(asked: DataConfig, *checkpoints: str | None) -> None:
-    """Raises `CheckpointError` and `DataError` for files and a folder of images that are not here."""
+    """Checks that files of weights and the folder of images are here.
+
+    Raises:
+        CheckpointError: for a file of weights that is not here.
+        DataError: for a folder of images that is not here.
+    """
     for checkpoint in checkpoints:
         if checkpoint is not None and not Path(checkpoint).exists():
             raise CheckpointError(f"there is no file {checkpoint}{nearest_to(Path(checkpoint))}")
@@ -58,7 +81,7 @@ def check_inputs(asked: DataConfig, *checkpoints: str | None) -> None:
 
 
 def nearest_to(path: Path) -> str:
-    """What lies where `path` should, called much like it: the end of a sentence, empty if nothing is."""
+    """Returns the end of a sentence that names files beside `path` with much the same name; empty without any."""
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=3, cutoff=0.5)
     return f"; nearest in {path.parent}: {', '.join(near)}" if near else ""

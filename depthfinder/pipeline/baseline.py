@@ -1,4 +1,4 @@
-"""What the network is worth before anything is done to it: the first thing that a run says."""
+"""The stages that judge the uncut network: its accuracy, and what makes that doubtful."""
 
 import copy
 import dataclasses
@@ -13,8 +13,10 @@ from torch import nn
 from depthfinder.console import log
 from depthfinder.pipeline.held_out import BATCH
 from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.uncut import Uncut
 from profiles.files import write_whole
 from pruner.models.trained_on import TrainedOn, differences, published, trained_on
+from pruner.models.weights_fit import LoadedWeights
 from pruner.scoring.answers import Answers, answers_on
 
 _AS_IT_CAME: Final = "baseline.json"
@@ -23,7 +25,14 @@ _FINETUNED: Final = "finetuned.json"
 
 @dataclass(frozen=True)
 class Baseline:
-    """The uncut network's accuracy in [0, 1] on the held-out images, and what makes it doubtful."""
+    """The accuracy of the uncut network, and what makes it doubtful.
+
+    Attributes:
+        accuracy: Top-1 in [0, 1] on the held-out images.
+        images: How many held-out images there are.
+        weights: Where the weights are from, in words.
+        warnings: What makes the accuracy doubtful, each a sentence.
+    """
 
     accuracy: float
     images: int
@@ -32,24 +41,24 @@ class Baseline:
 
 
 def baseline_stage(run: Run) -> None:
-    """The network as it came."""
-    _judge(run, run.untuned, "baseline", _AS_IT_CAME)
+    """Judges the uncut network with the weights that it came with."""
+    _judge(run, run.uncut.network, "baseline", _AS_IT_CAME)
 
 
 def finetuned_stage(run: Run) -> None:
-    """The same after its own training."""
+    """Judges the uncut network after its own training."""
     _judge(run, run.model, "baseline after its training", _FINETUNED)
 
 
 def baseline_accuracy(run: Run) -> float:
-    """That of the network which is cut, in [0, 1] on the held-out images, as it was found when the run began."""
+    """Returns the accuracy in [0, 1] of the network that is cut, on the held-out images, as the stages found it."""
     path = run.folder[_FINETUNED if run.config.train.finetune_epochs else _AS_IT_CAME]
     return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
 
 
 def _judge(run: Run, network: nn.Module, what: str, file: str) -> None:
     is_trained = file == _FINETUNED
-    weights = f"trained for {run.config.train.finetune_epochs} epochs" if is_trained else _weights(run)
+    weights = f"trained for {run.config.train.finetune_epochs} epochs" if is_trained else _weights(run.uncut)
     log.info("weights: %s", weights)
     on_device = copy.deepcopy(network).to(run.world.device)
     answers = answers_on(on_device, run.data.test_batches(batch_size=BATCH), run.watch)
@@ -64,15 +73,15 @@ def _judge(run: Run, network: nn.Module, what: str, file: str) -> None:
     write_whole(run.folder[file], json.dumps(dataclasses.asdict(found), indent=1) + "\n")
 
 
-def _weights(run: Run) -> str:
-    if run.weights_from is None:
+def _weights(uncut: Uncut) -> str:
+    if uncut.weights is None:
         return "random, for neither --pretrained nor --checkpoint FILE was given"
-    return run.weights_from.text
+    return uncut.weights.text
 
 
 def _doubts(run: Run, answers: Answers, is_trained: bool) -> Iterator[str]:
-    loaded, asked = run.weights_from, run.config
-    if getattr(run.untuned, "num_classes", None) == 0:
+    loaded, asked = run.uncut.weights, run.config
+    if getattr(run.uncut.network, "num_classes", None) == 0:
         yield "the network has no classifier: its largest feature counts as its answer, which may tell little"
     if not asked.data.has_labels:
         return
@@ -84,7 +93,7 @@ def _doubts(run: Run, answers: Answers, is_trained: bool) -> Iterator[str]:
             "have are ever right; --class-map FILE says which class has which label"
         )
     if loaded is not None and not is_trained:
-        told = _learnt_from(run)
+        told = _learnt_from(run.uncut.network, loaded)
         # A classifier that is new knows no classes.
         yield from differences(dataclasses.replace(told, classes=None) if loaded.new_head else told, images)
     near_chance = answers.is_near_chance(classes)
@@ -115,9 +124,7 @@ def _doubts(run: Run, answers: Answers, is_trained: bool) -> Iterator[str]:
         )
 
 
-def _learnt_from(run: Run) -> TrainedOn:
-    """What is known of the images that the weights were learnt from."""
-    loaded = run.weights_from
-    assert loaded is not None, "weights that were drawn at random are from nowhere"
+def _learnt_from(network: nn.Module, loaded: LoadedWeights) -> TrainedOn:
+    """What is known about the images that the network's weights were trained on."""
     file = Path(loaded.source)
-    return trained_on(file, run.untuned) if file.is_file() else published(run.untuned)
+    return trained_on(file, network) if file.is_file() else published(network)

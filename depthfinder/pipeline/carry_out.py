@@ -1,4 +1,4 @@
-"""Carrying out stages: each reads what the ones before it left in the run's folder, and leaves its own."""
+"""Carries out stages. Each reads the results of earlier stages from the run's folder, and leaves its own there."""
 
 import time
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from depthfinder.pipeline.run import Run
 
 
 def check(run: Run, names: Sequence[str]) -> None:
-    """Finds out before any work whether the stages can be carried out; raises the error of what cannot."""
+    """Checks before any work that the stages can be carried out. Raises the error of the first check that fails."""
     for place in dict.fromkeys(STAGES[name].checks for name in names):
         if place is not None:
             loaded(place)(run)
 
 
 def carry_out(run: Run, names: Sequence[str]) -> None:
-    """Carries out those of the stages that are not done yet, and notes how long each took.
+    """Carries out the stages that are not done yet, and notes how long each took.
 
-    Of several processes, the others take part in what is shared, and leave when there is no more of it.
+    Of several processes the first carries out all stages, and the others take part in the shared ones alone.
     """
     if run.world.is_main:
         tell_of_reading(run.catalogue)

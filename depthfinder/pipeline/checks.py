@@ -1,4 +1,4 @@
-"""What is found out of a run before any work: whether its network, its images and its devices are here."""
+"""Checks before any work that a run's network, images and devices are here."""
 
 from depthfinder.pipeline.run import Run
 from depthfinder.pipeline.tensorboard import check_installed
@@ -6,12 +6,17 @@ from pruner.errors import CheckpointError
 
 
 def check_inputs(run: Run) -> None:
-    """The network with its weights, and the images. A head that was never trained is refused, unless it will be."""
+    """Checks that the network, its weights and the images are here.
+
+    Raises:
+        CheckpointError: when the head of the network was never trained and is not to be trained first.
+        TensorBoardMissingError: when TensorBoard was asked for and is not installed.
+    """
     asked = run.config.train
     if asked.log_tensorboard:
         check_installed()
     _ = run.chain, run.data
-    loaded = run.weights_from
+    loaded = run.uncut.weights
     if loaded is not None and loaded.new_head and not asked.finetune_epochs:
         raise CheckpointError(
             f"{loaded.source} has weights for other classes than these {run.data.num_classes}: the network's last "
@@ -20,10 +25,9 @@ def check_inputs(run: Run) -> None:
 
 
 def check_devices_and_inputs(run: Run) -> None:
-    """Every device that has a budget, or a table of it; then the network and the images."""
-    for one in (run, *run.others):
-        if one.device_is_here:
-            _ = one.device, one.chain, one.named_table
-        else:
-            _ = one.named_table or one.table_from_elsewhere
+    """Checks that every device that has a budget, or a latency table of it, is here; then as `check_inputs` does."""
+    for target in run.targets:
+        if target.is_here:
+            _ = target.device
+    _ = run.chain, run.named_table, run.borrowed_tables
     check_inputs(run)

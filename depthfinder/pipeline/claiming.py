@@ -1,4 +1,4 @@
-"""Whose a run folder is, and what of it is done again when it is asked for something else."""
+"""Decides whether a run may use a folder that holds a run already, and which stages are then carried out again."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,15 +16,23 @@ _ARGUMENTS: Final = "args.yaml"
 
 @dataclass(frozen=True)
 class Difference:
-    """How what is asked for differs from what a folder holds: in words, and the stages that depend on it."""
+    """How the settings of a run differ from those of the run that a folder holds.
+
+    Attributes:
+        words: The settings that differ, with both values, each as text.
+        again: The stages that depend on them, which are to be carried out again.
+    """
 
     words: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
 
 
 def difference(folder: RunFolder, asked: RunConfig) -> Difference:
-    """Raises `DifferentRunError`, which lists the differences, when a training that others build upon depends on
-    them."""
+    """Compares the settings of a run with those of the run that a folder holds.
+
+    Raises:
+        DifferentRunError: when a costly training in the folder depends on settings that differ; it lists them.
+    """
     if not folder[_ARGUMENTS].exists():
         return Difference()
     before = type(asked).load(folder[_ARGUMENTS])
@@ -42,8 +50,13 @@ def difference(folder: RunFolder, asked: RunConfig) -> Difference:
 
 
 def claim(folder: RunFolder, asked: RunConfig) -> None:
-    """Makes the folder that of a run with these arguments. What stages left that depended on others is set aside, so
-    that they are done again; the rest is kept. Raises `DifferentRunError`."""
+    """Makes the folder that of a run with these settings.
+
+    Stages that depend on settings that differ are set aside, to be carried out again; the others are kept.
+
+    Raises:
+        DifferentRunError: as `difference` does.
+    """
     found = difference(folder, asked)
     if found.again:
         log.warning(
@@ -58,12 +71,12 @@ def claim(folder: RunFolder, asked: RunConfig) -> None:
 
 
 def _differences(stage: str, before: RunConfig, now: RunConfig) -> list[str]:
-    """What the stage depends on, or did, that is not as it was."""
+    """The settings that the stage depends on now or depended on before, and that differ, each as text."""
     then, here = as_text(depends(stage, before)), as_text(depends(stage, now))
     names = [name for name in {**then, **here} if then.get(name) != here.get(name)]
     return [f"{name}: {then.get(name)} then, {here.get(name)} now" for name in names]
 
 
 def _all(asked: RunConfig) -> dict[str, str]:
-    """All that some stage of a run depends on."""
+    """All settings that can change the result of a run."""
     return as_text({name: value for name, value in flat(asked).items() if name not in MAY_CHANGE})

@@ -1,30 +1,37 @@
-"""How a training goes, as it is told: a line for every epoch, a file, and TensorBoard if asked for."""
+"""Reports the epochs of a training: a line in the log, a CSV file, and TensorBoard if asked for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from depthfinder.console import log
 from depthfinder.folder.curve_file import as_csv
-from depthfinder.pipeline.run import Run
+from depthfinder.folder.run_folder import RunFolder
 from depthfinder.pipeline.tensorboard import TensorBoardCurves
 from profiles.files import write_whole
 from pruner.training.curve import Epoch, Watcher
 
 
 @contextmanager
-def told(run: Run, name: str) -> Iterator[Watcher]:
-    """What is to be called after every epoch of one training of a run. Of several processes the first alone tells.
+def told(name: str, folder: RunFolder, *, is_main: bool, on_tensorboard: bool) -> Iterator[Watcher]:
+    """Yields a function that is to be called with all epochs so far after each epoch of a training.
 
-    Raises `TensorBoardMissingError` after the first epoch when TensorBoard is asked for and not installed; a run is
-    checked for it before.
+    Args:
+        name: The name of the training, which its CSV file has too.
+        folder: The folder of the run.
+        is_main: Whether this is the first of the processes that train together; the others report nothing.
+        on_tensorboard: Whether to write curves for TensorBoard too.
+
+    Raises:
+        TensorBoardMissingError: after the first epoch, when TensorBoard is asked for and not installed; runs are
+            checked for it before.
     """
-    board = TensorBoardCurves(run.folder["tensorboard"] / name) if run.config.train.log_tensorboard else None
+    board = TensorBoardCurves(folder["tensorboard"] / name) if on_tensorboard else None
 
     def tell(epochs: tuple[Epoch, ...]) -> None:
-        if not run.world.is_main:
+        if not is_main:
             return
         log.info("%s", line(name, epochs[-1]))
-        write_whole(run.folder[f"{name}.csv"], as_csv(epochs))
+        write_whole(folder[f"{name}.csv"], as_csv(epochs))
         if board is not None:
             board(epochs)
 
@@ -36,7 +43,7 @@ def told(run: Run, name: str) -> Iterator[Watcher]:
 
 
 def line(name: str, epoch: Epoch) -> str:
-    """One epoch, in columns that stand below those of the epoch before."""
+    """Returns the line of one epoch in the log. Its columns line up with those of other epochs."""
     note = f"  {epoch.note}" if epoch.note else ""
     return (
         f"{name} epoch {epoch.index:>3}/{epoch.epochs}  loss {epoch.loss:7.4f}  accuracy {epoch.accuracy:7.2%}  "

@@ -1,4 +1,4 @@
-"""The images that a run was asked for: found before there is a model, prepared when there is one."""
+"""Finds the images that a run was asked for, and prepares them for its model."""
 
 from pathlib import Path
 from typing import Final
@@ -24,9 +24,13 @@ _DIGITS: Final = "digits"
 
 
 def find_catalogue(asked: DataConfig) -> Catalogue | None:
-    """The data set as it is found; None for the built-in one, and for image folders where no folder was named.
+    """Finds the data set that was asked for.
 
-    Raises `DataError` when there is no such data set.
+    Returns:
+        The data set, not prepared for a model yet; None for the built-in one, and where no folder was named.
+
+    Raises:
+        DataError: when there is no such data set.
     """
     if asked.dataset == _DIGITS or (asked.dataset == FOLDER and asked.data_dir is None):
         return None
@@ -50,9 +54,18 @@ def build_data(
     bad_images: Path,
     progress: Progress,
 ) -> ImageData:
-    """The images for a model. Those that cannot be decoded are listed in the file `bad_images`, if that was asked for.
+    """Prepares the images for a model.
 
-    Raises `DataError` when there is no data, or none that fits the model.
+    Args:
+        asked: The settings of the images.
+        catalogue: The data set that `find_catalogue` returned.
+        model: The network, for the normalisation that it was trained with.
+        chain: Its chain, for the size of its images.
+        bad_images: The file that lists images which cannot be decoded, where they are to be left out.
+        progress: Called with the images read, the images in all, and a note.
+
+    Raises:
+        DataError: when no images were named, or they do not fit the model.
     """
     if catalogue is not None:
         return catalogue.images(model, chain.input_size, _preparation(asked, bad_images, progress))
@@ -68,7 +81,7 @@ def build_data(
 
 
 def described_images(asked: DataConfig, catalogue: Catalogue | None, model: nn.Module, chain: Chain) -> TrainedOn:
-    """The classes, the size and the normalisation of the images that a model is shown."""
+    """Returns the classes, the size and the normalisation of the images that a model is given."""
     size = chain.input_size[1:]
     if catalogue is None:
         return TrainedOn(sizes=(size,))
@@ -77,13 +90,13 @@ def described_images(asked: DataConfig, catalogue: Catalogue | None, model: nn.M
 
 
 def tell_of_reading(catalogue: Catalogue | None) -> None:
-    """Says in the log what somebody may not expect of how the data set was read."""
+    """Logs what may be unexpected in how the data set was read."""
     for note in () if catalogue is None else catalogue.notes:
         log.info("images: %s", note)
 
 
 def tell_of_bad_images(asked: DataConfig, listed: Path) -> None:
-    """Counts in the log the images that are left out."""
+    """Logs how many images are left out because they cannot be decoded."""
     if asked.skip_bad_images and listed.is_file():
         log.info("images that cannot be decoded and are left out: %d, named in %s", count_listed(listed), listed)
 

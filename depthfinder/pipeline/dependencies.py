@@ -1,8 +1,8 @@
-"""What each stage of a run depends on: the settings, by their names.
+"""Which settings the result of each stage depends on.
 
-What a stage depends on are the settings of its own (`depthfinder/folder/stages.py`) and of the stages that it needs.
-From this follow what makes a stage be done again (`claiming.py`), which training a checkpoint is of, and what a study's
-scores depend on.
+These are the settings of the stage itself (`depthfinder/folder/stages.py`) and of the stages that it needs. They decide
+when a stage is carried out again (`claiming.py`), which training a checkpoint belongs to, and which scores a study may
+hold.
 """
 
 import json
@@ -14,15 +14,21 @@ from depthfinder.config.run import RunConfig, SparsifyConfig
 from depthfinder.folder.stages import LIMITS, SCORED, SCORING, SETTING, STAGES, TABLE
 
 MAY_CHANGE: Final = tuple(one.name for one in declared_in(SparsifyConfig) if one.option.changes_nothing)
-"""What decides how fast a run goes, when its search is cut off and how much is told of it, but not what it finds."""
+"""Settings that decide how fast a run goes, when its search ends and how much it reports, but not what it finds."""
 
-# Whose contents are compared in their place: other machines call them by other paths.
+# Their contents are compared elsewhere: other machines have the same files under other paths.
 _PATHS: Final = ("checkpoint", "data_dir", "class_map", "profile", "kd_checkpoint")
 _DEVICES: Final = "devices with a budget"
 
 
 def depends(stage: str, asked: RunConfig) -> dict[str, Any]:
-    """Setting -> its value, for all that a stage's result depends on."""
+    """Returns setting -> value, for all settings that a stage's result depends on.
+
+    Example:
+        >>> from depthfinder.config.run import RunConfig
+        >>> "budget_ms" in depends("search", RunConfig()), "budget_ms" in depends("finetune", RunConfig())
+        (True, False)
+    """
     there = flat(asked) | {_DEVICES: sorted(asked.measure.budgets_ms)}
     found = {name: there[name] for name in _own(stage, asked)}
     for other in STAGES[stage].needs:
@@ -31,30 +37,32 @@ def depends(stage: str, asked: RunConfig) -> dict[str, Any]:
 
 
 def scores_depend_on(asked: RunConfig) -> dict[str, Any]:
-    """Setting -> its value, for all that the scores of plans depend on; but for paths, whose contents count."""
+    """Returns setting -> value, for all settings but paths that the scores of plans depend on."""
     there = flat(asked)
     return trainings_depend_on(asked.search.scored_by, asked) | {name: there[name] for name in SCORING}
 
 
 def as_text(values: Mapping[str, Any]) -> dict[str, str]:
-    """Setting -> its value in words, the same whether it was typed or read from a file."""
+    """Returns setting -> value as text, the same whether the value was typed or read from a file."""
     return {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
 
 
 def trainings_depend_on(stage: str, asked: RunConfig) -> dict[str, Any]:
-    """The same for what a training of a stage comes to, given the weights, the images and the plan that it begins
-    with."""
+    """Returns setting -> value, for all settings but paths that the training of a stage depends on.
+
+    The weights, the images and the plan that it begins with are compared by their contents.
+    """
     return {name: value for name, value in depends(stage, asked).items() if name not in _PATHS}
 
 
 def limits_depend_on(asked: RunConfig) -> dict[str, Any]:
-    """Setting -> its value, for what is searched for by those scores: the budget and the other limits, and where."""
+    """Returns setting -> value, for the device, the budget and the other limits of a search."""
     there = flat(asked)
     return {name: there[name] for name in (*SETTING, *LIMITS)}
 
 
 def known_fields() -> set[str]:
-    """Every setting that some stage depends on."""
+    """Returns every setting that some stage depends on."""
     return set().union(*(stage.settings for stage in STAGES.values()))
 
 

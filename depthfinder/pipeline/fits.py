@@ -1,9 +1,6 @@
-"""The stage that fits layers in the blocks' places, so that plans can be scored without any training."""
+"""The stage that fits layers in place of blocks, so that plans can be scored without any training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
-
-from torch import Tensor
 
 from depthfinder.console import log
 from depthfinder.pipeline.plan_space import check_budget, limits_of, space_of
@@ -18,27 +15,23 @@ from pruner.network.surgery import OpenNetwork
 from search.limits import Limit
 from search.space import Space
 
-_EPOCH: Final = 1 << 20  # that no training comes to
-_PIXELS_AT_ONCE: Final = 1 << 18
-_FEWEST_AT_ONCE: Final = 4
-
 
 def fit_stage(run: Run) -> None:
-    """One pass of the uncut network over training images, and a layer for every way of fitting that saves anything."""
+    """Fits a layer for every choice that saves latency, by one pass of the uncut network over training images."""
     has_budget = run.config.measure.has_budget
     if has_budget:
         check_budget(run)
-    space = space_of(run, limits_of(run) if has_budget else [])
-    network = OpenNetwork(run.model, run.extra_choices).to(run.world.device)
+    space = space_of(run, limits_of(run.targets) if has_budget else [])
+    network = OpenNetwork(run.model, run.offer.extra_choices).to(run.world.device)
     choices = fitted_choices(space, network)
     settings, wanted = run.train_settings(0), {(block, c) for block, ways in choices.items() for c in ways}
-    for other, file in made_before(run, "fits", settings):
+    for other, file in made_before("fits", run.checkpoint("fits", settings), run.folder):
         found = file.load()
         if found is not None and wanted <= {(key.block, key.choice) for key in from_checkpoint(found)}:
-            copy_from(run, "fits", other)
+            copy_from("fits", other, run.folder)
             log.info("fits: as made in %s, not fitted again", other.path)
             return
-    images = fit_images(run)
+    images = run.trainer.images_without_labels()
     count = sum(map(len, images))
     cost = expected_cost(network, choices, images[0].to(run.world.device), count)
     layers = sum(map(len, choices.values()))
@@ -53,29 +46,14 @@ def fit_stage(run: Run) -> None:
 
 
 def fitted_choices(space: Space, network: OpenNetwork) -> Mapping[str, tuple[str, ...]]:
-    """Block -> those of its choices that have a layer which is fitted."""
+    """Returns block -> the choices of the space that put a fitted layer in its place."""
     fitted = {block: site.fitted_choices for block, site in network.sites.items()}
     found = {block: tuple(c for c in ways if c in fitted[block]) for block, ways in space.choices.items()}
     return {block: ways for block, ways in found.items() if ways}
 
 
-def fit_images(run: Run) -> list[Tensor]:
-    """The training images that layers are fitted on, in batches; the same whichever trainings a run has. The larger
-    they are the fewer are run at once, for gradients are taken through the whole network."""
-    settings, left = run.train_settings(0), run.config.search.fit_images
-    found: list[Tensor] = []
-    for images, _ in run.data.train_batches(epoch=_EPOCH, batch_size=settings.batch_size, seed=settings.seed):
-        found.append(images[:left])
-        left -= len(found[-1])
-        if left <= 0:
-            break
-    _, height, width = run.chain.input_size
-    at_once = max(_FEWEST_AT_ONCE, min(settings.batch_size, _PIXELS_AT_ONCE // (height * width)))
-    return [some for images in found for some in images.split(at_once)]
-
-
 def load_fits(run: Run) -> Fits:
-    """What the stage has left."""
+    """Returns the fits that the stage left. Raises `CheckpointError` when their file is gone."""
     checkpoint = run.checkpoint("fits", run.train_settings(0)).load()
     if checkpoint is None:
         raise CheckpointError(
@@ -85,8 +63,11 @@ def load_fits(run: Run) -> Fits:
 
 
 def searched_space(run: Run, limits: Sequence[Limit]) -> Space:
-    """The plans that the search may propose: where plans are scored by fits, without those that were not made, unless
-    they fold and were named, and those that keep no more of a block than dropping it does."""
+    """Returns the plans that the search may propose.
+
+    Where plans are scored by fits, choices without a fit are left out, but for folds that were named; and so are fits
+    that are no better than dropping the block.
+    """
     space = space_of(run, limits)
     if not run.config.search.by_fits:
         return space

@@ -1,4 +1,4 @@
-"""What a run's strategy goes by, made of the run."""
+"""Makes from a run what its strategy is given."""
 
 from typing import Final
 
@@ -11,28 +11,28 @@ _AFTER_SINGLE_SCORES: Final = 8
 
 
 def strategy_of(run: Run) -> Strategy:
-    """The strategy that was asked for."""
+    """Returns the strategy that was asked for."""
     return known_strategy(run.config.search.strategy)
 
 
 def ground_of(run: Run) -> Ground:
-    """What it goes by. What is costly of it is made when it is asked for."""
+    """Returns what the strategy is given. The space and the weights are made only when they are asked for."""
     learning, search = run.config.train, run.config.search
     settings = run.train_settings(learning.supernet_epochs)
     return Ground(
         model=run.model,
-        extra_choices=run.extra_choices,
-        space=lambda: space_of(run, limits_of(run)),
+        extra_choices=run.offer.extra_choices,
+        space=lambda: space_of(run, limits_of(run.targets)),
         sampler=search.sampler,
         gate_form=search.gate_form,
         learning=(learning.kd_temperature, learning.distill_loss_weight, learning.mixing.smoothing),
         lr=settings.optimizing.lr,
         steps=settings.epochs * run.data.steps_per_epoch(settings.batch_size),
-        load=lambda network: load_trained(network, run, "supernet", settings),
+        load=lambda network: load_trained(network, run.checkpoint("supernet", settings)),
     )
 
 
 def evaluations_of(run: Run, sampler: Sampler) -> int:
-    """How many plans are evaluated at the most: as many as were asked for, or as the strategy cannot do without."""
-    space = space_of(run, limits_of(run))
+    """Returns how many plans are evaluated at the most: those asked for, or more where the sampler begins with more."""
+    space = space_of(run, limits_of(run.targets))
     return max(run.config.search.n_trials, sampler.opening(space, run.config.search.n_trials) + _AFTER_SINGLE_SCORES)

@@ -1,6 +1,6 @@
-"""Doing what was asked for, from the settings to the files of a folder: for the command line and for Python alike.
+"""Carries out a command from its settings to the files of its folder, for the command line and for Python alike.
 
-Nothing heavy is imported before it is known that something is left to do, and that the words are right.
+Nothing heavy is imported before it is known that a stage is left to carry out, and that the settings are right.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from depthfinder.pipeline.claiming import claim, difference
 from profiles.names import below, one_name
 
 Outcome = Literal["done", "done before", "helped"]
-"""What became of it: another process of the same training has the results where this one helped."""
+"""How a job ended. `helped`: this process trained along with the first one, which has the results."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What was asked for, and where it goes.
+    """The settings of a command, and where its results are written.
 
     Attributes:
-        config: all settings.
-        output: the folder that holds profiles and runs.
-        experiment: the name of the folder below it; None for one by the settings that matter most.
-        storage: the study's storage as it was typed, with its password if it has one: the settings have none.
-        check_words: says what is wrong with the settings as far as that can be told without torch.
+        config: All settings.
+        output: The folder that holds profiles and runs.
+        experiment: The name of the folder below it; None for one by the settings that matter most.
+        storage: The URL of the study's storage as it was typed, with its password; the settings have it without.
+        check_words: Raises what is wrong with the settings, as far as that can be told without torch.
     """
 
     config: RunConfig
@@ -39,12 +39,12 @@ class Job:
 
     @property
     def folder(self) -> RunFolder:
-        """Raises `FileNameError` for what is not the name of one folder."""
+        """The folder of the results. Raises `FileNameError` where `experiment` is not the name of one folder."""
         name = self.config.default_experiment if self.experiment is None else one_name(self.experiment)
         return RunFolder.named(self.output, name)
 
     def carry_out(self, stages: tuple[str, ...]) -> Outcome:
-        """Does what is left of `stages`; writes nothing before all that it needs is known to be here."""
+        """Carries out those of `stages` that are left; checks that all they need is here before it writes anything."""
         folder, config = self.folder, self.config
         wanted = stages_of(stages, finetunes=config.train.finetune_epochs > 0, scored_by=config.search.scored_by)
         if not difference(folder, config).again and all(folder.is_done(stage) for stage in wanted):
@@ -72,13 +72,13 @@ class Job:
 
 
 def run_job(config: RunConfig, output: Path, *, experiment: str | None = None, storage: str | None = None) -> Job:
-    """The job of `run`, `search` and `pareto`.
+    """Returns the job of `run`, `search` or `pareto`.
 
     Args:
         config: All settings.
         output: The folder that holds profiles and runs.
         experiment: The name of the folder below it; by default from the settings that matter most.
-        storage: The study's storage as it was typed.
+        storage: The URL of the study's storage as it was typed.
     """
 
     def check_words(config: RunConfig) -> None:
@@ -90,5 +90,5 @@ def run_job(config: RunConfig, output: Path, *, experiment: str | None = None, s
 
 
 def _with_password(storage: str | None) -> str | None:
-    """A storage read back from `args.yaml` has stars for its password: PGPASSWORD or .pgpass has the real one."""
+    """The URL without the stars that `args.yaml` has for a password: PGPASSWORD or .pgpass has the real one."""
     return None if storage is None else storage.replace(":***@", "@")

@@ -1,8 +1,9 @@
-"""The stages of `sparsify`: masks are found and trained under, the network is handed over, and judged."""
+"""The stages of `sparsify`: they find masks and train under them, write the network to files, and judge it."""
 
 import torch
 from torch import Tensor, nn
 
+from depthfinder.config.masks import MaskConfig
 from depthfinder.config.run import SparsifyConfig
 from depthfinder.console import log
 from depthfinder.folder.mask_result import MaskResult, MeasuredRemoval
@@ -27,32 +28,36 @@ _PARITY_IMAGES = 1_000
 
 
 def check_masks(run: Run) -> None:
-    """Finds out before any work whether the network can be masked as asked. Raises `SettingsError`."""
+    """Checks before any work that the network can be masked as asked.
+
+    Raises:
+        SettingsError: for a setting that is refused; other errors as `check_inputs` and `check_training` raise them.
+    """
     asked = config_of(run)
     known_method(asked.masks.method)
     if not parse(asked.masks.granularity).keeps_its_shape:
-        _ = run.device
+        _ = run.target.device
     check_inputs(run)
     check_training(run)
     if asked.train.train_torchcompile:
         raise SettingsError("--train-torchcompile does not go with masks, which are other weights at each step")
-    Sparsifying(masked_network(run, run.untuned), search_share=asked.masks.search_share)
+    Sparsifying(masked_network(asked.masks, run.uncut.network), search_share=asked.masks.search_share)
 
 
 def mask_stage(run: Run) -> None:
-    """The search for the masks, and the training under them."""
+    """Searches for the masks, and trains the network under them."""
     asked = config_of(run)
     teaching = None
     if asked.train.distill_loss_weight:
         teaching = Teaching(light_copy(run.model), asked.train.kd_temperature, asked.train.distill_loss_weight)
     objective = Sparsifying(
-        masked_network(run, run.model), teaching, asked.train.mixing.smoothing, asked.masks.search_share
+        masked_network(asked.masks, run.model), teaching, asked.train.mixing.smoothing, asked.masks.search_share
     )
     train(run, "masks", objective, run.train_settings(asked.masks.epochs))
 
 
 def hand_over_stage(run: Run) -> None:
-    """The masked weights with their masks; of channels, the network that is left, as ONNX."""
+    """Writes the masked weights, and with them their masks, or for channels the smaller network as ONNX."""
     masked = trained_masks(run)
     write_whole(run.folder["masked.safetensors"], weights_file(masked, run.images.record()))
     if masked.granularity.keeps_its_shape:
@@ -64,7 +69,7 @@ def hand_over_stage(run: Run) -> None:
 
 
 def judge_stage(run: Run) -> None:
-    """The verdict: accuracy on held-out images, and of channels the latency of both networks in the same rounds."""
+    """Judges the network by its accuracy on held-out images, and for channels by its latency beside the baseline's."""
     masked = trained_masks(run)
     removal = None if masked.granularity.keeps_its_shape else _measured(run, masked)
     after = masked.hardened() if removal is None else masked.removed()
@@ -79,7 +84,7 @@ def judge_stage(run: Run) -> None:
         sparsity=masked.selection.sparsity,
         epochs=config_of(run).masks.epochs,
         accuracy_before=baseline_accuracy(run),
-        accuracy_after=held_out_accuracy(run, after),
+        accuracy_after=held_out_accuracy(after, run.data, run.world.device),
         layers=masked.sparsities(),
         weights_gone=1 - inside / sum(weight.numel() for weight in weights.values()),
         parameters_before=sum(parameter.numel() for parameter in run.model.parameters()),
@@ -93,37 +98,38 @@ def judge_stage(run: Run) -> None:
         log.info("%s", line)
 
 
-def masked_network(run: Run, network: nn.Module) -> Masked:
-    """The uncut network, before or after its own training, with nothing masked yet."""
-    asked = config_of(run)
-    return Masked(network, parse(asked.masks.granularity), asked.masks.sparsity, known_method(asked.masks.method))
+def masked_network(asked: MaskConfig, network: nn.Module) -> Masked:
+    """Returns a network with masks as asked for, which mask nothing yet."""
+    return Masked(network, parse(asked.granularity), asked.sparsity, known_method(asked.method))
 
 
 def trained_masks(run: Run) -> Masked:
-    """The masked network as its training left it, on the CPU."""
-    masked = masked_network(run, run.untuned)
-    load_trained(masked, run, "masks", run.train_settings(config_of(run).masks.epochs))
+    """Returns the masked network as its training left it, on the CPU."""
+    asked = config_of(run).masks
+    masked = masked_network(asked, run.uncut.network)
+    load_trained(masked, run.checkpoint("masks", run.train_settings(asked.epochs)))
     return masked
 
 
 def config_of(run: Run) -> SparsifyConfig:
+    """Returns the settings of a run of `sparsify`."""
     assert isinstance(run.config, SparsifyConfig), "these are stages of sparsify"
     return run.config
 
 
 def _measured(run: Run, masked: Masked) -> MeasuredRemoval:
-    asked, seed = run.config.measure, run.config.seed
+    asked, seed, device = run.config.measure, run.config.seed, run.target.device
     images = torch.rand(asked.batch_size, *run.chain.input_size, generator=torch.Generator().manual_seed(seed))
-    programs = {"baseline": run.device.load(run.model, images), "pruned": run.device.load(masked.removed(), images)}
+    programs = {"baseline": device.load(run.model, images), "pruned": device.load(masked.removed(), images)}
     timings = time_interleaved(
         programs,
         seconds=asked.max_seconds,
         seed=seed,
-        one_thread=run.device.one_thread,
+        one_thread=device.one_thread,
         progress=run.watch,
     )
     return MeasuredRemoval(
-        setting=run.device.setting(asked.batch_size),
+        setting=run.target.setting,
         baseline=timings.measurement("baseline"),
         pruned=timings.measurement("pruned"),
         ratio=timings.ratio("pruned", "baseline"),
@@ -131,7 +137,7 @@ def _measured(run: Run, masked: Masked) -> MeasuredRemoval:
 
 
 def _as_wide(mask: Tensor, weight: Tensor) -> Tensor:
-    """How many numbers of the weight a mask leaves."""
+    """The number of values of the weight that a mask keeps, as a scalar."""
     return mask.expand_as(weight).sum()
 
 

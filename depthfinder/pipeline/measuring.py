@@ -1,4 +1,4 @@
-"""From what a user names to what can be timed: ONNX files, run folders, plans."""
+"""Makes what a user names into programs that can be timed: ONNX files, run folders and plans."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +27,20 @@ _SMALLER: Final = "pruned.onnx"
 def programs_of(
     paths: Sequence[Path], device: Device[Any], batch_size: int, model: str | None, kwargs: Mapping[str, Any]
 ) -> dict[str, Program]:
-    """A program for each path, by its name; of a folder that `sparsify` left, its baseline before it.
+    """Returns a program for each path, by its name. A folder of `sparsify` has its baseline before it.
 
-    Raises `FileNotFoundError` for what is not there, `FolderError` for a folder without a network, with what it has
-    instead, `UnsupportedModeError` for an ONNX file on a device that runs none, and `PlanError` for a plan of another
-    model.
+    Args:
+        paths: ONNX files, run folders, and plans (.json).
+        device: The device that they are to be timed on.
+        batch_size: How many images a program takes at once.
+        model: The name of the model that plans are to be of; None for any.
+        kwargs: The arguments that the models of plans are made with.
+
+    Raises:
+        FileNotFoundError: for a path that is not there.
+        FolderError: for a folder without a network; it says what the folder holds instead.
+        UnsupportedModeError: for an ONNX file on a device that runs none, and for a file of another kind.
+        PlanError: for a plan of another model.
     """
     programs: dict[str, Program] = {}
     for path in paths:
@@ -43,7 +52,7 @@ def programs_of(
 
 
 def notes_on(paths: Sequence[Path]) -> list[str]:
-    """What has to be said of what was measured: that masks alone make nothing faster."""
+    """Returns a note for each folder of masks: that masks alone make nothing faster."""
     return [
         f"{path} holds masks over the weights of its baseline, in whose shape it is: zeros are multiplied like other "
         "numbers, so it takes what the baseline takes"
@@ -53,8 +62,7 @@ def notes_on(paths: Sequence[Path]) -> list[str]:
 
 
 def _sparsified(path: Path, device: Device[Any], batch_size: int) -> dict[str, Program]:
-    """What `sparsify` handed over, behind its baseline: the network without the channels that went, or the masked one,
-    which has the baseline's shape."""
+    """The baseline of a folder of `sparsify`, and then its network without the removed channels, or its masked one."""
     weights = path / _MASKED
     if not weights.is_file():
         raise contents_of(path).lacking("masked network", _MASKED)
@@ -81,7 +89,7 @@ def _program(path: Path, device: Device[Any], batch_size: int, model: str | None
 
 
 def _of_plan(path: Path, model: str | None, kwargs: Mapping[str, Any]) -> nn.Module:
-    """The merged network of a plan, with weights drawn at random: their values do not change what it takes."""
+    """The merged network of a plan, with weights drawn at random: their values do not change the latency."""
     plan = Plan.from_json(path.read_text(encoding="utf-8"))
     if model is not None and ModelName.parse(model).architecture != plan.model:
         raise PlanError(f"{path} is a plan for {plan.model}, not for {model}")

@@ -1,10 +1,11 @@
-"""Which plans a run may propose: what was not ruled out, within its budgets and sizes."""
+"""The plans that a run may propose, within its budgets and its limits on size."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from depthfinder.errors import NothingToPruneError
 from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.target import Target
 from pruner.network.sizes import parameters_by_choice
 from pruner.network.surgery import supernet
 from search.feasible import check_reachable
@@ -16,65 +17,51 @@ _BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 def space_of(run: Run, limits: Sequence[Limit]) -> Space:
-    """The plans that were not ruled out, within these limits and those on size; unless the choices were named, without
-    those that save nothing by the tables."""
-    asked = run.config.search
-    space = Space.of(
-        run.chain,
-        [*limits, *_size_limits(run)],
-        keep=asked.keep,
-        only=None if asked.cut_choices is None else offered_of(run, asked.cut_choices),
-        max_pruned=asked.max_pruned,
-        keep_one_per_stage=asked.keep_one_per_stage,
-    )
-    return space if asked.named_choices else space.without_dominated_cuts()
+    """Returns the plans within the settings of the search, these limits, and those on parameters and memory."""
+    return run.offer.space([*limits, *_size_limits(run)])
 
 
-def offered_of(run: Run, choices: Sequence[str]) -> tuple[str, ...]:
-    """The choices as they were named; where none were, those that blocks have of what the way of scoring takes."""
-    if run.config.search.named_choices is not None:
-        return tuple(choices)
-    offered = {choice for block in run.chain.blocks for choice in block.choices}
-    return tuple(choice for choice in choices if choice in offered)
+def latency_limits(targets: Sequence[Target], corrections: Sequence[float]) -> list[LatencyLimit]:
+    """Returns the limits on a plan's latency by the tables.
 
-
-def latency_limits(run: Run, corrections: Sequence[float]) -> list[LatencyLimit]:
-    """What every device's table may say of a plan, if it has to be multiplied by the device's correction."""
+    Args:
+        targets: The devices, with their budgets and tables.
+        corrections: For each device, the measured latency over that by its table.
+    """
     bounds = (
-        (one.profile, one.budget.tightened(AIMED_BELOW).latency_ms / correction)
-        for one, correction in zip((run, *run.others), corrections, strict=True)
+        (target.profile, target.budget.tightened(AIMED_BELOW).latency_ms / correction)
+        for target, correction in zip(targets, corrections, strict=True)
     )
     return [limit for profile, bound_ms in bounds for limit in latency_limits_by(profile, bound_ms)]
 
 
-def limits_of(run: Run) -> list[LatencyLimit]:
-    """The same by the tables as they are."""
-    return latency_limits(run, [1.0 for _ in (run, *run.others)])
+def limits_of(targets: Sequence[Target]) -> list[LatencyLimit]:
+    """Returns the limits on a plan's latency by the tables as they are."""
+    return latency_limits(targets, [1.0 for _ in targets])
 
 
 def check_budget(run: Run) -> None:
-    """Before any training: whether the budgets ask for something, and for something that can be had."""
-    budget, sizes = run.budget, (run.config.search.max_parameters, run.config.search.max_memory_mb)
-    within = [one.budget.latency_ms >= _uncut_ms(one) for one in (run, *run.others)]
-    if all(within) and not any(sizes):
+    """Checks before any training that a plan has to be cut to meet the budgets, and that some plan does.
+
+    Raises:
+        NothingToPruneError: when the uncut network is within every budget, and no size is limited.
+        BudgetUnreachableError: when no plan is within the budgets and the limits on size.
+    """
+    first, sizes = run.target, (run.config.search.max_parameters, run.config.search.max_memory_mb)
+    if all(target.budget.latency_ms >= target.uncut_ms for target in run.targets) and not any(sizes):
         raise NothingToPruneError(
-            f"{run.chain.model} takes {_uncut_ms(run):.3f} ms as it is, within the budget of "
-            f"{budget.latency_ms:.3f} ms: nothing need be pruned"
+            f"{run.chain.model} takes {first.uncut_ms:.3f} ms as it is, within the budget of "
+            f"{first.budget.latency_ms:.3f} ms: nothing need be pruned"
         )
-    check_reachable(space_of(run, limits_of(run)))
-
-
-def _uncut_ms(run: Run) -> float:
-    """The baseline that a budget is held against: as measured for milliseconds, the table's own for a share of it."""
-    return run.profile.baseline_ms if run.budget.ratio is None else run.profile.uncut_ms
+    check_reachable(space_of(run, limits_of(run.targets)))
 
 
 def _size_limits(run: Run) -> list[Limit]:
     asked = run.config
     if asked.search.max_parameters is None and asked.search.max_memory_mb is None:
         return []
-    sizes = parameters_by_choice(supernet(run.untuned, run.extra_choices))
-    whole = float(sum(parameter.numel() for parameter in run.untuned.parameters()))
+    sizes = parameters_by_choice(supernet(run.uncut.network, run.offer.extra_choices))
+    whole = float(sum(parameter.numel() for parameter in run.uncut.network.parameters()))
     limits: list[Limit] = []
     if asked.search.max_parameters is not None:
         limits.append(SizeLimit("parameters", asked.search.max_parameters, whole, sizes))

@@ -1,4 +1,4 @@
-"""The stage of the latency table: the one that was named, the newest that matches, or a new one."""
+"""The stage of the latency tables: it takes the table that was named, the newest that matches, or a new one."""
 
 from pathlib import Path
 
@@ -6,86 +6,97 @@ from depthfinder.console import log
 from depthfinder.folder.table_origin import origin_of
 from depthfinder.pipeline.another_head import table_of_another_head, with_head_of
 from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.target import Target
 from depthfinder.pipeline.unseen_sizes import predicted_from_other_sizes
 from latency.profiler import profile
 from profiles.profile import Profile
-from profiles.store import free_path, matching_profile, near_profiles, outdated_profiles, save_profile
+from profiles.store import free_path, matching_profile, near_profiles, outdated_profiles
+from profiles.writing import save_profile
 
 
 def profile_stage(run: Run) -> None:
-    """The latency table of every device that has a budget."""
-    for one in (run, *run.others):
-        found = _table(one)
-        save_profile(found, run.folder[one.table])
-        log.info(
-            "baseline on %s: %.3f ms by the table. %s",
-            one.config.measure.device,
-            found.baseline_ms,
-            origin_of(found),
-        )
+    """Writes the latency table of every device of the run into its folder."""
+    for target in run.targets:
+        found = _table(run, target)
+        save_profile(found, target.table)
+        log.info("baseline on %s: %.3f ms by the table. %s", target.name, found.baseline_ms, origin_of(found))
 
 
-def _table(run: Run) -> Profile:
-    """The table that was named; else the newest that was measured in this very setting, or a new one; for a device that
-    is not here, one that was not measured here either."""
-    asked = run.config
-    if run.named_table is not None:
-        log.info(
-            "going by the profile %s, %s %s", asked.measure.profile, run.named_table.origin, run.named_table.created
-        )
-        if run.named_table.fingerprint == run.chain.fingerprint:
-            return run.named_table
-        found = with_head_of(run, Path(str(asked.measure.profile)), run.named_table)
-        save_profile(found, free_path(run.profiles_root, found, run.requested))
-        return found
-    if not run.device_is_here:
-        table = run.table_from_elsewhere
-        log.info("%s is not here: going by %s; nothing is measured on it", asked.measure.device, table.text)
-        if table.path is None:
-            save_profile(table.profile, free_path(run.profiles_root, table.profile, run.requested))
-        return table.profile
-    setting = run.device.setting(asked.measure.batch_size)
+def _table(run: Run, target: Target) -> Profile:
+    """The table that was named; else a borrowed one for a device that is not here; else the newest that was measured
+    in the same setting, or a new one."""
+    if target is run.target and run.named_table is not None:
+        return _as_named(run, run.named_table)
+    if not target.is_here:
+        table = run.borrowed_tables[target.name]
+        log.info("%s is not here: going by %s; nothing is measured on it", target.name, table.text)
+        return table.profile if table.path is not None else _shared(run, table.profile)
+    return _known(run, target) or _made(run, target)
+
+
+def _as_named(run: Run, table: Profile) -> Profile:
+    """The table that was named, with the head measured again where it is of a network with another head."""
+    path = str(run.target.measure.profile)
+    log.info("going by the profile %s, %s %s", path, table.origin, table.created)
+    return table if table.fingerprint == run.chain.fingerprint else _with_own_head(run, run.target, Path(path), table)
+
+
+def _known(run: Run, target: Target) -> Profile | None:
+    """The newest table of this network that was measured in the same setting; None without one."""
     known = matching_profile(
         run.profiles_root,
         run.chain.fingerprint,
-        setting,
-        required=run.required,
-        wanted=run.rows_of(asked.search.extra_choices),
+        target.setting,
+        required=run.offer.required,
+        wanted=run.offer.wanted,
     )
-    like = None if known is not None else table_of_another_head(run)
-    predicted = None if known is not None or like is not None else predicted_from_other_sizes(run)
-    if known is not None:
-        path, found = known
-        log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
-        lacking = sorted(
-            {choice for row, choice in run.rows_of(asked.search.extra_choices) if not found.has_row(row, choice)}
+    if known is None:
+        return None
+    path, found = known
+    log.info("continuing from the profile %s, measured %s: no block is measured again", path, found.created)
+    lacking = sorted({choice for row, choice in run.offer.wanted if not found.has_row(row, choice)})
+    if lacking:
+        log.info(
+            "it has no rows for %s, which are not offered; `depthfinder profile` again measures them",
+            ", ".join(lacking),
         )
-        if lacking:
-            log.info(
-                "it has no rows for %s, which are not offered; `depthfinder profile` again measures them",
-                ", ".join(lacking),
-            )
-    elif like is not None:
-        found = with_head_of(run, *like)
-        save_profile(found, free_path(run.profiles_root, found, run.requested))
-    elif predicted is not None:
-        found = predicted
-    else:
-        for why in outdated_profiles(run.profiles_root, run.chain.model, setting):
-            log.info("%s", why)
-        for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
-            log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
-        found = profile(
-            run.untuned,
-            run.device,
-            batch_size=asked.measure.batch_size,
-            max_seconds=asked.measure.max_seconds,
-            seed=asked.seed,
-            model_kwargs=run.made_with,
-            extra_choices=asked.search.extra_choices,
-            progress=run.watch,
-        )
-        if found.conditions is not None and found.conditions.noise is not None:
-            log.info("the machine was not steady: %s", found.conditions.noise)
-        save_profile(found, free_path(run.profiles_root, found, run.requested))
     return found
+
+
+def _made(run: Run, target: Target) -> Profile:
+    """A new table: from one of the network with another head, predicted from other sizes, or measured as a whole."""
+    like = table_of_another_head(run.profiles_root, run.chain.fingerprint, target.setting)
+    if like is not None:
+        return _with_own_head(run, target, *like)
+    return predicted_from_other_sizes(run, target) or _measured(run, target)
+
+
+def _measured(run: Run, target: Target) -> Profile:
+    setting = target.setting
+    for why in outdated_profiles(run.profiles_root, run.chain.model, setting):
+        log.info("%s", why)
+    for path, differences in near_profiles(run.profiles_root, run.chain.fingerprint, setting)[:1]:
+        log.info("%s is of this network in another setting (%s): measuring anew", path, "; ".join(differences))
+    found = profile(
+        run.uncut.network,
+        target.device,
+        batch_size=target.measure.batch_size,
+        max_seconds=target.measure.max_seconds,
+        seed=run.config.seed,
+        model_kwargs=run.uncut.made_with,
+        extra_choices=run.config.search.extra_choices,
+        progress=run.watch,
+    )
+    if found.conditions is not None and found.conditions.noise is not None:
+        log.info("the machine was not steady: %s", found.conditions.noise)
+    return _shared(run, found)
+
+
+def _with_own_head(run: Run, target: Target, path: Path, table: Profile) -> Profile:
+    return _shared(run, with_head_of(run.uncut, target.device, path, table, run.config.seed, run.watch))
+
+
+def _shared(run: Run, table: Profile) -> Profile:
+    """The table, saved among those that all runs share."""
+    save_profile(table, free_path(run.profiles_root, table, run.offer.requested))
+    return table

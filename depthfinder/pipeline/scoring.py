@@ -1,4 +1,4 @@
-"""What a process needs to score plans for a run, whether it leads the search or helps: the evaluator and the ledger."""
+"""The evaluator and the study's ledger of a run, for the process that leads the search and for its helpers."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Final
 
 from torch import Tensor
 
+from depthfinder.config.run import RunConfig
 from depthfinder.console import log
 from depthfinder.pipeline.dependencies import as_text, limits_depend_on, scores_depend_on
 from depthfinder.pipeline.fits import load_fits
@@ -13,10 +14,12 @@ from depthfinder.pipeline.ground import ground_of, strategy_of
 from depthfinder.pipeline.run import Run, load_trained
 from profiles.profile import Profile
 from pruner.choices.plan import Plan
+from pruner.data.images import ImageData
 from pruner.network.surgery import OpenNetwork
 from pruner.scoring.distance import distance_of
 from pruner.scoring.evaluator import Evaluator
 from pruner.scoring.score import Score
+from pruner.training.settings import TrainSettings
 from search.storage.ledger import Ledger
 from search.storage.opening import open_storage
 
@@ -27,17 +30,23 @@ _PATIENCE_S: Final = 30.0
 
 
 def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
-    """Scores plans on the calibration images: by the trained supernet and their labels, or by layers that were fitted,
-    and how near the outputs are to those of the uncut network."""
+    """Returns a function that scores plans on the calibration images.
+
+    A trained supernet scores by labels. Fitted layers score by how near the outputs are to those of the uncut network.
+
+    Returns:
+        (plans, bar) -> their scores. Plans that cannot reach the bar may be dropped early.
+    """
     batches = list(run.data.calibration_batches(batch_size=_EVALUATION_BATCH))
-    statistics = _statistics(run) if run.config.search.bn_estimation else None
+    trained = run.train_settings(run.config.train.supernet_epochs)
+    statistics = _statistics(run.data, trained) if run.config.search.bn_estimation else None
     if run.config.search.by_fits:
-        network: OpenNetwork = OpenNetwork(run.model, run.extra_choices).to(run.world.device)
+        network: OpenNetwork = OpenNetwork(run.model, run.offer.extra_choices).to(run.world.device)
         distance = distance_of(run.model)
         evaluator = Evaluator(network, batches, statistics=statistics, fits=load_fits(run), distance=distance)
     else:
         network = strategy_of(run).scoring_network(ground_of(run)).to(run.world.device)
-        load_trained(network, run, "supernet", run.train_settings(run.config.train.supernet_epochs))
+        load_trained(network, run.checkpoint("supernet", trained))
         evaluator = Evaluator(network, batches, statistics=statistics)
 
     def evaluate(plans: Sequence[Plan], bar: float) -> list[Score]:
@@ -50,43 +59,47 @@ def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
     return evaluate
 
 
-def _statistics(run: Run) -> list[Tensor]:
-    """Training images that BatchNorm statistics are taken from, of an epoch that the supernet has not seen."""
-    settings = run.train_settings(run.config.train.supernet_epochs)
-    train = run.data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
+def _statistics(data: ImageData, settings: TrainSettings) -> list[Tensor]:
+    """Training images for BatchNorm statistics, (N, C, H, W) a batch, of an epoch that the supernet was not trained on.
+    """
+    train = data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
     return [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
 
 
 def storage_url(run: Run) -> str:
-    """Where the study is kept."""
+    """Returns the URL of the study's storage."""
     return run.storage or run.folder.storage(run.config.search.workers)
 
 
 def open_ledger(run: Run, directions: Sequence[str] = ("maximize",)) -> Ledger:
-    """The run's study. One that lies in the run's own folder and has one worker is nobody else's."""
+    """Opens the run's study. In the run's own folder and with one worker, no other process works on it.
+
+    Args:
+        run: The run.
+        directions: "maximize" or "minimize" for each value of a plan.
+    """
     alone = run.storage is None and run.config.search.workers == 1
     storage = open_storage(storage_url(run))
     patience_s = 0.0 if alone else _PATIENCE_S
     name = run.config.search.study_name or run.folder.path.name
-    return Ledger(storage, name, _identity(run), directions, part=_part(run), patience_s=patience_s)
+    return Ledger(storage, name, _identity(run), directions, part=_part(run.config), patience_s=patience_s)
 
 
 def _identity(run: Run) -> Mapping[str, str]:
-    """What the scores of plans depend on: two processes must agree on it to work on one study."""
+    """All that the scores of plans depend on; two processes on one study must agree on it."""
     found = {
         "network": f"{run.chain.model} {run.chain.fingerprint}",
-        "weights": run.weights_digest,
+        "weights": run.uncut.digest,
         "images": run.data.name,
         **as_text(scores_depend_on(run.config)),
     }
     if "device" in found:  # the supernet's training depends on what cuts save
-        found["tables"] = ", ".join(_table_digest(one.profile) for one in (run, *run.others))
+        found["tables"] = ", ".join(_table_digest(target.profile) for target in run.targets)
     return found
 
 
-def _part(run: Run) -> str:
-    """What is searched for by those scores: within which limits."""
-    asked = run.config
+def _part(asked: RunConfig) -> str:
+    """The name of the part of the study: the limits that the search is within."""
     budget = asked.measure.budget_ms or asked.measure.budget_ratio or "the baseline"
     return f"within {budget}, {_digest(as_text(limits_depend_on(asked)))}"
 

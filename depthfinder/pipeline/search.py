@@ -1,9 +1,9 @@
-"""The stage that finds the plan: what proposes and scores it, and what it takes on devices that have a budget."""
+"""The stage that searches for the plan, and measures the best plans on the devices that have a budget."""
 
 import dataclasses
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from depthfinder.console import log
@@ -13,12 +13,9 @@ from depthfinder.pipeline.ground import evaluations_of, ground_of, strategy_of
 from depthfinder.pipeline.plan_space import latency_limits, space_of
 from depthfinder.pipeline.run import Run
 from depthfinder.pipeline.scoring import open_ledger, scorer, storage_url
-from depthfinder.pipeline.workers import Helpers
-from latency.study import REFERENCE
-from latency.timing import Timings, time_interleaved
-from latency.workbench import Workbench, reference
+from depthfinder.pipeline.target import Target
+from depthfinder.pipeline.workers import helpers_of
 from profiles.files import write_whole
-from pruner.choices.plan import Plan
 from search.candidate import Candidate, SearchResult
 from search.errors import StorageError
 from search.search import Stop, search
@@ -27,16 +24,21 @@ from search.storage.url import redacted
 from search.verification.finalists import Finalist, Judge, OnDevice, TimePlans
 from search.verification.margin import margin_on
 from search.verification.passed_over import passed_over
+from search.verification.timing import plan_timer
 from search.verification.within_budget import search_within_budget
 
-_FINALIST_SECONDS: Final = 10.0
 _PASSED_OVER_TOLD: Final = 8
 # Processes on other machines may have joined: nobody takes more of a round than so large a share.
 _PEERS_ON_A_SERVER: Final = 4
 
 
 def check_search(run: Run) -> None:
-    """Finds out before any work whether the search can be carried out as asked; raises the error of what cannot."""
+    """Checks before any work that the search can be carried out as asked.
+
+    Raises:
+        PlanError: for limits that name blocks or choices that the network does not have.
+        StorageError: when the study's storage cannot be opened, or not be shared by several workers.
+    """
     space_of(run, [])
     if run.storage is not None:
         open_storage(run.storage)
@@ -49,27 +51,27 @@ def check_search(run: Run) -> None:
 
 
 def search_stage(run: Run) -> None:
-    """The plan: the best by its score whose network, measured, fits every budget."""
+    """Searches for the plan of the best score whose measured network fits every budget, and writes it."""
     asked = run.config
     deadline = None if asked.search.timeout is None else time.monotonic() + asked.search.timeout
-    with storage_faults(storage_url(run)), Helpers(run):
+    with storage_faults(storage_url(run)), helpers_of(run):
         evaluate = scorer(run)
         ledger, sampler = open_ledger(run), strategy_of(run).sampler(ground_of(run))
 
         def search_slots(corrections: Sequence[float], first: int, stop: int) -> SearchResult:
             return search(
-                searched_space(run, latency_limits(run, corrections)),
+                searched_space(run, latency_limits(run.targets, corrections)),
                 evaluate=evaluate,
                 ledger=ledger,
                 sampler=sampler,
                 stop=Stop(stop, asked.search.gap, None if deadline is None else max(0.0, deadline - time.monotonic())),
                 first=first,
-                peers=peers_of(run),
+                peers=peers_of(asked.search.workers, run.storage),
                 seed=asked.seed,
                 progress=run.watch,
             )
 
-        judges = [Judge(one.budget, one.profile, time_plans(one)) for one in (run, *run.others)]
+        judges = [Judge(target.budget, target.profile, time_plans(run, target)) for target in run.targets]
         for judge in judges:
             if judge.time_plans is None:
                 device = judge.device
@@ -78,13 +80,13 @@ def search_stage(run: Run) -> None:
         found = search_within_budget(search_slots, judges, evaluations_of(run, sampler), margin=margin, tell=log.info)
     log.info("%d plans evaluated; %s", found.result.num_evaluations, found.result.stopped)
     record = {
-        "budget_ms": run.budget.latency_ms,
+        "budget_ms": run.target.budget.latency_ms,
         "budgets_ms": {judge.device: judge.budget.latency_ms for judge in judges},
         "scored_by": asked.search.scored_by,
         "strategy": asked.search.strategy,
         "sampler": asked.search.sampler,
         "stopped": found.result.stopped,
-        "table": origin_of(run.profile),
+        "table": origin_of(run.target.profile),
         "gap": found.result.gap,
         "evaluated": [candidate_record(one) for one in (*found.result.candidates, *found.result.others)],
         "finalists": [_finalist_record(finalist) for finalist in found.finalists],
@@ -98,33 +100,34 @@ def search_stage(run: Run) -> None:
     write_whole(run.folder["plan.json"], found.winner.candidate.plan.to_json())
 
 
-def peers_of(run: Run) -> int:
-    """Among how many processes a round is shared out."""
-    on_a_server = run.storage is not None and run.storage.startswith("postgres")
-    return max(run.config.search.workers, _PEERS_ON_A_SERVER if on_a_server else 1)
+def peers_of(workers: int, storage: str | None) -> int:
+    """Returns the number of processes that a round of plans is shared among.
+
+    Args:
+        workers: How many processes work on this machine.
+        storage: The URL of the study's storage, which other machines may share if it is a server; None for the run's
+            own.
+    """
+    on_a_server = storage is not None and storage.startswith("postgres")
+    return max(workers, _PEERS_ON_A_SERVER if on_a_server else 1)
 
 
-def time_plans(run: Run) -> TimePlans | None:
-    """Times plans' merged networks on the run's device; None when that is not here."""
-    if not run.device_is_here:
+def time_plans(run: Run, target: Target) -> TimePlans | None:
+    """Returns a function that times the merged networks of plans on a device; None when the device is not here."""
+    if not target.is_here:
         return None
-    bench = Workbench(run.model, run.device, run.config.measure.batch_size, run.extra_choices)
-
-    def timed(plans: Mapping[str, Plan]) -> Timings:
-        programs = {name: bench.program_of(plan) for name, plan in plans.items()}
-        return time_interleaved(
-            {REFERENCE: reference(run.device), **programs},
-            seconds=_FINALIST_SECONDS,
-            seed=run.config.seed,
-            one_thread=run.device.one_thread,
-            progress=run.watch,
-        )
-
-    return timed
+    return plan_timer(
+        run.model,
+        target.device,
+        target.measure.batch_size,
+        run.offer.extra_choices,
+        seed=run.config.seed,
+        progress=run.watch,
+    )
 
 
 def candidate_record(candidate: Candidate) -> dict[str, Any]:
-    """For `search.json`."""
+    """Returns a candidate as plain data, for `search.json`."""
     details = None if candidate.details is None else dataclasses.asdict(candidate.details)
     return {
         "number": candidate.number,

@@ -1,4 +1,4 @@
-"""The curves of a training for TensorBoard, which need not be installed."""
+"""Writes the curves of a training for TensorBoard, which is optional."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ _SCALARS: Final = {
 
 
 def check_installed() -> None:
-    """Raises `TensorBoardMissingError` when TensorBoard is not installed."""
+    """Checks that TensorBoard is installed. Raises `TensorBoardMissingError` when it is not."""
     try:
         import tensorboard  # noqa: F401
     except ModuleNotFoundError as error:
@@ -31,9 +31,8 @@ def check_installed() -> None:
 class TensorBoardCurves:
     """Writes the epochs of one training to an event file in `folder`.
 
-    The first time it is told of epochs it writes all of them, and a mark by which TensorBoard forgets what files of
-    before say of these epochs: a training that was taken up again has every point once, and those too from the time
-    before it was asked for curves.
+    The first call writes all epochs so far, and a mark that makes TensorBoard discard the points of earlier files. So a
+    training that was resumed has every point once, even where curves were not asked for from the start.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +40,7 @@ class TensorBoardCurves:
         self._writer: Any = None
 
     def __call__(self, epochs: tuple[Epoch, ...]) -> None:
-        """Writes those of the epochs so far that it has not written. Raises `TensorBoardMissingError`."""
+        """Writes the epochs that are not written yet, given all so far. Raises `TensorBoardMissingError`."""
         new = epochs[-1:]
         if self._writer is None:
             check_installed()
@@ -56,6 +55,6 @@ class TensorBoardCurves:
         self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file; to be called however the training ended."""
+        """Closes the file. It is to be called when the training ends, by an error too."""
         if self._writer is not None:
             self._writer.close()

@@ -1,45 +1,49 @@
-"""The stages that train: the uncut network itself if asked for, the weight-sharing one, and the plan's own."""
+"""The stages that train: the uncut network if asked for, the supernet, and the network of the plan."""
 
 import copy
-from pathlib import Path
-from typing import Any
+import json
+from typing import Final
 
 import torch
 from torch import nn
 
-from depthfinder.console import log
 from depthfinder.pipeline.curves import told
-from depthfinder.pipeline.fits import fit_images
 from depthfinder.pipeline.ground import ground_of, strategy_of
+from depthfinder.pipeline.held_out import held_out_accuracy
 from depthfinder.pipeline.plan_space import check_budget, limits_of, space_of
+from depthfinder.pipeline.plan_training import begun, closed, learning, other_teacher, pace_of, untrained
+from depthfinder.pipeline.plan_training import with_layers_as_trained as as_trained
 from depthfinder.pipeline.reuse import take_over
 from depthfinder.pipeline.run import Run, load_trained
 from depthfinder.pipeline.scoring import scorer
+from depthfinder.pipeline.supernet_training import drawing, prepare
 from latency.errors import DeviceMissingError
-from pruner.choices.choice import MERGE, OWN_WEIGHTS
-from pruner.errors import CheckpointError, SettingsError
-from pruner.fitting.at_once import fit_own_layers
-from pruner.fitting.in_sequence import fit_in_sequence
+from profiles.files import write_whole
+from pruner.choices.plan import Plan
+from pruner.errors import SettingsError
 from pruner.models.checkpoint import Checkpoint
-from pruner.models.load import load_model_and_source
 from pruner.network.surgery import Cut, apply
-from pruner.training.blockwise import BlockTeaching
-from pruner.training.loop import check_precision, fit
-from pruner.training.norm_decay import NormDecay
-from pruner.training.objective import Objective, Supervised, Teaching, frozen, light_copy
+from pruner.training.loop import check_precision
+from pruner.training.objective import Objective, Supervised, light_copy
 from pruner.training.optimizing import make_optimizer, make_scheduler
-from pruner.training.pace import lost_before_training, paced
-from pruner.training.pairs import learn_as_one, learn_as_pairs
-from pruner.training.progressive import Closing, Progressive, calibrate_norms, finalize
-from pruner.training.schedules import Schedule, from_the_end, least_harm_first, single_cuts
+from pruner.training.schedules import single_cuts
 from pruner.training.settings import TrainSettings
 from pruner.training.state import network_state
-from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbone, trainable
 from search.draws import AroundTheLimits
+
+_UNTRAINED: Final = "untrained.json"
+_PROGRESSIVE: Final = "progressive"
 
 
 def check_training(run: Run) -> None:
-    """Finds out before any work whether networks can be trained as asked; raises the error of what cannot."""
+    """Checks before any work that networks can be trained as asked.
+
+    Raises:
+        DeviceMissingError: when a GPU was asked for and torch sees none.
+        SettingsError: for settings that do not go together.
+        UnknownModelError: when no model has the name of the teacher.
+        CheckpointError: when the weights of the teacher are for other classes.
+    """
     asked, settings = run.config, run.train_settings(1)
     if run.world.device.type == "cuda" and not torch.cuda.is_available():
         raise DeviceMissingError(f"--train-device {asked.train.train_device}: torch sees no GPU here")
@@ -48,7 +52,7 @@ def check_training(run: Run) -> None:
     if asked.train.supernet_sampling == "latency" and not asked.measure.has_budget:
         raise SettingsError("--supernet-sampling latency draws plans around a budget: give one, or take random")
     if asked.train.kd_model_name is not None and asked.train.distill_loss_weight:
-        _other_teacher(run, asked.train.kd_model_name)
+        other_teacher(run.trainer, asked.train.kd_model_name)
     if asked.train.kd_model_name is not None and asked.train.block_loss_weight:
         raise SettingsError("--block-loss-weight learns from the uncut network: leave it out, or --kd-model-name")
     pairs = 2 * run.world.count
@@ -57,145 +61,86 @@ def check_training(run: Run) -> None:
 
 
 def finetune_stage(run: Run) -> None:
-    """The uncut network on these images, where its weights were learned on others."""
+    """Trains the uncut network on the images of the run."""
     settings = run.train_settings(run.config.train.finetune_epochs)
-    if take_over(run, "finetune", settings):
+    if take_over("finetune", run.checkpoint("finetune", settings), run.folder, run.world):
         return
-    objective = Supervised(copy.deepcopy(run.untuned).train(), smoothing=run.config.train.mixing.smoothing)
+    objective = Supervised(copy.deepcopy(run.uncut.network).train(), smoothing=run.config.train.mixing.smoothing)
     train(run, "finetune", objective, settings)
 
 
 def supernet_stage(run: Run) -> None:
-    """The weight-sharing network that scores plans."""
+    """Trains the supernet, which scores plans."""
     asked = run.config
     if asked.measure.has_budget:
         check_budget(run)
     settings = run.train_settings(asked.train.supernet_epochs)
-    if take_over(run, "supernet", settings):
+    checkpoint = run.checkpoint("supernet", settings)
+    if take_over("supernet", checkpoint, run.folder, run.world):
         return
     strategy, ground = strategy_of(run), ground_of(run)
     network = strategy.scoring_network(ground).to(run.world.device)
-    everywhere = run.chain.plan({block.name: MERGE for block in run.chain.blocks if MERGE in block.choices})
-    calibrate_norms(network, everywhere, run.data, settings)
-    offered = {choice for block in network.chain.blocks for choice in block.choices}
-    if not offered.isdisjoint(OWN_WEIGHTS) and run.checkpoint("supernet", settings).load() is None:
-        images = fit_images(run)
-        log.info("fitting what has weights of its own, on %s images without labels", f"{sum(map(len, images)):,}")
-        fit_own_layers(network, (some.to(run.world.device) for some in images), sum(map(len, images)), run.watch)
-    if asked.train.freeze_backbone:
-        freeze_backbone(network)
-        log.info("training %d of the supernet's weights: new BatchNorms and biases", trainable(network))
-    train(run, "supernet", strategy.objective(ground, network, _draw(run)), settings)
+    prepare(run.trainer, network, goes_on=checkpoint.load() is not None)
+    if asked.train.supernet_sampling == "latency":
+        space = space_of(run, limits_of(run.targets))
+        objective = strategy.objective(ground, network, AroundTheLimits(space, asked.train.supernet_plans))
+    else:
+        objective = strategy.objective(ground, network, drawing(asked.train, run.chain))
+    train(run, "supernet", objective, settings)
 
 
 def train_stage(run: Run) -> None:
-    """The progressive training of the plan's network."""
-    asked = run.config.train
-    cut = begun(run)
-    if not asked.progressive_epochs:
-        checkpoint = run.checkpoint("progressive", run.train_settings(0))
+    """Trains the network of the plan progressively, and notes its accuracy without training."""
+    cut = begun(run.trainer, run.model, run.plan)
+    _note_untrained(run, cut)
+    if not run.config.train.progressive_epochs:
+        checkpoint = run.checkpoint(_PROGRESSIVE, run.train_settings(0))
         if run.world.is_main:
             checkpoint.save(Checkpoint(0, network_state(cut)))
         return
-    settings = _paced(run, cut)
-    learn_as_pairs(cut)
-    objective = Progressive(cut, _teaching(run, cut), _closing(run, cut), smoothing=asked.mixing.smoothing)
-    train(run, "progressive", objective, settings)
-
-
-def begun(run: Run) -> Cut:
-    """The plan's network before its training: BatchNorms where the baseline is, and its layers that are fitted, each to
-    what the uncut network computes, for what the cuts before it leave it."""
-    cut = apply(run.model, run.plan, merge_init=run.config.train.merge_init).to(run.world.device)
-    calibrate_norms(cut, run.plan, run.data, run.train_settings(run.config.train.progressive_epochs))
-    if cut.layers:
-        fit_in_sequence(cut, [images.to(run.world.device) for images in fit_images(run)], run.watch)
-    return cut
-
-
-def _paced(run: Run, cut: Cut) -> TrainSettings:
-    """How the plan's network learns: the slower, the less it loses before any training."""
-    asked = run.config.train
-    lost = lost_before_training(cut, light_copy(run.model).to(run.world.device), run.data, run.world)
-    settings = paced(run.train_settings(asked.progressive_epochs), lost, asked.least_lr_share)
-    if settings.optimizing.lr < asked.optimizing.lr:
-        what = (
-            "before any training the network loses %.2f points on calibration images: it learns at %.2g, %.0f%% of --lr"
-        )
-        log.info(what, 100 * lost, settings.optimizing.lr, 100 * settings.optimizing.lr / asked.optimizing.lr)
-    return settings
+    whole = light_copy(run.model)
+    settings = pace_of(run.trainer, whole, cut)
+    train(run, _PROGRESSIVE, learning(run.trainer, whole, cut, lambda plan: _alone(run, plan)), settings)
 
 
 def train(run: Run, name: str, objective: Objective, settings: TrainSettings) -> None:
-    """One training of a run, from where it was left. Its checkpoint and its curves go by `name`."""
-    with told(run, name) as watcher:
-        fit(
-            objective,
-            run.data,
-            settings,
-            run.checkpoint(name, run.train_settings(settings.epochs)),
-            run.watch,
-            world=run.world,
-            watcher=watcher,
-            seconds_between_saves=60 * run.config.train.checkpoint_minutes,
-        )
+    """Carries out one training of a run, and goes on from its checkpoint if there is one.
+
+    Args:
+        run: The run.
+        name: The name of its checkpoint and of its curves.
+        objective: The network, and what it is trained for.
+        settings: The settings of the training.
+    """
+    on_tensorboard = run.config.train.log_tensorboard
+    with told(name, run.folder, is_main=run.world.is_main, on_tensorboard=on_tensorboard) as watcher:
+        run.trainer.train(objective, settings, run.checkpoint(name, run.train_settings(settings.epochs)), watcher)
 
 
-def _draw(run: Run) -> Draw:
-    """The plans of a supernet step."""
-    asked = run.config.train
-    between: Draw = RandomPlans(run.chain, asked.supernet_plans)
-    if asked.supernet_sampling == "latency":
-        return AroundTheLimits(space_of(run, limits_of(run)), asked.supernet_plans)
-    return Sandwich(run.chain, between) if asked.supernet_sampling == "sandwich" else between
-
-
-def _teaching(run: Run, cut: Cut) -> Teaching | None:
-    """What the plan's network learns from beside the labels."""
-    asked = run.config.train
-    if asked.block_loss_weight:
-        teacher = light_copy(run.model)
-        return BlockTeaching(
-            cut, teacher, asked.kd_temperature, asked.distill_loss_weight, block_weight=asked.block_loss_weight
-        )
-    if not asked.distill_loss_weight:
-        return None
-    teacher = light_copy(run.model) if asked.kd_model_name is None else _other_teacher(run, asked.kd_model_name)
-    return Teaching(teacher, asked.kd_temperature, asked.distill_loss_weight)
-
-
-def _other_teacher(run: Run, name: str) -> nn.Module:
-    """Raises `UnknownModelError`, and `CheckpointError` when there are no weights of it for these classes."""
-    checkpoint = None if run.config.train.kd_checkpoint is None else Path(run.config.train.kd_checkpoint)
-    channels, height, width = run.chain.input_size
-    kwargs: dict[str, Any] = {"num_classes": run.data.num_classes, "img_size": (height, width), "in_chans": channels}
-    teacher, source = load_model_and_source(name, pretrained=checkpoint is None, checkpoint=checkpoint, **kwargs)
-    if source is not None and source.new_head:
-        raise CheckpointError(f"{source.source} knows other classes than these {run.data.num_classes}: it cannot teach")
-    return frozen(teacher)
-
-
-def _closing(run: Run, cut: Cut) -> Closing:
-    asked = run.config.train
-    if asked.lambda_schedule == "decay":
-        return NormDecay.of(cut, asked.closing_share)
-    curve, order = asked.lambda_schedule, from_the_end(run.chain, run.plan)
-    if curve == "score" and order:
-        plans = single_cuts(run.plan)
-        scores = scorer(run)(plans, -1.0)
-        alone = {name: score.value for (name, _), score in zip(run.plan.choices.items(), scores, strict=True)}
-        order = least_harm_first(run.plan, alone)
-    return Schedule(order, "blocks" if curve == "score" else curve, asked.closing_share)
-
-
-def closed(run: Run) -> Cut:
-    """The cut network as its training left it, its gates closed; on the CPU, and the same each time it is asked for."""
-    cut = apply(run.model, run.plan, merge_init=run.config.train.merge_init)
+def trained(run: Run) -> Cut:
+    """Returns the network of the plan after its training, with its gates closed, on the CPU; the same each time."""
     settings = run.train_settings(run.config.train.progressive_epochs)
-    if settings.epochs:
-        learn_as_pairs(cut)
-    load_trained(cut, run, "progressive", settings)
-    learn_as_one(cut)
-    cut = cut.to(run.world.device)
-    finalize(cut, run.data, settings)
-    return cut.cpu()
+    cut = as_trained(apply(run.model, run.plan, merge_init=run.config.train.merge_init), settings.epochs)
+    load_trained(cut, run.checkpoint(_PROGRESSIVE, settings))
+    return closed(run.trainer, cut)
+
+
+def untrained_accuracy(run: Run) -> float:
+    """Returns the accuracy of the plan's network in [0, 1] on the held-out images before its training."""
+    if not run.folder[_UNTRAINED].exists():  # an earlier version trained it, and did not note this
+        _note_untrained(run, begun(run.trainer, run.model, run.plan))
+    return float(json.loads(run.folder[_UNTRAINED].read_text(encoding="utf-8"))["accuracy"])
+
+
+def _note_untrained(run: Run, cut: Cut) -> None:
+    """Writes the accuracy of a network that `begun` made, with its gates closed, to a file."""
+    if not run.world.is_main or run.folder[_UNTRAINED].exists():
+        return
+    accuracy = held_out_accuracy(untrained(run.trainer, cut), run.data, run.world.device)
+    write_whole(run.folder[_UNTRAINED], json.dumps({"accuracy": accuracy}) + "\n")
+
+
+def _alone(run: Run, plan: Plan) -> dict[str, float]:
+    """Block -> the score of the network with the plan's cut there alone."""
+    scores = scorer(run)(single_cuts(plan), -1.0)
+    return {name: score.value for name, score in zip(plan.choices, scores, strict=True)}

@@ -1,4 +1,4 @@
-"""The latency table of a network at a batch or image size at which it was not measured, when it was at others."""
+"""Predicts the latency table of a network at a batch or image size from its tables at other sizes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Final
 
 from depthfinder.console import log
 from depthfinder.pipeline.run import Run
+from depthfinder.pipeline.target import Target
 from latency.modelled import anchored, predicted_profile, timed_pieces
 from latency.predictor.blocks import TimedPiece
 from latency.timing import time_interleaved
@@ -21,7 +22,7 @@ _UNCUT_SECONDS: Final = 6.0
 
 
 def tables_in_mode(root: Path, setting: Setting) -> list[Profile]:
-    """The tables below `root` that were measured in this setting but for the batch, whatever their network and size."""
+    """Returns the tables below `root` that were measured in this setting at any batch size, of any network and size."""
     return [
         profile
         for _, profile in all_profiles(root)
@@ -30,7 +31,7 @@ def tables_in_mode(root: Path, setting: Setting) -> list[Profile]:
 
 
 def timed_pieces_of(tables: Sequence[Profile], progress: Progress) -> list[TimedPiece]:
-    """All their pieces; the networks are built anew to see what they consist of."""
+    """Returns all pieces of the tables with their latencies. The networks are built anew to see their operators."""
     pieces: list[TimedPiece] = []
     for done, profile in enumerate(tables):
         progress(done, len(tables), f"reading {profile.model} b{profile.setting.batch_size}")
@@ -38,33 +39,36 @@ def timed_pieces_of(tables: Sequence[Profile], progress: Progress) -> list[Timed
     return pieces
 
 
-def predicted_from_other_sizes(run: Run) -> Profile | None:
-    """The table as predicted from those of other sizes, and of other networks in the same mode, scaled to the uncut
-    network as measured now; None where no other size was measured, or too little to judge a prediction by."""
-    asked, setting = run.config, run.device.setting(run.config.measure.batch_size)
+def predicted_from_other_sizes(run: Run, target: Target) -> Profile | None:
+    """Predicts the table of a device from those of other sizes, and of other networks in the same mode.
+
+    The prediction is scaled to the latency of the uncut network, which is measured now.
+
+    Returns:
+        The table; None where this network was measured at no other size, or too little was to judge a prediction.
+    """
+    seed, setting, extra_choices = run.config.seed, target.setting, run.config.search.extra_choices
     tables = tables_in_mode(run.profiles_root, setting)
     if all(profile.model != run.chain.model for profile in tables):
         return None
     pieces = timed_pieces_of(tables, run.watch)
-    kwargs = run.made_with
     try:
         found = predicted_profile(
-            run.untuned,
+            run.uncut.network,
             setting,
             pieces,
-            seed=asked.seed,
-            model_kwargs=kwargs,
-            extra_choices=asked.search.extra_choices,
+            seed=seed,
+            model_kwargs=run.uncut.made_with,
+            extra_choices=extra_choices,
             progress=run.watch,
         )
     except ProfileError as error:
         log.info("%s: measuring anew", error)
         return None
     whole = 1 + found.relative_error
-    uncut = Workbench(run.untuned, run.device, asked.measure.batch_size, run.extra_choices).program_of(
-        run.chain.plan({})
-    )
-    timings = time_interleaved({"uncut": uncut}, seconds=_UNCUT_SECONDS, seed=asked.seed, progress=run.watch)
+    bench = Workbench(run.uncut.network, target.device, setting.batch_size, run.offer.extra_choices)
+    uncut = bench.program_of(run.chain.plan({}))
+    timings = time_interleaved({"uncut": uncut}, seconds=_UNCUT_SECONDS, seed=seed, progress=run.watch)
     measured = timings.measurement("uncut")
     log.info(
         "not measured at this size: predicted from %d tables of others. The uncut network was predicted to take %.3f "

@@ -1,4 +1,4 @@
-"""The strategies that there are, one to a file: to import this registers them. Nothing here loads torch."""
+"""The strategies, one to a file. Importing this package registers them. Nothing here loads torch."""
 
 from depthfinder.strategies.strategy import STRATEGIES, Ground, Strategy, known_strategy, strategy
 from profiles.registry import load_members

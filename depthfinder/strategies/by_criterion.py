@@ -1,4 +1,4 @@
-"""What a criterion holds cuts to harm, and the exact solver for that: a strategy for every criterion that there is."""
+"""Criteria as strategies: the exact solver finds the plan whose cuts do the least harm by a criterion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 class ByCriterion(Strategy):
-    """The plan that the criterion of that name holds to do the least harm. It knows of no weights but the network's
-    own, and the plan is scored by a supernet, which shares them."""
+    """The strategy of one criterion: it finds the plan whose cuts do the least harm in sum.
+
+    A criterion knows the weights of the network alone, so plans are scored by a supernet, which shares them, by
+    default.
+    """
 
     scored_by = ("supernet", "fits")
     knows_new_weights = False
@@ -22,7 +25,7 @@ class ByCriterion(Strategy):
         self.name = name  # type: ignore[misc]  # a strategy for each, of one class
 
     def sampler(self, ground: Ground) -> Sampler:
-        """By the harm of every cut."""
+        """Returns the exact solver over the harm of every cut by the criterion."""
         from pruner.choices.choice import KEEP
         from pruner.criteria import known_criterion
         from pruner.network.surgery import supernet

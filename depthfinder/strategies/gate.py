@@ -1,4 +1,4 @@
-"""Gates on the choices of blocks, learned with the weights that they choose among, and the exact solver for them."""
+"""The strategy of gates: they are learned together with the supernet, and the exact solver finds the plan."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @strategy
 class Gate(Strategy):
-    """A supernet whose blocks are mixtures of their choices; what the gates have learned is what cuts gain."""
+    """A supernet whose blocks are mixtures of their choices. The trained gates say how much each cut gains."""
 
     name = "gate"
     scored_by = ("supernet",)
 
     def scoring_network(self, ground: Ground) -> Supernet:
-        """With gates that are told what cuts save."""
+        """Returns a supernet with gates, which know the latency that every cut saves."""
         from pruner.gates.gated import GatedSupernet
         from search.gate_costs import gate_costs
 
         return GatedSupernet(ground.model, gate_costs(ground.space()), ground.extra_choices)
 
     def objective(self, ground: Ground, network: Supernet, draw: Draw) -> Objective:
-        """The gates draw the plans of a step themselves."""
+        """Returns the objective of weights and gates. `draw` is not used: the gates draw the plans of a step."""
         from pruner.gates.gated import GatedSupernet
         from pruner.gates.objective import Annealing, GateObjective
 
@@ -37,7 +37,7 @@ class Gate(Strategy):
         return GateObjective(network, Annealing(ground.gate_form), *ground.learning)
 
     def sampler(self, ground: Ground) -> Sampler:
-        """By what the trained gates hold every cut to gain."""
+        """Returns the exact solver over the gain of every cut by the trained gates."""
         from pruner.gates.gated import GatedSupernet
         from pruner.gates.latency_gates import GATE_FORMS
         from pruner.gates.objective import Annealing

@@ -1,4 +1,4 @@
-"""Evaluating many plans, which a sampler proposes: what is meant where no strategy is named."""
+"""The default strategy: a sampler proposes many plans, and all are evaluated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 @strategy
 class Many(Strategy):
-    """Plans are proposed by the sampler that was named, and scored, until there were enough."""
+    """The sampler that was asked for proposes plans, until as many as were asked for are scored."""
 
     name = "optuna"
 
     def sampler(self, ground: Ground) -> Sampler:
-        """The one that was asked for by name."""
+        """Returns the sampler that was asked for by name."""
         from search.samplers import known_sampler
 
         return known_sampler(ground.sampler)

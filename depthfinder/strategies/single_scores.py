@@ -1,4 +1,4 @@
-"""Every cut scored alone, and the exact solver for what they lose together."""
+"""The strategy of single scores: each cut is scored alone, and the exact solver finds the plan."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 @strategy
 class SingleScores(Strategy):
-    """What UPDP's genetic search is compared with: no cut is held to know of another."""
+    """Scores each cut alone and adds up the losses, as if cuts did not interact.
+
+    UPDP's genetic search is compared with this.
+    """
 
     name = "scores"
 
     def sampler(self, ground: Ground) -> Sampler:
-        """Single cuts first, then the solver's answer."""
+        """Returns a sampler that proposes single cuts first, then the solver's plan."""
         from search.samplers import BySingleScores
 
         return BySingleScores()

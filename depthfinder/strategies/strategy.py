@@ -1,7 +1,7 @@
-"""How the plan is found: the protocol of a strategy, and the registry of those that are known.
+"""The base class of strategies, which find the plan, and the registry of the known ones.
 
-What a strategy is asked for before anything is loaded, its name and what it is scored by, must not load torch: its file
-imports what does so where it is used.
+A strategy's name and what may score its plans are asked for before torch is loaded. The file of a strategy therefore
+imports torch, and what loads it, inside functions.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ground:
-    """What a strategy goes by.
+    """What a strategy is given to work on.
 
     Attributes:
-        model: the uncut network.
-        also: the choices that are offered although they are on request.
-        space: gives the plans within the limits, by the tables.
-        sampler: the name of what proposes plans, where the strategy leaves that open.
-        gate_form: the form of a gate, where there are gates.
-        learning: how a weight-sharing network learns: (temperature of the uncut network's answers, their weight beside
-            the labels, label smoothing).
-        lr: its peak learning rate.
-        steps: how many steps it is trained for.
-        load: puts the weights into such a network that its training ended with.
+        model: The uncut network.
+        extra_choices: The choices that are offered although they are on request.
+        space: Returns the plans within the limits, by the latency tables.
+        sampler: The name of the sampler that was asked for, where the strategy leaves that open.
+        gate_form: The form of a gate, where there are gates: "knapsack" or "shift".
+        learning: How the supernet learns: (temperature of the uncut network's answers, their weight beside the labels,
+            label smoothing).
+        lr: The peak learning rate of the supernet.
+        steps: How many steps the supernet is trained for.
+        load: Puts the trained weights into a network that `scoring_network` made.
     """
 
     model: nn.Module
@@ -53,7 +53,7 @@ class Ground:
 
 
 class Strategy(ABC):
-    """Says what scores plans, how that learns, and what proposes them.
+    """Says what scores plans, how a supernet that scores them is trained, and what proposes them.
 
     Example:
         A strategy that asks Optuna's TPE for plans, whatever `--sampler` says:
@@ -63,27 +63,29 @@ class Strategy(ABC):
         ...     def sampler(self, ground):
         ...         from search.samplers import known_sampler
         ...         return known_sampler("tpe")
+        >>> Tpe().scored_by
+        ('fits', 'supernet')
     """
 
     name: ClassVar[str]
     scored_by: ClassVar[tuple[str, ...]] = ("fits", "supernet")
-    """What may score its plans, first what does if nobody says."""
+    """What may score its plans; the first by default."""
     knows_new_weights: ClassVar[bool] = True
-    """Whether it can judge cuts that have weights of their own: layers that are fitted, and narrower blocks."""
+    """Whether it can judge cuts with weights of their own: fitted layers, and narrower blocks."""
 
     def scoring_network(self, ground: Ground) -> Supernet:
-        """The weight-sharing network that scores plans, with the weights of the uncut one."""
+        """Returns the weight-sharing network that scores plans, with the weights of the uncut network."""
         from pruner.network.surgery import supernet
 
         return supernet(ground.model, ground.extra_choices)
 
     def objective(self, ground: Ground, network: Supernet, draw: Draw) -> Objective:
-        """What that network is trained for.
+        """Returns the objective that the supernet is trained for.
 
         Args:
-            ground: What the strategy goes by.
-            network: What `scoring_network` made.
-            draw: Gives the plans of a step.
+            ground: What the strategy is given.
+            network: The network that `scoring_network` made.
+            draw: Draws the plans of a step.
         """
         from pruner.training.supernet import SupernetObjective
 
@@ -91,18 +93,24 @@ class Strategy(ABC):
 
     @abstractmethod
     def sampler(self, ground: Ground) -> Sampler:
-        """What proposes plans, once whatever scores them is trained or fitted."""
+        """Returns what proposes plans. It is asked for when the supernet is trained or the layers are fitted."""
 
 
 STRATEGIES: Final = Registry[Strategy]("strategy", SettingsError)
 
 
 def strategy(cls: type[Strategy]) -> type[Strategy]:
-    """Registers a strategy under its name. Raises `ValueError` when the name is taken."""
+    """Registers a strategy under its name, as a decorator. Raises `ValueError` when the name is taken."""
     STRATEGIES.add(cls.name, cls())
     return cls
 
 
 def known_strategy(name: str) -> Strategy:
-    """Raises `SettingsError` with the names there are."""
+    """Returns the strategy of that name. Raises `SettingsError`, which lists the known ones, for any other.
+
+    Example:
+        >>> from depthfinder.strategies import known_strategy
+        >>> known_strategy("gate").scored_by
+        ('supernet',)
+    """
     return STRATEGIES.known(name)

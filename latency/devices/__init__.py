@@ -1,4 +1,4 @@
-"""The devices there are: one file a runtime."""
+"""The devices that latency can be measured on, one file per runtime."""
 
 from latency.device import DEVICES, Device, known_device, open_device
 from latency.devices import cpu, gpu, null, ort

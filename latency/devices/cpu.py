@@ -6,7 +6,7 @@ from latency.devices.torch_device import TorchDevice
 
 @device
 class TorchCpu(TorchDevice):
-    """The processor of this machine."""
+    """The processor of this machine, running PyTorch."""
 
     name = "cpu"
     place = "cpu"

@@ -1,4 +1,4 @@
-"""PyTorch on GPUs: CUDA and ROCm by one code path, for PyTorch shows both as `torch.cuda`."""
+"""PyTorch on GPUs. CUDA and ROCm share one code path, because PyTorch shows both as `torch.cuda`."""
 
 from typing import Any, ClassVar
 
@@ -12,34 +12,38 @@ from profiles.descriptions import load_description
 
 
 class TorchGpu(TorchDevice):
-    """The GPU that PyTorch puts first."""
+    """The first GPU that PyTorch sees."""
 
     place = "cuda"
     on_processor = False
     reference_size = 4096
     platform: ClassVar[str]
-    """'cuda' or 'rocm': which build of PyTorch can see it."""
+    """The build of PyTorch that can see the GPU, 'cuda' or 'rocm'."""
 
     @classmethod
     def absence(cls) -> str | None:
+        """Returns why PyTorch sees no GPU of this platform, or None if it sees one."""
         return hardware.gpu_absence(cls.platform)
 
     @property
     def runtime(self) -> str:
+        """The versions of PyTorch and of the GPU platform."""
         return hardware.gpu_runtime()
 
     @property
     def hardware(self) -> str:
+        """The GPU's name, architecture and number of compute units."""
         return hardware.gpu()
 
     @property
     def memory_bytes(self) -> int:
+        """The GPU's memory in bytes."""
         return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 @device
 class Cuda(TorchGpu):
-    """Any GPU of NVIDIA's."""
+    """The first NVIDIA GPU, of any kind."""
 
     name = "cuda"
     platform = "cuda"
@@ -47,17 +51,18 @@ class Cuda(TorchGpu):
 
 @device
 class Rocm(TorchGpu):
-    """Any GPU of AMD's that this PyTorch runs on."""
+    """The first AMD GPU, of any kind that this PyTorch runs on."""
 
     name = "rocm"
     platform = "rocm"
 
 
 class NamedGpu(TorchGpu):
-    """A GPU of one kind, and no other."""
+    """A GPU of one described kind; it is missing where the first GPU is of another kind."""
 
     @classmethod
     def absence(cls) -> str | None:
+        """Returns why this kind of GPU cannot be used here, or None if it can."""
         wanted = load_description(cls.name)
         return super().absence() or hardware.other_gpu(wanted.arch, wanted.matches, wanted.title)
 

@@ -1,4 +1,4 @@
-"""A device of exact arithmetic, for tests: a run costs a fixed sum for every parameter, and takes no time."""
+"""A device of exact arithmetic for tests: a run costs a fixed time per parameter, and none passes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,27 +9,39 @@ from latency.device import Device, device
 from latency.rounds import Pace, Program, Reading
 
 MS_PER_PARAMETER: Final = 2.0**-20  # a power of two, so that sums are exact
+"""What a parameter costs, in milliseconds."""
 
 
 @device
 class Null(Device[float]):
-    """A module costs its number of parameters, on every machine and in every network alike."""
+    """Exact arithmetic for tests: a module costs a fixed time per parameter, on every machine and in every network.
+
+    Example:
+        >>> import torch
+        >>> cost_ms = Null().compile(nn.Linear(32, 32, bias=False), torch.zeros(1, 32))
+        >>> cost_ms / MS_PER_PARAMETER
+        1024.0
+    """
 
     name = "null"
     has_peak = False
 
     @property
     def runtime(self) -> str:
+        """Name and version of the arithmetic."""
         return "arithmetic 1"
 
     @property
     def hardware(self) -> str:
+        """A name that is the same on every machine."""
         return "none"
 
     def compile(self, module: nn.Module, example: Tensor) -> float:
+        """Returns the cost of the module in milliseconds."""
         return sum(parameter.numel() for parameter in module.parameters()) * MS_PER_PARAMETER
 
     def assemble(self, fragments: Sequence[float], images: Tensor) -> Program:
+        """Builds a program whose every run reads the sum of the costs."""
         return _Cost(sum(fragments))
 
 
@@ -38,7 +50,8 @@ class _Cost(Program):
         self._cost_ms = cost_ms
 
     def run(self) -> None:
-        """There is nothing to run."""
+        """Does nothing."""
 
     def visit(self, pace: Pace) -> list[Reading]:
+        """Returns readings of the fixed cost."""
         return [Reading(wall_ms=self._cost_ms, cpu_ms=self._cost_ms)] * pace.readings

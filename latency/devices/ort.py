@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the processor and on GPUs: the only device file that knows onnxruntime."""
+"""ONNX Runtime on the processor and on GPUs; the only device file that imports onnxruntime."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +18,14 @@ _CPU = "CPUExecutionProvider"
 
 
 class OrtDevice(Device[onnx.ModelProto]):
-    """Exports every module once and joins the exported fragments into whole networks."""
+    """Exports every module to ONNX once and joins the exported fragments into whole networks."""
 
     provider: ClassVar[str]
+    """The execution provider of ONNX Runtime."""
 
     @classmethod
     def absence(cls) -> str | None:
+        """Returns why ONNX Runtime lacks the provider, or None if it has it."""
         there = onnxruntime.get_available_providers()
         if cls.provider not in there:
             return f"onnxruntime {onnxruntime.__version__} has {', '.join(there)}, not {cls.provider}"
@@ -31,23 +33,33 @@ class OrtDevice(Device[onnx.ModelProto]):
 
     @property
     def runtime(self) -> str:
+        """The version of ONNX Runtime."""
         return f"onnxruntime {onnxruntime.__version__}"
 
     def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+        """Exports the module as an ONNX model."""
         return to_onnx(module, example)
 
     def assemble(self, fragments: Sequence[onnx.ModelProto], images: Tensor) -> Program:
+        """Joins the fragments into one network and opens a session of it."""
         session = open_session(join(fragments).SerializeToString(), self.mode.threads, self.provider)
         return SessionProgram(session, images.numpy())
 
     def load_file(self, path: Path, batch_size: int) -> Program:
+        """Opens a session of an ONNX file, fed with random images of the size that the file asks for.
+
+        Raises:
+            UnsupportedModeError: when the file does not take one batch of fp32 images of a fixed size, or takes another
+                batch size.
+            DeviceMissingError: when the provider cannot run the whole network.
+        """
         session = open_session(str(path), self.mode.threads, self.provider)
         return SessionProgram(session, _images_for(session, path, batch_size))
 
 
 @device
 class OrtCpu(OrtDevice):
-    """The processor of this machine."""
+    """The processor of this machine, running ONNX Runtime."""
 
     name = "ort-cpu"
     provider = _CPU
@@ -55,7 +67,7 @@ class OrtCpu(OrtDevice):
 
 @device
 class OrtCuda(OrtDevice):
-    """NVIDIA's GPUs, by the build onnxruntime-gpu."""
+    """NVIDIA GPUs, by the build onnxruntime-gpu."""
 
     name = "ort-cuda"
     provider = "CUDAExecutionProvider"
@@ -64,7 +76,7 @@ class OrtCuda(OrtDevice):
 
 @device
 class OrtMigraphx(OrtDevice):
-    """AMD's GPUs, by a build of ONNX Runtime with MIGraphX."""
+    """AMD GPUs, by a build of ONNX Runtime with MIGraphX."""
 
     name = "ort-migraphx"
     provider = "MIGraphXExecutionProvider"
@@ -72,7 +84,7 @@ class OrtMigraphx(OrtDevice):
 
 
 class SessionProgram(Program):
-    """A session that is fed the same images over and over."""
+    """A program that feeds a session the same images in every run."""
 
     def __init__(
         self, session: onnxruntime.InferenceSession, images: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -81,14 +93,21 @@ class SessionProgram(Program):
         self._feed = {session.get_inputs()[0].name: images}
 
     def run(self) -> None:
+        """Runs the session once."""
         self._session.run(None, self._feed)
 
 
 def open_session(model: bytes | str, threads: int, provider: str = _CPU) -> onnxruntime.InferenceSession:
-    """A session over a serialized model, or over the file at a path, with its threads fixed.
+    """Opens a session with a fixed number of threads.
 
-    Raises `DeviceMissingError` when ONNX Runtime gave it another provider than was asked for, which it does
-    in silence, or would run a part of it on the processor.
+    Args:
+        model: A serialized model, or the path of a file.
+        threads: Threads of the processor that may run an operator.
+        provider: The execution provider of ONNX Runtime.
+
+    Raises:
+        DeviceMissingError: when ONNX Runtime gave the session another provider, which it does silently, or would run
+            a part of the network on the processor.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -108,7 +127,15 @@ def open_session(model: bytes | str, threads: int, provider: str = _CPU) -> onnx
 
 
 def check_provider(given: Sequence[str], provider: str) -> None:
-    """Raises `DeviceMissingError` when a session did not get the provider that was asked for."""
+    """Checks that a session got the provider that was asked for.
+
+    Args:
+        given: The session's providers, the preferred one first.
+        provider: The provider that was asked for.
+
+    Raises:
+        DeviceMissingError: when the first of them is another.
+    """
     if given[0] != provider:
         raise DeviceMissingError(
             f"ONNX Runtime fell back from {provider} to {given[0]}: what it measures would be another device's"
@@ -118,7 +145,7 @@ def check_provider(given: Sequence[str], provider: str) -> None:
 def _images_for(
     session: onnxruntime.InferenceSession, path: Path, batch_size: int
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Random images of the shape that the file asks for; its first axis is the batch."""
+    """Returns random images of the shape that the file asks for; the first axis is the batch."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         asked = ", ".join(f"{entry.name}: {entry.type}" for entry in inputs)

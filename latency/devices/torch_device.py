@@ -1,4 +1,4 @@
-"""Networks run by PyTorch, on whatever it can run them: what the processor and GPUs have in common."""
+"""What the devices that run PyTorch, on the processor or a GPU, have in common."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,25 @@ from latency.rounds import Pace, Program, Reading
 
 
 class TorchDevice(Device[nn.Module]):
-    """Runs the modules themselves, in inference mode, eager or compiled."""
+    """A device that runs the modules themselves, in inference mode, eagerly or through `torch.compile`."""
 
     place: ClassVar[str]
-    """Where PyTorch puts tensors: 'cpu' or 'cuda'."""
+    """The PyTorch device that tensors lie on, 'cpu' or 'cuda'."""
 
     dtypes: ClassVar[tuple[Dtype, ...]] = ("fp32", "fp16", "bf16")
     has_layouts = True
 
     @property
     def runtime(self) -> str:
+        """The version of PyTorch."""
         return f"torch {torch.__version__}"
 
     def compile(self, module: nn.Module, example: Tensor) -> nn.Module:
+        """Returns the module itself, put in evaluation mode."""
         return module.eval()
 
     def assemble(self, fragments: Sequence[nn.Module], images: Tensor) -> Program:
+        """Puts copies of the modules in a row, in the mode's dtype and layout."""
         network: nn.Module = nn.Sequential(*(copy.deepcopy(fragment) for fragment in fragments))
         network, fed = self._placed(network), self._placed_tensor(images)
         if self.mode.compiled:
@@ -57,10 +60,12 @@ class _TorchProgram(Program):
         self._network, self._images, self._threads = network, images, threads
 
     def visit(self, pace: Pace) -> list[Reading]:
+        """Takes a few readings in a row, with the mode's number of threads."""
         with _threads(self._threads), torch.inference_mode():
             return super().visit(pace)
 
     def run(self) -> None:
+        """Runs the network once and waits for the GPU, if there is one."""
         with torch.inference_mode():
             self._network(self._images)
             if self._images.is_cuda:

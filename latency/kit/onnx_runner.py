@@ -1,4 +1,4 @@
-"""Runs a kit's graphs by ONNX Runtime. Travels in kits."""
+"""Runs a kit's graphs with ONNX Runtime; this file is packed into kits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,22 @@ from latency.rounds import Program
 
 _SPREAD = 0.05  # of random weights: neither vanishes nor overflows over the depth of a network
 WEIGHTS = "weights.bin"
+"""The file of random weights that all of a kit's ONNX files share."""
 
 
 class OnnxRunner:
-    """Makes programs of ONNX files, whose weights are one file of random numbers, made here."""
+    """Makes programs of a kit's ONNX files, whose weights are one file of random numbers that is made here."""
 
     def __init__(self, kit: Mapping[str, Any], folder: Path) -> None:
+        """Checks the provider and writes the file of weights, if there is none.
+
+        Args:
+            kit: The content of the kit's kit.json.
+            folder: The unpacked kit.
+
+        Raises:
+            SystemExit: when ONNX Runtime lacks the provider that the kit is for.
+        """
         self._folder, self._threads = folder / "graphs", int(kit["mode"]["threads"])
         self._provider = str(kit["provider"])
         there = onnxruntime.get_available_providers()
@@ -32,14 +42,23 @@ class OnnxRunner:
 
     @property
     def hardware(self) -> str:
+        """The name of the processor."""
         return hardware.processor()
 
     @property
     def runtime(self) -> str:
+        """The version of ONNX Runtime."""
         return f"onnxruntime {onnxruntime.__version__}"
 
     def program(self, entry: Mapping[str, Any]) -> Program:
-        """The network, or piece, in the entry's file, on an input of its shape."""
+        """Builds the program of an entry of the kit.
+
+        Args:
+            entry: `file` is the name of the ONNX file, and `shape` the shape of the input.
+
+        Raises:
+            SystemExit: when ONNX Runtime gives the session another provider.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -56,4 +75,5 @@ class _Session(Program):
         self._session, self._feed = session, {session.get_inputs()[0].name: images}
 
     def run(self) -> None:
+        """Runs the session once."""
         self._session.run(None, self._feed)

@@ -1,4 +1,4 @@
-"""Reads what a kit brought back: readings become the profile of a device that was measured elsewhere."""
+"""Reads the results of a kit and makes a latency table of them."""
 
 import hashlib
 import json
@@ -20,9 +20,11 @@ _LONGEST_NAME: Final = 180
 
 
 def import_results(path: Path) -> Profile:
-    """The profile that a kit's results.json leads to, of origin `imported`.
+    """Returns the latency table of a kit's results.json, of origin `imported`.
 
-    Raises `ProfileError` when the file is not whole, was altered, is of another version, or holds what no kit writes.
+    Raises:
+        ProfileError: when there is no such file, or it is not whole, was altered, is of another version, or holds what
+            no kit writes.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)

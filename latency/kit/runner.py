@@ -1,4 +1,4 @@
-"""Measures what a kit holds, on the machine it was carried to, and writes the readings. Travels in kits."""
+"""Measures a kit on the machine that it was carried to, and writes the readings; this file is packed into kits."""
 
 import argparse
 import hashlib
@@ -12,11 +12,20 @@ from typing import Any
 from latency.rounds import Program, Rounds, take_rounds
 
 RESULTS = "depthfinder.results/1"
+"""The schema of the file of readings."""
 _SHARE_ALONE = 0.2
 
 
 def main(folder: Path, words: Sequence[str] | None = None) -> None:
-    """Reads the kit in `folder`, and writes results.json where it is run, or at --out."""
+    """Measures the kit in a folder and writes the readings to results.json, or to the path given as --out.
+
+    Args:
+        folder: The unpacked kit.
+        words: The arguments of the command line; by default those of this process.
+
+    Raises:
+        SystemExit: when a file of the kit was altered, or this machine is not the one that the kit is for.
+    """
     parser = argparse.ArgumentParser(description="Measures a kit of Depthfinder on this machine.")
     parser.add_argument("--max-seconds", type=float, default=None, help="time to spend on measuring")
     parser.add_argument("--out", type=Path, default=Path("results.json"))
@@ -50,7 +59,7 @@ def main(folder: Path, words: Sequence[str] | None = None) -> None:
 
 
 def _runner(kit: Mapping[str, Any], folder: Path) -> Any:
-    """What makes programs of the kit's graphs; each imports its runtime, which may be the only one here."""
+    """Opens the runner of the kit's runtime; the other runtime may not be installed here, so it is not imported."""
     if kit["kind"] == "torch":
         from latency.kit.torch_runner import TorchRunner
 
@@ -78,7 +87,7 @@ def _plain(rounds: Rounds) -> dict[str, list[list[list[float]]]]:
 
 
 def _check_whole(folder: Path) -> None:
-    """Ends the program when a file of the kit is not as it was packed."""
+    """Raises `SystemExit` when a file of the kit is missing or was altered."""
     for name, digest in json.loads((folder / "checksums.json").read_text(encoding="utf-8")).items():
         if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise SystemExit(f"{name} is not as it was packed; unpack the kit again")

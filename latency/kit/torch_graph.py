@@ -1,4 +1,4 @@
-"""A module as a list of aten's operators, in plain data: what a kit carries in the module's place."""
+"""Turns a module into plain data, a list of operators of PyTorch's aten namespace, which a kit holds instead of it."""
 
 import operator
 from typing import Any, Final
@@ -12,9 +12,18 @@ _FEW: Final = 4096  # numbers that are no weights are few: they travel as they a
 
 
 def torch_graph(module: nn.Module, example: Tensor) -> dict[str, Any]:
-    """The operators that `module` runs, each with the slots of its arguments, and the shapes of its weights.
+    """Returns the operators that a module runs, as plain data for JSON.
 
-    Raises `KitError` for what is not made of aten's operators alone.
+    Args:
+        module: The module. It is put in evaluation mode.
+        example: (B, ...), an example of its input.
+
+    Returns:
+        The number of `slots` for values, the slots of `input` and `output`, the shapes of `weights`, and the `steps`:
+        each an operator with its arguments, the slot of its result, and the slots that are not needed after it.
+
+    Raises:
+        KitError: when the module does not consist of aten's operators alone, or needs a long table of whole numbers.
     """
     exported = torch.export.export(module.eval(), (example,), strict=False)
     signature = exported.graph_signature
@@ -62,7 +71,7 @@ def _name(target: Any) -> str:
 
 
 def _weight(tensor: Tensor) -> dict[str, Any]:
-    """Its shape; or its very numbers, where they are not weights but say where to look."""
+    """Returns the shape of a tensor of weights, or the values of a tensor of whole numbers, which may be indices."""
     if tensor.is_floating_point():
         return {"shape": list(tensor.shape)}
     if tensor.numel() > _FEW:
@@ -85,7 +94,7 @@ def _plain(argument: Any, slots: dict[fx.Node, int]) -> Any:
 
 
 def _note_last_uses(steps: list[dict[str, Any]], kept: set[int]) -> None:
-    """Adds to each step the slots that nobody needs after it."""
+    """Adds to each step the slots that no later step needs."""
     seen = set(kept)
     for step in reversed(steps):
         used = _slots_in([step["args"], step["kwargs"]]) | {step["slot"]}

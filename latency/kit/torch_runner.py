@@ -1,4 +1,4 @@
-"""Runs a kit's graphs by PyTorch's own operators, on the processor or a GPU. Travels in kits."""
+"""Runs a kit's graphs with PyTorch, on the processor or a GPU; this file is packed into kits."""
 
 import json
 import operator
@@ -15,12 +15,22 @@ from latency.rounds import Pace, Program, Reading
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _SPREAD = 0.05  # of random weights: neither vanishes nor overflows over the depth of a network
 Graph = Mapping[str, Any]
+"""A module as plain data, as `latency/kit/torch_graph.py` makes it."""
 
 
 class TorchRunner:
-    """Makes programs of graphs: lists of operators of the namespace aten, with the shapes of what they need."""
+    """Makes programs of a kit's graphs, which are lists of aten operators with the shapes of their weights."""
 
     def __init__(self, kit: Mapping[str, Any], folder: Path) -> None:
+        """Reads the graphs and checks the GPU.
+
+        Args:
+            kit: The content of the kit's kit.json.
+            folder: The unpacked kit.
+
+        Raises:
+            SystemExit: when the kit is for a GPU that this machine does not have.
+        """
         self._graphs = {name: json.loads((folder / file).read_text()) for name, file in kit["graphs"].items()}
         mode = kit["mode"]
         self._place, self._threads = str(kit["place"]), int(mode["threads"])
@@ -35,15 +45,22 @@ class TorchRunner:
 
     @property
     def hardware(self) -> str:
+        """The name of the GPU or the processor."""
         return hardware.gpu() if self._place == "cuda" else hardware.processor()
 
     @property
     def runtime(self) -> str:
+        """Name and version of the runtime."""
         base = hardware.gpu_runtime() if self._place == "cuda" else f"torch {torch.__version__}"
         return f"{base} graphs"
 
     def program(self, entry: Mapping[str, Any]) -> Program:
-        """The entry's graphs one after another, each in its place with weights of its own, on an input of its shape."""
+        """Builds the program of an entry of the kit.
+
+        Args:
+            entry: `graphs` names the graphs to run one after another, each with random weights of its own, and `shape`
+                is the shape of the input.
+        """
         parts = [_Compiled(self._graphs[name], self._weight, self._place) for name in entry["graphs"]]
         return _GraphProgram(parts, self._placed(torch.rand(*entry["shape"])), self._threads)
 
@@ -95,6 +112,7 @@ class _GraphProgram(Program):
         self._parts, self._images, self._threads = parts, images, threads
 
     def visit(self, pace: Pace) -> list[Reading]:
+        """Takes a few readings in a row, with the kit's number of threads."""
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
@@ -104,6 +122,7 @@ class _GraphProgram(Program):
             torch.set_num_threads(before)
 
     def run(self) -> None:
+        """Runs the graphs once and waits for the GPU, if there is one."""
         with torch.inference_mode():
             flowing = self._images
             for part in self._parts:
@@ -113,11 +132,11 @@ class _GraphProgram(Program):
 
 
 class _Slot(int):
-    """Stands among arguments for the value of that slot."""
+    """The number of a slot; among arguments it stands for the value in that slot."""
 
 
 def _operator(name: str) -> Callable[..., Any]:
-    """One of aten's operators, by 'aten.linear.default'; a kit can call nothing else, but for taking one of several."""
+    """Returns the operator of a name such as 'aten.linear.default', or 'getitem'; a kit can call nothing else."""
     if name == "getitem":
         return operator.getitem
     space, packet, overload = name.split(".")
@@ -128,7 +147,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 def _read(argument: Any, place: str) -> Any:
-    """From JSON: slots, dtypes and places are marked, all else is itself."""
+    """Reads an argument from JSON, in which slots, dtypes and devices are marked as such."""
     if isinstance(argument, list):
         return [_read(one, place) for one in argument]
     if not isinstance(argument, dict):

@@ -1,4 +1,4 @@
-"""Packs a kit: see the package's own text for what it is."""
+"""Writes a kit, which measures a network on a machine without Depthfinder."""
 
 import dataclasses
 import hashlib
@@ -34,6 +34,7 @@ from profiles.files import write_whole
 from pruner.progress import Progress, silent
 
 KIT: Final = "depthfinder.kit/1"
+"""The schema of a kit."""
 _ROOT: Final = Path(__file__).parent.parent.parent
 _TRAVELLING: Final = {
     "torch": ("rounds.py", "hardware.py", "__init__.py", "kit/__init__.py", "kit/runner.py", "kit/torch_runner.py"),
@@ -66,11 +67,23 @@ def write_kit(
     extra_choices: Collection[str] = (),
     progress: Progress = silent,
 ) -> None:
-    """Writes the kit of `model` for a device, which need not be here, to `path` (.zip); with those of `extra_choices`
-    that its blocks have on request.
+    """Writes the kit that measures `model` on a device, as a zip file.
 
-    Raises `KitError` for a network that cannot be carried, and for a device or a mode that kits have not;
-    `UnsupportedModeError` for a mode that the device has not.
+    Args:
+        path: Where to write the file (.zip).
+        model: The network. It is not changed, and the kit holds none of its weights.
+        device: The class of the device, which need not be on this machine.
+        mode: How networks are to be run there.
+        batch_size: Images per run.
+        max_seconds: About how long the kit may measure.
+        seed: Seed of the random plans and of the order of measuring.
+        model_kwargs: The arguments that `model` was built with.
+        extra_choices: Choices that blocks offer on request only, and that are to be measured too.
+        progress: Called once, before the pieces are compiled.
+
+    Raises:
+        KitError: when a kit cannot hold the network, and for the device `null` and for `torch.compile`.
+        UnsupportedModeError: when the device cannot run networks in that mode.
     """
     if mode.compiled or device is Null:
         raise KitError("a kit runs its networks as they are, on a device that is one: not compiled, and not on null")
@@ -114,28 +127,30 @@ def write_kit(
 
 
 class _Packer(ABC):
-    """Compiles pieces to what a kit carries in their place."""
+    """Compiles pieces to what a kit holds instead of them."""
 
     @abstractmethod
     def compile(self, module: nn.Module, example: Tensor) -> Any:
-        """What stands for `module`."""
+        """Compiles a module, given an example (B, ...) of its input."""
 
     @abstractmethod
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
-        """The kit's graphs, by the name of their file."""
+        """Returns the content of the kit's files of graphs, by name; `size` is the side of the reference's matrices."""
 
     @abstractmethod
     def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
-        """What the runner has to know of them, once they are packed."""
+        """Returns what kit.json says about the graphs; `pack` has to be called first."""
 
 
 class _TorchPacker(_Packer):
-    """Every kind of piece is one graph; networks are rows of their names."""
+    """Packs every kind of piece as one graph; a network is a list of the names of graphs."""
 
     def compile(self, module: nn.Module, example: Tensor) -> dict[str, Any]:
+        """Returns the module's operators as plain data."""
         return torch_graph(module, example)
 
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
+        """Writes every graph as a JSON file."""
         graphs = {key: bench.fragment(key) for key in study.kinds}
         images = square(size)
         graphs |= {REFERENCE: torch_graph(Reference(size), images), TRAFFIC: torch_graph(Traffic(), images)}
@@ -143,6 +158,7 @@ class _TorchPacker(_Packer):
         return {self._files[name]: json.dumps(graph).encode() for name, graph in graphs.items()}
 
     def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
+        """Lists the graphs and the input shape of every program."""
         gauges = {name: {"graphs": [name], "shape": [size, size], "file": ""} for name in (REFERENCE, TRAFFIC)}
         kinds = {key: {"graphs": [key], "shape": list(bench.example(key).shape), "file": ""} for key in study.kinds}
         images = list(bench.images.shape)
@@ -155,12 +171,15 @@ class _TorchPacker(_Packer):
 
 
 class _OnnxPacker(_Packer):
-    """Every kind of piece and every network is a file, all over one file of weights that is made on the target."""
+    """Packs every kind of piece and every network as an ONNX file; all share one file of weights, made on the
+    target."""
 
     def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+        """Exports the module as an ONNX model."""
         return to_onnx(module, example)
 
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
+        """Writes every piece and every network as an ONNX file without weights."""
         images = square(size)
         models = {
             REFERENCE: to_onnx(Reference(size), images),
@@ -174,6 +193,7 @@ class _OnnxPacker(_Packer):
         return {f"graphs/{self._files[name]}": model.SerializeToString() for name, model in models.items()}
 
     def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
+        """Lists the file and the input shape of every program."""
         shapes = {name: [size, size] for name in (REFERENCE, TRAFFIC)}
         shapes |= {key: list(bench.example(key).shape) for key in study.kinds}
         shapes |= {name: list(bench.images.shape) for name in network_names(study)}
@@ -188,7 +208,7 @@ class _OnnxPacker(_Packer):
 
 
 def _take_weights_out(model: onnx.ModelProto) -> int:
-    """Makes every long tensor of `model` a stretch of the file of weights; returns how long that has to be."""
+    """Replaces every long tensor of `model` by a part of the file of weights; returns the bytes that the file needs."""
     end = 0
     for tensor in model.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
@@ -203,7 +223,7 @@ def _take_weights_out(model: onnx.ModelProto) -> int:
 
 
 def _gpu(device: type[Device[Any]]) -> dict[str, Any] | None:
-    """What the target has to be."""
+    """Describes the GPU that the target has to have; None if it needs none."""
     if not issubclass(device, TorchGpu):
         return None
     record: dict[str, Any] = {"platform": device.platform, "arch": "", "matches": [], "title": device.name}

@@ -1,1 +1,1 @@
-"""Latencies that were never measured: regressions of measured / roofline over operators, and over blocks of them."""
+"""Predicts latencies that were not measured, by regressions over operators and over pieces of networks."""

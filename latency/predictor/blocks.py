@@ -1,4 +1,4 @@
-"""The regression of what pieces of networks take in context, from the operators that they consist of."""
+"""Predicts what pieces of networks take in context from the operators that they consist of."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from latency.predictor.process import process
 from latency.predictor.tiles import Array
 
 CLASSES: Final = ("linear", "bmm", "pointwise", "dense", "depthwise", "softmax", "ln", "costly", "cheap")
-"""Operators that a runtime has code of its own for, and that reach a share of the peak of their own."""
+"""The classes of operators. A runtime has separate code for each, so each reaches its own share of the peak rates."""
 _MATRIX: Final = 5  # the first of them: what is bound by multiplications
 _SHAPES: Final = 3  # width, length and batch, behind the terms that cost
 _FEW: Final = 4
@@ -29,8 +29,18 @@ _TINY: Final = 1e-9
 
 @dataclass(frozen=True)
 class TimedPiece:
-    """What a piece of a network consists of and takes inside it, for so many images. Pieces of one `network` and of one
-    `group` (a network in one setting) are alike, and judge each other's predictions too kindly."""
+    """A piece of a network that was measured.
+
+    Pieces of one network, or of one group, are alike and would judge each other's predictions too kindly. A judgement
+    leaves a network or a group out as a whole.
+
+    Attributes:
+        operators: The operators that the piece runs.
+        batch_size: Images per run.
+        in_context_ms: What the piece takes inside its network, in milliseconds.
+        network: The network that the piece is of.
+        group: The network with its arguments and batch size.
+    """
 
     operators: tuple[Operator, ...]
     batch_size: int
@@ -40,7 +50,7 @@ class TimedPiece:
 
 
 def class_of(operator: Operator) -> str:
-    """Which of CLASSES an operator belongs to."""
+    """Returns which of `CLASSES` an operator belongs to."""
     if operator.kind == "conv":
         _, c_in, _, kernel, _, _, _, groups = operator.dims
         return "depthwise" if groups == c_in > 1 else "pointwise" if kernel == 1 else "dense"
@@ -50,8 +60,17 @@ def class_of(operator: Operator) -> str:
 
 
 def terms(operators: Sequence[Operator], batch_size: int) -> Array:
-    """(3 * classes + 3,): of each class how many operators, GFLOP and MB; then the logarithms of the mean width (inner
-    dimension) and length (outer, of one image) of what is multiplied, weighted by work, and of the batch."""
+    """Returns the features of a piece that `PieceRegressor` learns from.
+
+    Args:
+        operators: The operators that the piece runs.
+        batch_size: Images per run.
+
+    Returns:
+        (3 * classes + 3,): the number of operators of each class, the GFLOP of each, and the MB of each; then the
+        binary logarithms of the width of its matrix products (inner dimension), of their length for one image (outer
+        dimension), both weighted by work, and of the batch size.
+    """
     found = np.zeros((3, len(CLASSES)))
     widths, lengths, weights = [0.0], [0.0], [_TINY]
     for operator in operators:
@@ -79,20 +98,29 @@ def _width_and_length(operator: Operator) -> tuple[float, float]:
 
 
 class PieceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Predicts what pieces take on one device in one mode: an additive cost of their operators, times what a Gaussian
-    process learned of the rest.
+    """Predicts what pieces take on one device in one mode: the sum of their operators' costs, times a factor that a
+    Gaussian process learns.
 
-    X (N, T) are `terms`, y (N,) milliseconds. The additive costs, per operator, per operation and per byte of each
-    class, are not negative and lean on those of all classes together: a class that few pieces have does not run wild.
-    The process (Rasmussen and Williams, 2006) sees how the cost divides among the classes, and the shapes; where
-    nothing alike was measured it falls back on the sum, and says how unsure it is.
+    An estimator with scikit-learn's conventions: X (N, T) holds `terms`, y (N,) milliseconds. The sum has a cost per
+    operator, per operation and per byte of each class. These are not negative and are drawn to those of all classes
+    together, so that a class that few pieces have does not run wild. The process (Rasmussen and Williams, 2006) sees
+    the shapes and how the cost divides among the classes. Where nothing alike was measured, its factor tends to 1 and
+    its uncertainty grows.
     """
 
     def __init__(self, random_state: int = 0) -> None:
         self.random_state = random_state
 
     def fit(self, X: Array, y: Array) -> "PieceRegressor":  # noqa: N803
-        """Raises `ValueError` for fewer than 4 pieces."""
+        """Fits the costs and the process.
+
+        Args:
+            X: (N, T), the features of the pieces, by `terms`.
+            y: (N,), what they took, in milliseconds.
+
+        Raises:
+            ValueError: when there are fewer than 4 pieces.
+        """
         pieces, took_ms = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
         if len(pieces) < _FEW:
             raise ValueError(f"{len(pieces)} pieces are too few to fit: it takes {_FEW}")
@@ -107,18 +135,21 @@ class PieceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Array) -> Array:  # noqa: N803
-        """(N, T) -> ms (N,)"""
+        """Returns the predicted milliseconds (N,) of pieces (N, T)."""
         return self.predict_spread(X)[0]
 
     def predict_spread(self, X: Array) -> tuple[Array, Array]:  # noqa: N803
-        """(N, T) -> ms (N,), and the standard deviation of its logarithm (N,)."""
+        """Returns the predicted milliseconds of pieces (N, T), and the standard deviations of their logarithms.
+
+        Both are (N,).
+        """
         check_is_fitted(self, "process_")
         pieces = np.asarray(X, dtype=float)
         ratio, spread = self.process_.predict(self._features(pieces), return_std=True)
         return self._sums(pieces) * np.exp(ratio), spread
 
     def spread_of_sum(self, X: Array) -> float:  # noqa: N803
-        """(N, T) -> the standard deviation of what all of them take together, relative to it."""
+        """Returns the relative standard deviation of what the pieces (N, T) take together."""
         pieces = np.asarray(X, dtype=float)
         ratio, covariance = self.process_.predict(self._features(pieces), return_cov=True)
         share = self._sums(pieces) * np.exp(ratio)
@@ -130,7 +161,7 @@ class PieceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return sums
 
     def _features(self, pieces: Array) -> Array:
-        """(N, T) -> (N, F): the cost of an image, how it divides among the classes, and the shapes."""
+        """(N, T) -> (N, F): the cost per image, how it divides among the classes, and the shapes."""
         sums = self._sums(pieces)
         parts = (pieces[:, :-_SHAPES] * self.costs_).reshape(len(pieces), 3, len(CLASSES))
         width, length, images = pieces[:, -_SHAPES:].T
@@ -139,7 +170,7 @@ class PieceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _costs(counts: Array, took_ms: Array) -> Array:
-    """(N, 3 * classes) and (N,) -> the cost of each term, each leaning on its like in all classes together."""
+    """(N, 3 * classes) and (N,) -> the cost of each term (3 * classes,), drawn to that of all classes together."""
     by_term = counts.reshape(len(counts), 3, len(CLASSES))
     matrix = np.arange(len(CLASSES)) < _MATRIX
     together = np.column_stack(
@@ -155,9 +186,16 @@ def _costs(counts: Array, took_ms: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class PiecePredictor:
-    """A regression with intervals: nine in ten of the pieces of networks that it did not see, and of the same networks
-    in other settings, lay within `low` and `high` times its spread; and nine in ten of the sums of a network's pieces
-    within `whole` times the sum's."""
+    """Predicts what pieces of networks take on one device in one mode, with 90 % intervals.
+
+    The intervals come from pieces of networks, and of settings, that a fit did not see.
+
+    Attributes:
+        regressor: The regression over all pieces.
+        low: The lower bound of an interval, in standard deviations of the logarithm; negative.
+        high: The upper bound, likewise.
+        whole: What nine in ten sums of a network's pieces were within, in standard deviations of the sum.
+    """
 
     regressor: PieceRegressor
     low: float
@@ -166,7 +204,11 @@ class PiecePredictor:
 
     @classmethod
     def fitted(cls, pieces: Sequence[TimedPiece]) -> "PiecePredictor":
-        """Raises `ValueError` for fewer than 4 pieces, and for those of less than two groups, which cannot judge."""
+        """Fits the regression and judges it by leaving out each network and each group in turn.
+
+        Raises:
+            ValueError: when the pieces are of fewer than two groups, or a fit has fewer than 4 pieces.
+        """
         examples = np.array([terms(piece.operators, piece.batch_size) for piece in pieces])
         took_ms = np.array([piece.in_context_ms for piece in pieces])
         scores, sums = [], []
@@ -190,8 +232,15 @@ class PiecePredictor:
         return cls(regressor, min(float(low), -_TINY), max(float(high), _TINY), whole)
 
     def bounds(self, operators: Sequence[Sequence[Operator]], batch_size: int) -> tuple[Array, Array, Array]:
-        """The lower bounds, predictions and upper bounds of pieces in ms, (N,) each; a piece without operators takes
-        nothing."""
+        """Predicts what N pieces take.
+
+        Args:
+            operators: The operators of each piece; a piece without any takes no time.
+            batch_size: Images per run.
+
+        Returns:
+            The lower bounds, the predictions and the upper bounds in milliseconds, (N,) each.
+        """
         examples = np.array([terms(each, batch_size) for each in operators])
         said_ms, spread = self.regressor.predict_spread(examples)
         some = np.array([bool(each) for each in operators])
@@ -199,7 +248,10 @@ class PiecePredictor:
         return said_ms * np.exp(self.low * spread), said_ms, said_ms * np.exp(self.high * spread)
 
     def relative_error(self, operators: Sequence[Sequence[Operator]], batch_size: int) -> float:
-        """What nine in ten networks of these pieces stay within: pieces that are alike err together, others do not."""
+        """Returns the relative error that nine in ten networks of these pieces stay within.
+
+        Pieces that are alike are taken to err together, and others independently.
+        """
         examples = np.array([terms(each, batch_size) for each in operators if each])
         spread = self.regressor.spread_of_sum(examples)
         return float(np.expm1(self.whole * spread))

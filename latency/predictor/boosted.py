@@ -1,5 +1,7 @@
-"""Gradient-boosted trees (Friedman, 2001) as plain arrays: small, stored as text, read without scikit-learn, and the
-same to the last bit wherever they are read."""
+"""Gradient-boosted trees (Friedman, 2001) as plain arrays.
+
+They are stored as text, are read without scikit-learn, and predict the same bits on every machine.
+"""
 
 import base64
 import zlib
@@ -25,8 +27,15 @@ Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class Growth:
-    """How trees are grown: so many rounds of at most so many leaves of at least `fewest` examples, at this rate; the
-    mean of `times` of them from different seeds."""
+    """How trees are grown.
+
+    Attributes:
+        rounds: Rounds of boosting; each adds one tree.
+        leaves: The most leaves of a tree.
+        fewest: The fewest examples in a leaf.
+        rate: The learning rate.
+        times: How many such ensembles are grown from different seeds; their mean is the prediction.
+    """
 
     rounds: int = 400
     leaves: int = 47
@@ -37,12 +46,19 @@ class Growth:
 
 @dataclass(frozen=True, eq=False)
 class Boosted:
-    """Regression trees whose sum is the prediction, one after the other, each in preorder.
+    """Regression trees whose sum is the prediction.
 
-    A node's `split` is the feature that it asks about, or 255 for a leaf. Inner nodes have a `cut` each, in their
-    order: an example goes left where its feature is not above that one of the feature's `thresholds`, which lie one
-    feature after the other, `counts` of each. Leaves have a `value` each, in their order, in units of
-    `unit`, above `base`.
+    The trees lie one after another in the arrays, each in preorder. An example goes left at an inner node if its
+    feature is not above the node's threshold.
+
+    Attributes:
+        split: For each node, the feature that it compares, or 255 for a leaf.
+        cut: For each inner node, the number of its threshold among those of its feature.
+        counts: For each feature, how many thresholds it has.
+        thresholds: The thresholds of all features, one feature after another.
+        value: For each leaf, what it adds to the prediction, in units of `unit`.
+        unit: The unit of `value`.
+        base: The constant that all predictions begin with.
     """
 
     split: Bytes
@@ -55,7 +71,14 @@ class Boosted:
 
     @classmethod
     def grown(cls, examples: Array, targets: Array, growth: Growth, seed: int) -> "Boosted":
-        """From examples (N, F) with F < 255 and targets (N,)."""
+        """Grows trees.
+
+        Args:
+            examples: (N, F), the features, F < 255.
+            targets: (N,), what the trees are to predict.
+            growth: How the trees are grown.
+            seed: Seed of the features that each split may use.
+        """
         assert examples.shape[1] < _LEAF, "a feature is one byte"
         told = examples.astype(np.float32)
         trees, base = [], 0.0
@@ -76,13 +99,13 @@ class Boosted:
 
     @classmethod
     def constant(cls, value: float) -> "Boosted":
-        """One leaf."""
+        """Returns a single leaf, which predicts `value` for every example."""
         nothing = np.zeros(0, dtype=np.uint8)
         split, leaf = np.full(1, _LEAF, dtype=np.uint8), np.zeros(1, dtype=np.int16)
         return cls(split, nothing, np.zeros(0, np.int64), np.zeros(0, np.float32), leaf, 1.0, value)
 
     def __call__(self, examples: Array) -> Array:
-        """(N, F) -> (N,)"""
+        """Predicts N examples: (N, F) -> (N,)."""
         columns = np.ascontiguousarray(examples.T.astype(np.float32)).ravel()
         total = np.zeros(len(examples), dtype=np.int64)
         for root in self._roots:
@@ -92,7 +115,7 @@ class Boosted:
         return said
 
     def raised(self, by: float) -> "Boosted":
-        """The same with so much added to every prediction."""
+        """Returns trees that predict `by` more for every example."""
         return Boosted(self.split, self.cut, self.counts, self.thresholds, self.value, self.unit, self.base + by)
 
     def _leaves(self, root: int, columns: Floats, count: int) -> Whole:
@@ -116,7 +139,7 @@ class Boosted:
 
     @cached_property
     def _feature(self) -> Whole:
-        """Of each node; a leaf asks about any, for it stays where it is."""
+        """The feature of each node; of a leaf any, because both of its children are the leaf itself."""
         return np.where(self._is_leaf, 0, self.split).astype(np.int64)
 
     @cached_property
@@ -134,7 +157,7 @@ class Boosted:
 
     @cached_property
     def _child(self) -> Whole:
-        """Of each node the left and the right child, one after the other; of a leaf itself."""
+        """The left and the right child of each node, side by side; both children of a leaf are the leaf itself."""
         leaf = self._is_leaf.tolist()
         size, right = [1] * len(leaf), [0] * len(leaf)
         for node in range(len(leaf) - 1, -1, -1):
@@ -151,7 +174,7 @@ class Boosted:
         return list(_roots(self._is_leaf.tolist()))
 
     def to_record(self) -> dict[str, Any]:
-        """For JSON; `from_record` reads it back."""
+        """Returns the trees as plain data for JSON; `from_record` reads it."""
         return {
             "split": _packed(self.split),
             "cut": _packed(self.cut),
@@ -165,7 +188,7 @@ class Boosted:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Boosted":
-        """Raises `KeyError`, `TypeError` or `ValueError` for what are no trees."""
+        """Reads what `to_record` returned. Raises `KeyError`, `TypeError` or `ValueError` when it holds no trees."""
         split, cut = (np.frombuffer(_unpacked(record[name]), dtype=np.uint8) for name in ("split", "cut"))
         counts = np.array(record["counts"], dtype=np.int64)
         thresholds = np.frombuffer(_unpacked(record["thresholds"]), dtype="<f4").astype(np.float32)
@@ -180,7 +203,7 @@ class Boosted:
 
     @property
     def features(self) -> int:
-        """How many features an example needs to have at the least."""
+        """The fewest features that an example may have."""
         return int(self._feature.max()) + 1
 
     def _is_whole(self) -> bool:
@@ -195,7 +218,7 @@ class Boosted:
 
 
 def _preorder(nodes: Any) -> Any:
-    """scikit-learn's nodes of one tree, a structured array, in preorder."""
+    """Returns scikit-learn's nodes of one tree, a structured array, in preorder."""
     order, waiting = [], [0]
     while waiting:
         node = waiting.pop()
@@ -206,7 +229,8 @@ def _preorder(nodes: Any) -> Any:
 
 
 def _packed_trees(nodes: Any, base: float, times: int, features: int) -> Boosted:
-    """A float32 is not above a threshold exactly if it is not above the greatest float32 that is not above it."""
+    """Packs nodes into arrays, with each threshold rounded down to a float32: no float32 lies between the two, so every
+    comparison has the same result."""
     leaf = nodes["is_leaf"].astype(bool)
     asked = nodes["feature_idx"][~leaf].astype(np.int64)
     exact = nodes["num_threshold"][~leaf]
@@ -240,8 +264,8 @@ def _roots(leaves: Sequence[bool]) -> Iterator[int]:
 
 
 def _ends_with_a_tree(split: Bytes) -> bool:
-    """Whether the last node is the last of its tree: an inner node opens a place more than it fills, a leaf one less,
-    and every tree that ends takes the balance to where it never was."""
+    """Whether the last node completes its tree: an inner node adds one open place to the balance, a leaf takes one, and
+    the balance reaches a new low exactly where a tree ends."""
     balance = np.cumsum(np.where(split == _LEAF, -1, 1))
     return len(balance) > 0 and bool(balance[-1] < min(0, balance[:-1].min(initial=0)))
 

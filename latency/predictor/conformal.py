@@ -1,5 +1,5 @@
-"""Bounds that a new error lies between in nine of ten cases (split conformal prediction, Vovk et al., 2005), each class
-of operators by its own."""
+"""Bounds that nine in ten new errors lie within, for each class of operators (split conformal prediction, Vovk et al.,
+2005)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from latency.predictor.tiles import Array, Classes
 
 COVERAGE: Final = 0.9
+"""The share of new errors that the bounds hold."""
 _TAIL: Final = (1 - COVERAGE) / 2
 # As many as it takes for the widest of them to be the bound of one side; of fewer it is taken wider.
 _ENOUGH: Final = 19
@@ -17,7 +18,13 @@ _ENOUGH: Final = 19
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bounds of one class, in units of what is usual at a place, and how many distinct shapes they come from."""
+    """The bounds of the errors of one class.
+
+    Attributes:
+        low: The lower bound, at most 0, as a multiple of the error that is usual for such an operator.
+        high: The upper bound, at least 0, likewise.
+        shapes: The number of distinct shapes that the bounds come from.
+    """
 
     low: float
     high: float
@@ -25,9 +32,15 @@ class Bounds:
 
     @classmethod
     def of(cls, scores: Array, shapes: Array) -> "Bounds":
-        """By scores (N,) and the shapes that they belong to (N,): errors on one shape at many batches are alike, so
-        that it is shapes that count for the correction of a finite sample. What comes of fewer than 19 is as wide as
-        the widest, times the root of 19 over how many there are."""
+        """Takes the bounds from errors that a fit did not see.
+
+        Errors on one shape at many batch sizes are alike, so the finite-sample correction counts shapes, not errors.
+        Bounds from fewer than 19 shapes are those of the widest errors, times the square root of 19 over the shapes.
+
+        Args:
+            scores: (N,), the errors, as multiples of the usual error.
+            shapes: (N,), the number of the shape that each belongs to.
+        """
         count = len(np.unique(shapes))
         beyond = min(1.0, (count + 1) / count * (1 - _TAIL))
         wider = max(1.0, float(np.sqrt(_ENOUGH / count)))
@@ -38,13 +51,25 @@ class Bounds:
 
 @dataclass(frozen=True)
 class ClassBounds:
-    """By the name of a class; what has no class of its own has those of all together, taken wider."""
+    """The bounds of each class; a class that was not seen gets the widest bounds of all.
+
+    Attributes:
+        of_class: The name of a class -> its bounds.
+    """
 
     of_class: Mapping[str, Bounds]
 
     @classmethod
     def fitted(cls, scores: Array, shapes: Array, classes: Classes) -> "ClassBounds":
-        """All (N,). A class of fewer shapes than enough is as unsure as all together at the least."""
+        """Takes the bounds of each class from errors that a fit did not see.
+
+        A class of fewer than 19 shapes gets bounds that are at least as wide as those of all classes together.
+
+        Args:
+            scores: (N,), the errors, as multiples of the usual error.
+            shapes: (N,), the number of the shape that each belongs to.
+            classes: (N,), the name of the class that each belongs to.
+        """
         together = Bounds.of(scores, shapes)
         found = {}
         for name in np.unique(classes).tolist():
@@ -55,7 +80,7 @@ class ClassBounds:
         return cls(found)
 
     def at(self, classes: Classes) -> tuple[Array, Array]:
-        """(N,) -> the low and the high bounds (N,)."""
+        """Returns the lower and the upper bounds, (N,) each, for operators of these classes (N,)."""
         lowest = min(bounds.low for bounds in self.of_class.values())
         highest = max(bounds.high for bounds in self.of_class.values())
         stranger = Bounds(lowest, highest, 0)
@@ -63,11 +88,12 @@ class ClassBounds:
         return np.array([bounds.low for bounds in of_row]), np.array([bounds.high for bounds in of_row])
 
     def to_record(self) -> dict[str, list[float]]:
+        """Returns the bounds as plain data for JSON; `from_record` reads it."""
         return {name: [bounds.low, bounds.high, bounds.shapes] for name, bounds in self.of_class.items()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, list[float]]) -> "ClassBounds":
-        """Raises `TypeError` or `ValueError` for what are no bounds."""
+        """Reads what `to_record` returned. Raises `TypeError` or `ValueError` when it holds no bounds."""
         found = {}
         for name, (low, high, shapes) in record.items():
             if not float(low) <= 0 <= float(high):

@@ -1,5 +1,7 @@
-"""Convolutions as a predictor sees them: what they really multiply and move, what libraries make of them, and which of
-them are alike. All take rows of `DIMS`, (N, 8), of square images and kernels."""
+"""Convolutions for a predictor: the work that they really do, the features that decide their speed, and their classes.
+
+All functions take rows of `DIMS`, (N, 8), of square images and kernels.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,7 @@ from latency.predictor.tiles import FLOAT_BYTES, Array, Classes, fill, twos
 from latency.roofline import Peak
 
 DIMS: Final = ("b", "c_in", "c_out", "kernel", "size", "stride", "padding", "groups")
+"""The dimensions of a convolution; `size` is the side of its input."""
 # Tiles (pixels, channels) of the matrix products that a convolution is computed as (implicit GEMM).
 _TILES: Final = ((32, 32), (64, 32), (64, 64), (128, 64), (128, 128), (256, 128))
 _WINOGRAD: Final = (2, 3, 4, 6)  # pixels of an output tile, each way
@@ -19,22 +22,28 @@ _SIDES: Final = ("1x1", "3x3", "5x5", "7x7 and wider")
 
 @dataclass(frozen=True)
 class Convolutions:
-    """Rows of convolutions, (N, 8), by what follows from their dimensions; every property is (N,)."""
+    """Convolutions and the work that follows from their dimensions; every property is (N,).
+
+    Attributes:
+        dims: (N, 8), the convolutions, in the order of `DIMS`.
+    """
 
     dims: Array
 
     @cached_property
     def positions(self) -> Array:
-        """Output pixels along an axis."""
+        """The output pixels along an axis."""
         _, _, _, kernel, size, stride, padding, _ = self.dims.T
         along: Array = np.floor((size + 2 * padding - kernel) / stride) + 1
         return along
 
     @cached_property
     def taps(self) -> tuple[Array, Array]:
-        """Along an axis, how many pairs of a position and a tap meet a pixel, and how many taps do at some position, as
-        `latency/taps.py` counts them. A kernel whose side is no whole number, standing for one that is not square, has
-        a last tap that counts for the rest."""
+        """Along an axis, the number of (position, tap) pairs that meet a pixel, and of taps that meet one anywhere.
+
+        They are counted as in `latency/taps.py`. A kernel that is not square is given by a side that is no whole
+        number; its last tap counts as the fraction.
+        """
         _, _, _, kernel, size, stride, padding, _ = self.dims.T
         pairs, used = np.zeros(len(self.dims)), np.zeros(len(self.dims))
         for tap in range(int(np.ceil(kernel.max(initial=0)))):
@@ -47,46 +56,58 @@ class Convolutions:
 
     @cached_property
     def flops(self) -> Array:
+        """Floating-point operations, of taps that meet a pixel alone."""
         b, c_in, c_out, *_, groups = self.dims.T
         operations: Array = 2 * b * c_out * (c_in / groups) * self.taps[0] ** 2
         return operations
 
     @cached_property
     def read_bytes(self) -> Array:
+        """Bytes of the input in fp32."""
         b, c_in, _, _, size, *_ = self.dims.T
         image: Array = FLOAT_BYTES * b * c_in * size**2
         return image
 
     @cached_property
     def written_bytes(self) -> Array:
+        """Bytes of the output in fp32."""
         written: Array = FLOAT_BYTES * self.dims[:, 0] * self.dims[:, 2] * self.positions**2
         return written
 
     @cached_property
     def weight_bytes(self) -> Array:
+        """Bytes of the weights in fp32, of taps that meet a pixel alone."""
         _, c_in, c_out, *_, groups = self.dims.T
         weights: Array = FLOAT_BYTES * c_out * (c_in / groups) * self.taps[1] ** 2
         return weights
 
     @property
     def traffic_bytes(self) -> Array:
+        """Bytes of input, output and weights in fp32."""
         return self.read_bytes + self.written_bytes + self.weight_bytes
 
 
 def flops(dims: Array) -> Array:
-    """(N, 8) -> (N,)"""
+    """Returns the floating-point operations of convolutions: (N, 8) -> (N,)."""
     return Convolutions(dims).flops
 
 
 def traffic_bytes(dims: Array) -> Array:
-    """(N, 8) -> (N,)"""
+    """Returns the bytes that convolutions read and write in fp32: (N, 8) -> (N,)."""
     return Convolutions(dims).traffic_bytes
 
 
 def tiling(dims: Array, peak: Peak) -> Array:
-    """(N, 8) -> (N, F): the matrix product that it is (pixels x channels out x taps and channels in), how its tiles
-    fill the device's compute units wave by wave, and what decides whether a library's code can be had at all: multiples
-    and borders."""
+    """Returns the features that decide how fast convolutions run: (N, 8) -> (N, F).
+
+    They describe the matrix product that a convolution is computed as (pixels x output channels x taps and input
+    channels), how its tiles fill the device's compute units wave by wave, and whether a library's code can be used for
+    it (multiples and borders).
+
+    Args:
+        dims: (N, 8), the convolutions.
+        peak: The device's peak rates and its number of compute units.
+    """
     b, c_in, c_out, kernel, size, stride, padding, groups = dims.T
     known = Convolutions(dims)
     out, operations, traffic = known.positions, known.flops, known.traffic_bytes
@@ -116,7 +137,10 @@ def tiling(dims: Array, peak: Peak) -> Array:
 
 
 def classes(dims: Array) -> Classes:
-    """(N, 8) -> (N,): the names of convolutions that err alike, because libraries have code of its own for each."""
+    """Returns the names of the convolutions' classes, such as 'depthwise 3x3': (N, 8) -> (N,).
+
+    Libraries have separate code for each class, so errors within a class are alike.
+    """
     _, c_in, _, kernel, *_, groups = dims.T
     sides = np.select([kernel == 1, kernel <= 4, kernel <= 6], _SIDES[:3], _SIDES[3])
     depthwise, grouped = (groups == c_in) & (groups > 1), (groups > 1) & (groups < c_in)
@@ -126,7 +150,7 @@ def classes(dims: Array) -> Classes:
 
 
 def impossible(dims: Array) -> str | None:
-    """Why one convolution (8,) cannot be; None if it can."""
+    """Returns why there can be no convolution of these dimensions (8,), or None if there can be one."""
     _, c_in, c_out, kernel, size, _, padding, groups = dims
     if kernel > size + 2 * padding:
         return f"its kernel of {kernel:g} is larger than its image of {size:g} with a padding of {padding:g}"

@@ -1,9 +1,10 @@
-"""Convolutions on devices whose makers publish no kernel times, from one that does.
+"""Predicts convolutions on devices without published kernel times, from devices that have them.
 
-What kernels take is learned from devices on which kernels alone were timed, each relative to its own peak rates: what
-kernel size, stride, groups, small images, tiles and waves cost over the roofline. Another device's own timings, of one
-kind of convolution and with what its framework and launching take, are an overhead and a multiple of that. The multiple
-is the device's, and holds for all kinds; the overhead is the timings' alone, and goes into no prediction.
+What kernel size, stride, groups, small images, tiles and waves cost over the roofline is learned from devices on which
+kernels alone were timed, each relative to its own peak rates. The timings of another device are of one kind of
+convolution, and include its framework and launching. They are taken for an overhead plus a multiple of what was
+learned. The multiple belongs to the device and holds for all kinds of convolution. The overhead belongs to the timings
+and goes into no prediction.
 """
 
 from collections.abc import Sequence
@@ -29,11 +30,7 @@ _CONV: Final = KINDS["conv"]
 
 
 class KernelTimes:
-    """What devices have in common in how long their kernels of convolutions take.
-
-    `teachers` are devices with kernel times of all kinds of convolution, three at the least; `others` devices with
-    timings that hold an overhead, of some. Raises `PredictorError` for fewer teachers, and for no others.
-    """
+    """What the kernels of convolutions take on any device, relative to its peak rates."""
 
     def __init__(
         self,
@@ -44,8 +41,18 @@ class KernelTimes:
         seed: int = 0,
         fp32: "KernelTimes | None" = None,
     ) -> None:
-        """`others` are timed in fp32. Where the teachers are timed in another dtype, `fp32` is what those of
-        it teach."""
+        """Grows trees on the kernel times of the teachers.
+
+        Args:
+            teachers: At least three devices with kernel times of all kinds of convolution, in one dtype.
+            others: Devices with timings in fp32 of some kinds of convolution, which include an overhead.
+            growth: How the trees are grown.
+            seed: Seed of the rows drawn and the trees.
+            fp32: The kernel times in fp32, where the teachers are timed in another dtype.
+
+        Raises:
+            PredictorError: when there are fewer than three teachers, or no others.
+        """
         if len(teachers) < _FEWEST or not others:
             raise PredictorError(f"convolutions are taught by {_FEWEST} devices' kernel times and another's timings")
         self._teachers = teachers
@@ -56,17 +63,23 @@ class KernelTimes:
         self._fp32 = self if fp32 is None else fp32
 
     def seen(self, timed: Timed) -> Expected:
-        """The overhead of a device's timings, and how many times what is taught its kernels take."""
+        """Fits the overhead of a device's timings, and how many times as long as the trees say its kernels take."""
         return Expected.fitted(self._kernels_ms(self._fp32._trees, timed.peak, timed.dims), timed.took_ms, 0.0)
 
     @cached_property
     def usual(self) -> float:
-        """How many times what is taught the kernels of the others take, in the geometric mean."""
+        """How many times as long as the trees say the kernels of the others take, as a geometric mean."""
         return float(np.exp(np.mean([np.log(self.seen(other).times) for other in self._others])))
 
     def regressor(self, peak: Peak, times: float, own: Timed | None, basis: Basis) -> RatioRegressor:
-        """What the kernels of a device of these rates take, which are so many times what is taught. In range is what
-        classes of its `own` were timed, if any."""
+        """Returns a regression that predicts the kernels of convolutions on a device.
+
+        Args:
+            peak: The device's peak rates.
+            times: How many times as long as the trees say its kernels take.
+            own: The device's own timings, if any; what lies in the range of their classes is in range.
+            basis: What the regression says it rests on.
+        """
         found = RatioRegressor("conv", peak, self._growth, self._seed)
         dims = np.zeros((0, len(_CONV.dims))) if own is None else own.dims
         reach = Reach.fitted(_CONV.reach(dims), _CONV.classes(dims))
@@ -75,9 +88,12 @@ class KernelTimes:
 
     @cached_property
     def _errors(self) -> tuple[Array, Array, Classes]:
-        """log(measured / predicted) (N,) with the shapes and classes it belongs to: of each teacher by the rest, and
-        the others' own, which are of the classes that they have. Of classes that they have not, both together, as
-        drawn side by side: one teacher is more like another than like them."""
+        """The errors log(measured / predicted) (N,) that the interval comes from, with their shapes and classes.
+
+        For classes that the others were timed on, these are the others' errors. For all other classes, each teacher is
+        predicted by the rest, and an error of the others, drawn at random, is added: one teacher is more like another
+        than like the others.
+        """
         apart = np.concatenate([self._apart(other) for other in self._others])
         here = self._others if self._fp32 is self else []
         known = np.unique(np.concatenate([[""], *(_CONV.classes(other.dims) for other in here)]))
@@ -98,8 +114,8 @@ class KernelTimes:
         return np.concatenate(strange), _CONV.shapes(every), _CONV.classes(every)
 
     def _apart(self, other: Timed) -> Array:
-        """log(measured / expected) of the larger half of a device's rows: of the smaller it is the overhead that is
-        measured."""
+        """log(measured / expected) of the larger half of a device's rows; the smaller half measures mostly the
+        overhead."""
         large = self._large(other)
         expected_ms = self.seen(other)(self._kernels_ms(self._fp32._trees, other.peak, other.dims[large]))
         errors: Array = np.log(other.took_ms[large] / expected_ms)
@@ -111,7 +127,7 @@ class KernelTimes:
         return floor_ms >= np.median(floor_ms)
 
     def _taught(self, teachers: Sequence[Timed]) -> Boosted:
-        """Trees of log(measured / roofline)."""
+        """Grows trees that predict log(measured / roofline)."""
         drawn = [teacher.believable().drawn(_MOST_ROWS, self._seed) for teacher in teachers]
         examples = np.vstack([_CONV.features(teacher.dims, teacher.peak) for teacher in drawn])
         ratios = [np.log(teacher.took_ms / _CONV.roofline_ms(teacher.dims, teacher.peak)) for teacher in drawn]

@@ -1,5 +1,4 @@
-"""What a card's kernels are multiplied by, class by class, so that networks that were measured whole are met: a
-regression on sums, shrunk."""
+"""Corrects the kernels of a card, class by class, so that their sums meet whole networks that were measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -22,12 +21,20 @@ _TINY: Final = 1e-9
 
 
 def factors(sums: Array, rest_ms: Array, took_ms: Array, names: Sequence[str] = TERMS) -> Mapping[str, float]:
-    """The likeliest factors for networks that took `took_ms` (N,), where they are predicted to take `rest_ms` (N,) and
-    the kernels of each term `sums` (N, terms).
+    """Fits the factor that the kernels of each term are multiplied by (a regression with shrinkage).
 
-    Errors are relative, and those beyond one and a half deviations count as if they were nearer (Huber, 1964). The
-    logarithms of the factors are normal around one that they have in common, which is normal around zero: a term that
-    few networks have gets the factor of the others. Gauss and Newton's method over the logarithms.
+    Errors are relative, and those beyond one and a half standard deviations count less (Huber, 1964). The logarithms of
+    the factors are normal around a common value, which is normal around zero: a term that few networks have gets about
+    the factor of the others. The optimum is found by the Gauss-Newton method over the logarithms.
+
+    Args:
+        sums: (N, terms), what the kernels of each term are predicted to take in each network, in milliseconds.
+        rest_ms: (N,), what everything else is predicted to take.
+        took_ms: (N,), what the networks took when they were measured.
+        names: The names of the terms.
+
+    Returns:
+        Term -> the likeliest factor.
     """
     logs, common = np.zeros(sums.shape[1]), 0.0
     target = np.log(took_ms)
@@ -49,6 +56,13 @@ def factors(sums: Array, rest_ms: Array, took_ms: Array, names: Sequence[str] = 
 
 
 def corrected_ms(sums: Array, rest_ms: Array, by: Mapping[str, float], names: Sequence[str] = TERMS) -> Array:
-    """(N, terms) and (N,) -> (N,): what the networks take by these factors."""
+    """Returns what networks are predicted to take with the factors, in milliseconds (N,).
+
+    Args:
+        sums: (N, terms), what the kernels of each term are predicted to take without them.
+        rest_ms: (N,), what everything else is predicted to take.
+        by: Term -> its factor.
+        names: The names of the terms.
+    """
     total_ms: Array = rest_ms + sums @ np.array([by[name] for name in names])
     return total_ms

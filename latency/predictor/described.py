@@ -1,4 +1,4 @@
-"""Which device a name means, and what its peak rates are in which dtype."""
+"""Finds the described device that a name means, and its peak rates in a dtype."""
 
 import re
 from typing import Final
@@ -13,29 +13,34 @@ from latency.roofline import Peak
 from profiles.descriptions import Description, description_names, load_description
 
 BYTES: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
-"""Of a number in each dtype that timings may be of."""
+"""The bytes of a number in each dtype that timings may be of."""
 
 
 def description_of(device: str) -> Description | None:
-    """By its own name, or by one that it fits: mi100, MI100, AMD Instinct MI100."""
+    """Returns the description that a device's name fits, such as mi100, MI100 or AMD Instinct MI100; None if none."""
     described = [load_description(name) for name in description_names()]
     named = (d for d in described if device in (d.name, d.title))
     return next(named, None) or next((d for d in described if fits(d, device)), None)
 
 
 def fits(description: Description, name: str) -> bool:
-    """Whether a device of that name, as PyTorch or a vendor's tools give it, is the one described. An architecture is a
-    name of the only device of it that there is."""
+    """Whether a name, as PyTorch or a vendor's tools give it, means the described device.
+
+    The name of an architecture will do if the description has no other devices of it to be told from.
+    """
     words = (description.title, description.name, *description.matches)
     alone = () if description.matches else (description.arch,)
     return any(re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", name, re.IGNORECASE) for word in (*words, *alone))
 
 
 def peak_described(description: Description, dtype: str = "fp32") -> Peak:
-    """In fp32 of matrix products at full precision. Numbers of half the bytes are twice as many in a millisecond, and
-    work is counted in fp32's bytes.
+    """Returns the peak rates of a described device in a dtype.
 
-    Raises `PredictorError` for a dtype that the device has no rate for.
+    The rate in fp32 is that of matrix products at full precision. Work is always counted in bytes of fp32, so the
+    bandwidth is doubled for numbers of half the size.
+
+    Raises:
+        PredictorError: when the device has no rate for the dtype.
     """
     tflops = description.peak_tflops["fp32_matrix" if dtype == "fp32" else dtype]
     if tflops is None:
@@ -46,7 +51,7 @@ def peak_described(description: Description, dtype: str = "fp32") -> Peak:
 
 
 def peak_seen(rows: OperatorRows) -> Peak:
-    """Of a device that is not described: the best rates that any of its rows reached."""
+    """Returns the best rates that any row reached, as the peak rates of a device that is not described."""
     rates = np.array([[0.0, 0.0]])
     for kind, (numbers, dims) in rows.by_kind.items():
         work = np.column_stack([KINDS[kind].flops(dims), KINDS[kind].traffic_bytes(dims)])
@@ -56,11 +61,22 @@ def peak_seen(rows: OperatorRows) -> Peak:
 
 
 def device_in(rows: OperatorRows, device: str, dtype: str = "fp32") -> tuple[tuple[str, ...], Peak]:
-    """The names under which rows are of a device, and its peak rates in a dtype: those described, else the best that it
-    reached.
+    """Finds a device's rows in a table, and its peak rates.
 
-    A device that the rows name is those rows; one that is described is all rows whose device its description fits; of
-    rows that name no device at all, it is all. Raises `PredictorError` when none are, or none in the dtype.
+    If no row names a device, all rows are the device's. If rows name the device exactly, it is those. Otherwise it is
+    all rows whose device fits the description.
+
+    Args:
+        rows: The table.
+        device: The device, by a name that its description fits or as the rows name it.
+        dtype: The dtype of the operators.
+
+    Returns:
+        The names that the device's rows have, and its peak rates: the described ones, or else the best that its rows
+        reached.
+
+    Raises:
+        PredictorError: when no rows are of the device, or none in the dtype, or the device has no rate for it.
     """
     there = sorted(set(rows.devices))
     found = description_of(device)

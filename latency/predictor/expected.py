@@ -1,4 +1,4 @@
-"""What is expected of an operator before anything is learned of its shape, and how a prediction is judged."""
+"""What an operator is expected to take before trees learn from its shape, and how a regression is judged."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,18 +14,31 @@ _LEAST_ERROR: Final = 0.02
 
 @dataclass(frozen=True)
 class Expected:
-    """overhead + times * roofline: what launching an operator takes, and how far from the peak it runs."""
+    """The expected latency, overhead + times * roofline.
+
+    Attributes:
+        overhead_ms: What launching an operator takes, in milliseconds.
+        times: How many times as long as the roofline an operator takes.
+
+    Example:
+        >>> Expected(overhead_ms=0.5, times=2.0)(np.array([1.0, 3.0])).tolist()
+        [2.5, 6.5]
+    """
 
     overhead_ms: float
     times: float
 
     @classmethod
     def fitted(cls, floor_ms: Array, took_ms: Array, least: float) -> "Expected":
-        """Of the least mean relative error, by least squares that are weighted anew, the overhead not negative and at
-        least `least` times the roofline: where every row was small enough for a cache, the roofline holds all the same
-        for those that are not.
+        """Fits overhead and multiple for the least mean relative error, by iteratively reweighted least squares.
 
-        `floor_ms` and `took_ms` are (N,).
+        The overhead is not negative. The multiple is at least `least`: even if all timed rows were small enough for a
+        cache, larger ones are bound by the roofline.
+
+        Args:
+            floor_ms: (N,), the rooflines in milliseconds.
+            took_ms: (N,), the measured latencies in milliseconds.
+            least: The least multiple.
         """
         terms = np.column_stack([np.ones(len(floor_ms)), floor_ms])
         rest_ms = took_ms - least * floor_ms
@@ -38,15 +51,21 @@ class Expected:
         return cls(overhead_ms, least + more)
 
     def __call__(self, floor_ms: Array) -> Array:
-        """(N,) -> (N,)"""
+        """Returns the expected latencies (N,) for rooflines (N,), in milliseconds."""
         expected_ms: Array = self.overhead_ms + self.times * floor_ms
         return expected_ms
 
 
 @dataclass(frozen=True)
 class Judged:
-    """How a regression did on shapes that took no part in a fit: rows, mean absolute relative error, the share of rows
-    within 10 %, and the share inside the 90 % interval."""
+    """How well a regression predicted shapes that took no part in a fit.
+
+    Attributes:
+        rows: The number of rows predicted.
+        error: The mean absolute relative error.
+        within_10_percent: The share of rows predicted within 10 %.
+        covered: The share of rows inside their 90 % interval.
+    """
 
     rows: int
     error: float
@@ -55,15 +74,26 @@ class Judged:
 
     @classmethod
     def by(cls, errors: Array, inside: Flags) -> "Judged":
-        """`errors` (N,) are log(measured / predicted), and `inside` says which lay in their intervals."""
+        """Judges N predictions.
+
+        Args:
+            errors: (N,), log(measured / predicted).
+            inside: (N,), whether each measurement lay in its interval.
+        """
         relative = np.abs(np.expm1(-errors))
         return cls(len(errors), float(relative.mean()), float((relative <= 0.1).mean()), float(inside.mean()))
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What a regression rests on: how it came about, what it was judged by, and on which timings; and the overhead that
-    those had of its own device, which no prediction has."""
+    """What a regression rests on.
+
+    Attributes:
+        how: How the regression was made.
+        judged_by: What it was judged by.
+        timings: The timings that it was fitted to.
+        overhead_ms: The overhead of the device's own timings, in milliseconds, which goes into no prediction.
+    """
 
     how: str
     judged_by: str

@@ -1,4 +1,4 @@
-"""How good a regression is on what it was not fitted on."""
+"""Judges regressions on operators that they were not fitted to."""
 
 from dataclasses import dataclass
 
@@ -20,12 +20,17 @@ Interval = tuple[Array, Array, Array]
 
 @dataclass(frozen=True)
 class Judgement(Judged):
-    """And the intervals' median width relative to the prediction."""
+    """How well a regression predicted, with the width of its intervals.
+
+    Attributes:
+        width: The median width of the intervals, relative to the prediction.
+    """
 
     width: float
 
     @classmethod
     def of(cls, interval: Interval, took_ms: Array) -> "Judgement":
+        """Judges N predictions by what the operators took, (N,) milliseconds."""
         low, predicted, high = interval
         judged = Judged.by(np.log(took_ms / predicted), (low <= took_ms) & (took_ms <= high))
         width = float(np.median((high - low) / predicted))
@@ -35,9 +40,20 @@ class Judgement(Judged):
 def five_folds(
     rows: OperatorRows, device: str, *, dtype: str = "fp32", seed: int = 0, progress: Progress = silent
 ) -> dict[str, Judgement]:
-    """By kind, how a device's rows in a dtype are predicted by fits that did not see their shapes.
+    """Judges a regression of each kind of operator by five-fold cross-validation; no shape is in two folds.
 
-    Raises `PredictorError` when no rows are the device's.
+    Args:
+        rows: Timings of operators.
+        device: The device, by a name that its description fits or as the rows name it.
+        dtype: The dtype of the operators.
+        seed: Seed of the folds and the trees.
+        progress: Called before each kind is fitted.
+
+    Returns:
+        Kind of operator -> how it was predicted.
+
+    Raises:
+        PredictorError: when no rows are of the device in the dtype.
     """
     names, peak = device_in(rows, device, dtype)
     own = rows.of(names, dtype)
@@ -51,7 +67,14 @@ def five_folds(
 
 
 def judged(predictor: OperatorPredictor, rows: OperatorRows) -> dict[str, Judgement]:
-    """By kind, a predictor against rows that are timed. Raises `PredictorError` when it predicts none of them."""
+    """Judges a predictor of operators by rows that were timed.
+
+    Returns:
+        Kind of operator -> how it was predicted.
+
+    Raises:
+        PredictorError: when the predictor predicts none of the rows.
+    """
     said = predictor.predict(rows)
     found = {}
     for kind, (numbers, _) in sorted(rows.by_kind.items()):

@@ -1,4 +1,4 @@
-"""What kernels take in the middle of a network, by predictors of operators that were timed one at a time."""
+"""Predicts what kernels take inside a network, from predictors of operators that were timed one at a time."""
 
 import math
 from collections.abc import Sequence
@@ -18,22 +18,31 @@ from profiles.descriptions import load_description
 from profiles.judgement import Judgement
 
 GAP_MS: Final = 0.004
-"""From one kernel to the next on the device; it may be half or twice as much."""
+"""The milliseconds between one kernel and the next on the device; their bounds are half and twice as much."""
 _GAP_BOUNDS: Final = np.array([0.5, 1.0, 2.0]) * GAP_MS
 _LIGHTER: Final = (3.0, 6.0)
 _LAID_OUT: Final = ("pointwise", "dense", "grouped")
 
 
 class KernelCosts:
-    """What the kernels of pieces take on a device that is described: each operator as predicted, less what the host
-    took to issue it alone in the published timings (the overhead of its kind), and a gap.
+    """Predicts what the kernels of pieces take on a described device.
 
-    No product in a network is taken to run faster than large ones do. What figures of whole networks taught of the
-    device, its `card`, is applied.
+    A kernel takes what its operator is predicted to take, less what the host took to issue the operator alone in the
+    published timings (the overhead of its kind). To each kernel a gap is added. No matrix product is taken to run
+    faster inside a network than large products do. Corrections from whole networks are applied.
     """
 
     def __init__(self, device: str, dtype: str, card: Card) -> None:
-        """Raises `PredictorError` for a dtype that the device has no rate for."""
+        """Loads the predictor that comes with the package.
+
+        Args:
+            device: The name of a described device.
+            dtype: The dtype of the operators.
+            card: What whole networks taught about the device.
+
+        Raises:
+            PredictorError: when the device has no rate for the dtype.
+        """
         self._costs = PublishedCosts(device, dtype)
         described = load_description(device)
         self._peak = peak_described(described, dtype)
@@ -43,7 +52,10 @@ class KernelCosts:
         self._sustained = card.sustained_tflops * 1e9 if card.sustained_tflops and dtype == "fp32" else math.inf
 
     def bounds(self, pieces: Sequence[Sequence[Operator]]) -> list[Bounds]:
-        """(lower bound, prediction, upper bound) in ms of each piece, given as its operators, which err together."""
+        """Returns (lower bound, prediction, upper bound) of each piece in milliseconds.
+
+        The operators of a piece are taken to err together, so their bounds add up.
+        """
         distinct = list({operator: None for piece in pieces for operator in piece})
         kernels = self.kernels(distinct)
         if self._factors:
@@ -59,7 +71,7 @@ class KernelCosts:
 
     @property
     def operators_judged(self) -> tuple[Judgement, ...]:
-        """How the predictor of each kind of operator was judged, alone."""
+        """How the predictor of each kind of operator was judged on single operators."""
         found = []
         for kind, regressor in self._costs.predictor.regressors.items():
             judged, basis = regressor.judged_, regressor.basis_
@@ -68,7 +80,14 @@ class KernelCosts:
         return tuple(found)
 
     def terms(self, networks: Sequence[Sequence[Operator]]) -> Array:
-        """(networks, TERMS) ms of all kernels of each term, uncorrected and without the gaps."""
+        """Returns what the kernels of each term take in each network, without corrections and gaps.
+
+        Args:
+            networks: The operators of each network.
+
+        Returns:
+            (networks, TERMS), in milliseconds.
+        """
         distinct = list({operator: None for network in networks for operator in network})
         place = {operator: number for number, operator in enumerate(distinct)}
         columns = {term: number for number, term in enumerate(TERMS)}
@@ -80,7 +99,11 @@ class KernelCosts:
         return np.array([found[[place[one] for one in network]].sum(axis=0) for network in networks])
 
     def kernels(self, operators: Sequence[Operator]) -> Array:
-        """(N, 3) lower bound, prediction and upper bound in ms of each operator's kernel, uncorrected."""
+        """Returns the lower bound, the prediction and the upper bound of each operator's kernel, uncorrected.
+
+        Returns:
+            (N, 3), in milliseconds.
+        """
         found = np.zeros((len(operators), 3))
         alone = np.array(self._costs.bounds([[operator] for operator in operators])).reshape(-1, 3)
         for kind, (places, dims) in _by_kind(operators).items():
@@ -91,7 +114,11 @@ class KernelCosts:
         return found
 
     def layout(self, operators: Sequence[Operator]) -> Array:
-        """(N,) ms that the traffic of a convolution takes; nothing of what is laid out as it is."""
+        """Returns the milliseconds (N,) that changing the layout of convolutions' images takes.
+
+        The memory traffic of the convolution stands for it. It is 0 for depthwise convolutions and all other operators,
+        which run in the layout that they find.
+        """
         found = np.zeros(len(operators))
         for kind, (places, dims) in _by_kind(operators).items():
             if kind == "conv":
@@ -99,8 +126,8 @@ class KernelCosts:
         return found * [class_of(one) in _LAID_OUT for one in operators]
 
     def _convolution_ms(self, dims: Array) -> Array:
-        """(N, 8) -> (N,) ms that no convolution takes less than: fewer multiplications than the textbook's are had for
-        small kernels that go pixel by pixel (Winograd), and what a cache holds is not moved."""
+        """(N, 8) -> (N,), the least milliseconds of convolutions. Small kernels without a stride may take fewer
+        multiplications than the textbook's (Winograd), and what a cache holds is not moved."""
         kind, (_, _, _, kernel, _, stride, _, _) = KINDS["conv"], dims.T
         is_lighter = (kernel >= _LIGHTER[0]) & (kernel <= _LIGHTER[1]) & (stride == 1)
         computed_ms = kind.flops(dims) / self._peak.flops_per_ms / np.where(is_lighter, BEYOND_BELIEF, 1.0)
@@ -110,8 +137,17 @@ class KernelCosts:
 
 
 def overheads_ms(device: str, dtype: str) -> dict[str, float]:
-    """Kind -> what the host took to issue an operator alone, in the timings that a predictor was fitted to. What is
-    predicted of a convolution is its kernel, without."""
+    """Returns what the host took to issue an operator alone, in the timings that a shipped predictor was fitted to.
+
+    For convolutions this is 0: their predictors predict the kernel alone.
+
+    Args:
+        device: The name of a described device.
+        dtype: The dtype of the operators.
+
+    Returns:
+        Kind of operator -> milliseconds.
+    """
     found = {}
     for kind, regressor in published_predictor(device, dtype).regressors.items():
         fitted = regressor.fitted if isinstance(regressor, ScaledRegressor) else regressor
@@ -120,7 +156,7 @@ def overheads_ms(device: str, dtype: str) -> dict[str, float]:
 
 
 def _by_kind(operators: Sequence[Operator]) -> dict[str, tuple[list[int], Array]]:
-    """Kind -> where its operators stand, and their dimensions (N, D)."""
+    """Kind of operator -> the indices of its operators, and their dimensions (N, D)."""
     places: dict[str, list[int]] = {}
     for number, operator in enumerate(operators):
         places.setdefault(operator.kind, []).append(number)

@@ -1,4 +1,4 @@
-"""The kinds of operator that a predictor knows: their dimensions, their work, and what a regression is told of them."""
+"""The kinds of operator that a predictor knows: their dimensions, their work, and the features of a regression."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +15,24 @@ _ROW_TILES: Final = (32, 64, 128, 256, 512, 1024, 2048)
 
 
 EVERY: Final = "every"
-"""The name of the class of a kind whose operators all err alike."""
+"""The name of the only class of a kind whose operators are not told apart."""
 
 
 @dataclass(frozen=True)
 class OperatorKind:
-    """A kind of operator. `dims` are the columns that describe one; `flops`, `traffic_bytes` (fp32), `tiling` and
-    `classes` take rows of them (N, D): the first two to (N,), `tiling` with a device's rates to (N, F), and `classes`
-    to the names of what errs alike, (N,). `impossible` says why one (D,) cannot be, or None."""
+    """A kind of operator, such as `linear`; an operator of it is a row of D dimensions.
+
+    Attributes:
+        name: The name of the kind.
+        dims: The names of the D dimensions.
+        flops: (N, D) -> (N,), floating-point operations.
+        traffic_bytes: (N, D) -> (N,), bytes read and written in fp32.
+        tiling: (N, D) and a device's peak rates -> (N, F), features of how dimensions fall on tiles.
+        least: The least that an operator takes, as a multiple of the roofline.
+        shape: Start and stop of the slice of the dimensions that make an operator's shape.
+        classes: (N, D) -> (N,), the name of the class; operators of one class have similar errors.
+        impossible: (D,) -> why there can be no such operator, or None.
+    """
 
     name: str
     dims: tuple[str, ...]
@@ -37,28 +47,42 @@ class OperatorKind:
     impossible: Callable[[Array], str | None] = field(default=lambda _: None)
 
     def shapes(self, dims: Array) -> Array:
-        """(N, D) -> (N,): a number for each distinct shape."""
+        """Numbers the distinct shapes: (N, D) -> (N,)."""
         numbers = np.unique(dims[:, slice(*self.shape)], axis=0, return_inverse=True)[1]
         return numbers.ravel().astype(np.float64)
 
     def roofline_ms(self, dims: Array, peak: Peak) -> Array:
-        """(N, D) -> (N,): max(operations / peak, bytes / bandwidth)"""
+        """Returns max(operations / peak, bytes / bandwidth) in milliseconds: (N, D) -> (N,).
+
+        Example:
+            >>> linear = KINDS["linear"]
+            >>> dims = np.array([[1.0, 64.0, 32.0, 16.0]])
+            >>> linear.flops(dims).tolist(), linear.traffic_bytes(dims).tolist()
+            ([65536.0], [14336.0])
+            >>> linear.roofline_ms(dims, Peak(flops_per_ms=65536.0, bytes_per_ms=7168.0)).tolist()
+            [2.0]
+        """
         floor_ms: Array = np.maximum(self.flops(dims) / peak.flops_per_ms, self.traffic_bytes(dims) / peak.bytes_per_ms)
         return floor_ms
 
     def certain_ms(self, dims: Array, peak: Peak) -> Array:
-        """(N, D) -> (N,): what no algorithm and no cache can do better than."""
+        """Returns the milliseconds that no algorithm and no cache can be faster than: (N, D) -> (N,)."""
         least_ms: Array = self.roofline_ms(dims, peak) / BEYOND_BELIEF
         return least_ms
 
     def reach(self, dims: Array) -> Array:
-        """(N, D) -> (N, R): the logarithms of what says how far from the rows it was fitted on a regression is asked:
-        the work, then each dimension."""
+        """Returns the quantities that the range of a regression is told by: (N, D) -> (N, R).
+
+        These are the binary logarithms of 1 plus the operations, the bytes and each dimension.
+        """
         return np.log2(1 + np.column_stack([self.flops(dims), self.traffic_bytes(dims), dims]))
 
     def features(self, dims: Array, peak: Peak) -> Array:
-        """(N, D) -> (N, F): dimensions, work and arithmetic intensity on logarithmic scales, and how the dimensions
-        fall on tiles and powers of two."""
+        """Returns the features that trees learn from: (N, D) -> (N, F).
+
+        These are dimensions, work and arithmetic intensity on logarithmic scales, and how the dimensions fall on tiles
+        and powers of two.
+        """
         flops, traffic = self.flops(dims), self.traffic_bytes(dims)
         return np.column_stack([
             dims,
@@ -149,6 +173,7 @@ KINDS: Final[Mapping[str, OperatorKind]] = {
         ),
     )
 }
+"""The kinds of operator by name."""
 
 ELEMENTWISE: Final[Mapping[str, Sequence[int]]] = {"add": (3, 0), "mul": (3, 0), "relu": (2, 0), "gelu": (2, 1)}
-"""Operators of the kind `elementwise`: the tensors that each reads and writes, and whether it is costly."""
+"""Operators of the kind `elementwise`: how many tensors each reads and writes, and whether it is costly (1) or not."""

@@ -1,4 +1,4 @@
-"""The operators that a module runs, as a predictor wants them: listened to while it runs once, whatever its code."""
+"""Lists the operators that a module runs, by listening while it runs once."""
 
 import copy
 import math
@@ -21,21 +21,41 @@ _ROW_BY_ROW: Final = {"native_layer_norm", "native_group_norm", "mean"}
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its kind, and the dimensions that the kind has (`latency.predictor.kinds`)."""
+    """One operator.
+
+    Attributes:
+        kind: The kind of operator, one of `latency.predictor.kinds.KINDS`.
+        dims: The dimensions of that kind, in the order of `OperatorKind.dims`.
+    """
 
     kind: str
     dims: tuple[float, ...]
 
 
 def operators_of(module: nn.Module, example: Tensor) -> tuple[Operator, ...]:
-    """The operators that `module` runs on an input like `example`: attention as products and a softmax."""
+    """Returns the operators that a module runs; attention is counted as two products and a softmax.
+
+    Args:
+        module: The module. It is not changed.
+        example: (B, ...), its input.
+
+    Example:
+        >>> operators_of(nn.Sequential(nn.Linear(8, 32), nn.GELU()), torch.zeros(4, 8))
+        (Operator(kind='linear', dims=(1.0, 4, 32, 8)), Operator(kind='elementwise', dims=(4.0, 32, 2.0, 1.0)))
+    """
     listener = Listener()
     listened(module, example, listener)
     return tuple(listener.operators)
 
 
 def listened(module: nn.Module, example: Tensor, listener: "Listener") -> None:
-    """Runs a copy of `module` once while `listener` listens, attention as it asks for it."""
+    """Runs a copy of a module once while a listener notes its operators.
+
+    Args:
+        module: The module. It is not changed.
+        example: (B, ...), its input.
+        listener: Notes the operators; it also says whether attention runs fused.
+    """
     plain = copy.deepcopy(module).eval()
     for part in plain.modules():
         if hasattr(part, "fused_attn"):
@@ -45,10 +65,14 @@ def listened(module: nn.Module, example: Tensor, listener: "Listener") -> None:
 
 
 class Listener(TorchDispatchMode):
-    """Notes the operators that are run while it listens."""
+    """Notes the operators that run inside its `with` block.
+
+    Attributes:
+        operators: The operators so far, in running order.
+    """
 
     fuses_attention = False
-    """Whether an attention is to be called as one, and not as products and a softmax."""
+    """Whether attention is to run as one fused operator, and not as products and a softmax."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,7 +89,13 @@ class Listener(TorchDispatchMode):
         return result
 
     def note(self, operator: Operator, args: Sequence[Any], output: Tensor) -> None:
-        """An operator that was run, with what it was given and its first output."""
+        """Notes one operator.
+
+        Args:
+            operator: The operator that ran.
+            args: Its arguments.
+            output: Its first output.
+        """
         self.operators.append(operator)
 
 
@@ -92,7 +122,7 @@ def _operator(name: str, args: tuple[Any, ...], output: Tensor) -> Operator:
 def _convolution(
     image: Tensor, weight: Tensor, _bias: Tensor | None, stride: Sequence[int], padding: Sequence[int], *, groups: int
 ) -> Operator:
-    """Of what is not square the square of equal area."""
+    """Describes a convolution; a kernel or image that is not square counts as a square of equal area."""
     kernel = math.sqrt(math.prod(weight.shape[2:]))
     size = math.sqrt(math.prod(image.shape[2:]))
     sides = (kernel, size, float(stride[0]), float(padding[0]))

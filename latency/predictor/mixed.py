@@ -1,5 +1,7 @@
-"""The operators that a network runs under automatic mixed precision (AMP): products in half precision, norms and
-softmax in single, and the casts between them."""
+"""Lists the operators that a network runs under automatic mixed precision (AMP).
+
+Matrix products run in half precision, norms and softmax in single precision, with casts between them.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -34,16 +36,27 @@ _HALF_BYTES, _SINGLE_BYTES = 2, 4
 
 @dataclass(frozen=True)
 class MixedOperators:
-    """The operators in half precision and those in single precision."""
+    """The operators of a network under mixed precision.
+
+    Attributes:
+        half: The operators in half precision.
+        single: The operators in single precision.
+    """
 
     half: tuple[Operator, ...]
     single: tuple[Operator, ...]
 
 
 def mixed_operators_of(module: nn.Module, example: Tensor) -> MixedOperators:
-    """The operators that `module` runs on an input like `example` under `torch.autocast("cuda", torch.float16)`,
-    wherever the module lies; on `meta` nothing is computed. Every cast, of weights too, is an operator. Attention is
-    one kernel there: of its operators the two products are noted, and what is between them reaches no memory."""
+    """Returns the operators that a module runs under `torch.autocast("cuda", torch.float16)`.
+
+    No GPU is needed; on the device `meta` nothing is even computed. Every cast, of weights too, is an operator.
+    Attention is one kernel there: its two products are listed, and what is between them reaches no memory.
+
+    Args:
+        module: The module. It is not changed.
+        example: (B, ...), its input.
+    """
     listener = _ByPrecision()
     with _Autocast(listener):
         listened(module, example, listener)
@@ -51,7 +64,7 @@ def mixed_operators_of(module: nn.Module, example: Tensor) -> MixedOperators:
 
 
 class _Autocast(TorchFunctionMode):
-    """Does what autocasting does, on devices that have none."""
+    """Casts arguments as `torch.autocast` does on CUDA, on any device."""
 
     def __init__(self, listener: "_ByPrecision") -> None:
         super().__init__()
@@ -74,7 +87,8 @@ class _Autocast(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(..., N, D), (..., M, D) and (..., M, E) -> (..., N, E), whose values are none."""
+        """Notes the two products of an attention: (..., N, D), (..., M, D) and (..., M, E) -> (..., N, E), whose values
+        are undefined."""
         heads, (n, d), (m, e) = math.prod(query.shape[:-2]), query.shape[-2:], value.shape[-2:]
         self._listener.half += [Operator("bmm", (heads, n, m, d)), Operator("bmm", (heads, n, e, m))]
         return query.new_empty(*query.shape[:-1], e, dtype=torch.float16)
@@ -90,8 +104,7 @@ def _cast(
 
 
 class _ByPrecision(Listener):
-    """Notes the operators whose output is in half precision apart; tensors of another precision count by their
-    bytes."""
+    """Notes operators with output in half precision separately; tensors of another precision count by their bytes."""
 
     fuses_attention = True
 
@@ -100,6 +113,7 @@ class _ByPrecision(Listener):
         self.half: list[Operator] = []
 
     def note(self, operator: Operator, args: Sequence[Any], output: Tensor) -> None:
+        """Notes one operator among those of its precision."""
         in_half = output.dtype == torch.float16
         if operator.kind == "elementwise":
             whole = [one for one in (*args, output) if isinstance(one, Tensor) and one.numel() == output.numel()]

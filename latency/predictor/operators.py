@@ -1,4 +1,4 @@
-"""A device's predictor of operators: fitted from timings of them, stored as JSON."""
+"""Predicts what operators take on a device, by regressions that are fitted to timings and stored as JSON."""
 
 import datetime
 import hashlib
@@ -30,12 +30,19 @@ _FEWEST_SOURCES: Final = 2
 
 
 Regressor = RatioRegressor | ScaledRegressor
+"""The regression of one kind of operator."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of N rows: the predictions in ms and their 90 % intervals, NaN where there is none, and whether each lies within
-    what the predictor was fitted on."""
+    """Predictions for N rows of operators; they are NaN for rows that the predictor cannot predict.
+
+    Attributes:
+        predicted_ms: (N,), the predictions in milliseconds.
+        low_ms: (N,), the lower bounds of their 90 % intervals.
+        high_ms: (N,), the upper bounds of their 90 % intervals.
+        in_range: (N,), whether the row lies within the range of the timings that the predictor was fitted to.
+    """
 
     predicted_ms: Array
     low_ms: Array
@@ -44,13 +51,23 @@ class Predictions:
 
     @classmethod
     def none(cls, count: int) -> "Predictions":
+        """Returns no predictions for `count` rows: NaN, and out of range."""
         nothing = np.full(count, np.nan)
         return cls(nothing, nothing.copy(), nothing.copy(), np.zeros(count, dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
 class OperatorPredictor:
-    """What operators take on a device in one dtype, by kind."""
+    """Predicts what operators take on one device in one dtype.
+
+    Attributes:
+        device: The device's name.
+        dtype: The dtype of the operators.
+        names: The names under which rows of timings are of this device.
+        peak: The device's peak rates in the dtype.
+        regressors: Kind of operator -> its regression.
+        created: When the predictor was made, in UTC.
+    """
 
     device: str
     dtype: str
@@ -70,9 +87,19 @@ class OperatorPredictor:
         seed: int = 0,
         progress: Progress = silent,
     ) -> "OperatorPredictor":
-        """From timings of operators on a device in a dtype, by its described name or as the rows name it.
+        """Fits a predictor to timings of operators on a device.
 
-        Raises `PredictorError` when no rows are the device's, `RowsError` for rows that cannot be read.
+        Args:
+            rows: The timings; those of other devices and dtypes are left out.
+            device: The device, by a name that its description fits or as the rows name it.
+            dtype: The dtype of the operators.
+            growth: How the trees are grown; by default, what is enough for each kind.
+            seed: Seed of the folds and the trees.
+            progress: Called before each kind is fitted.
+
+        Raises:
+            PredictorError: when no rows are of the device in the dtype, or a kind has too few.
+            RowsError: when a row cannot be read.
         """
         names, peak = device_in(rows, device, dtype)
         own = rows.of(names, dtype)
@@ -99,10 +126,19 @@ class OperatorPredictor:
         seed: int = 0,
         progress: Progress = silent,
     ) -> "OperatorPredictor":
-        """From the timings of other devices, the description of this one, and what rows of its own there are.
+        """Makes a predictor for a described device from the timings of other devices.
 
-        Raises `PredictorError` for a device that is not described and when fewer than two others were timed,
-        `RowsError` for rows that cannot be read.
+        Args:
+            rows: Timings on other devices, and on this one if there are any.
+            device: The device, by a name that its description fits.
+            dtype: The dtype of the operators.
+            seed: Seed of the rows drawn and the trees.
+            progress: Called before each kind is transferred.
+
+        Raises:
+            PredictorError: when the device is not described or has no rate for the dtype, or a kind was timed on fewer
+                than two other devices.
+            RowsError: when a row cannot be read.
         """
         found = description_of(device)
         if found is None:
@@ -125,7 +161,7 @@ class OperatorPredictor:
         return cls(device, dtype, names or (found.title,), peak, regressors)
 
     def predict(self, rows: OperatorRows) -> Predictions:
-        """Of every row that is this device's, or names none, in this dtype, and of a kind that was fitted."""
+        """Predicts the rows that are of this device, or name none, in this dtype, and of a kind that was fitted."""
         found = Predictions.none(len(rows))
         ours = self._is_ours(rows) & self._is_dtype(rows)
         for kind, (numbers, dims) in rows.by_kind.items():
@@ -138,7 +174,7 @@ class OperatorPredictor:
         return found
 
     def refused(self, rows: OperatorRows) -> dict[str, int]:
-        """Why so many rows have no prediction; a row counts under the first reason that it has."""
+        """Returns reason -> how many rows have no prediction for it; each row counts under its first reason."""
         ours, same = self._is_ours(rows), self._is_dtype(rows)
         known = np.zeros(len(rows), dtype=bool)
         for kind in self.regressors.keys() & rows.by_kind.keys():
@@ -151,7 +187,7 @@ class OperatorPredictor:
         return {reason: count for reason, count in reasons.items() if count}
 
     def _is_ours(self, rows: OperatorRows) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """(N,): whether each row is of this device by any of its names, or of none."""
+        """(N,): whether each row is of this device, by any of its names, or names no device."""
         described = description_of(self.device)
         ours = {
             name for name in set(rows.devices) if name in ("", *self.names) or (described and fits(described, name))
@@ -162,7 +198,7 @@ class OperatorPredictor:
         return np.array([dtype == self.dtype for dtype in rows.dtypes])
 
     def save(self, path: Path) -> None:
-        """As JSON."""
+        """Writes the predictor as JSON, with a digest."""
         body = {
             "device": self.device,
             "dtype": self.dtype,
@@ -176,8 +212,12 @@ class OperatorPredictor:
 
     @classmethod
     def load(cls, path: Path) -> "OperatorPredictor":
-        """Raises `FileNotFoundError`, and `PredictorError` for a file that is no predictor of this version or was
-        altered."""
+        """Reads a predictor that `save` wrote.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            PredictorError: when the file is no predictor of this version, is not whole, or was altered.
+        """
         if not path.is_file():
             raise FileNotFoundError(f"there is no predictor {path}")
         try:
@@ -212,14 +252,19 @@ class OperatorPredictor:
 
 
 def _together(peak: Peak, parts: Sequence[Timed]) -> Timed | None:
-    """A device's own rows under all its names; None for fewer than are worth learning from."""
+    """Joins a device's own rows under all its names; None if they are too few to learn from."""
     if sum(len(part.dims) for part in parts) < FEWEST_OWN:
         return None
     return Timed(peak, np.vstack([part.dims for part in parts]), np.concatenate([part.took_ms for part in parts]))
 
 
 def timed_on(rows: OperatorRows, device: str, dtype: str = "fp32") -> dict[str, Timed]:
-    """The rows of one device in one dtype by kind. Raises `PredictorError` when there are none."""
+    """Returns the timings of one device in one dtype by kind of operator.
+
+    Raises:
+        PredictorError: when there are none.
+        RowsError: when a row cannot be read.
+    """
     names, peak = device_in(rows, device, dtype)
     own = rows.of(names, dtype)
     return {kind: Timed(peak, dims, own.latency_ms[numbers]) for kind, (numbers, dims) in own.by_kind.items()}

@@ -1,4 +1,4 @@
-"""What operators take on devices that are not here, by predictors that were fitted to published timings of them."""
+"""Predicts what operators take on described devices, by predictors that were fitted to published timings."""
 
 import math
 from collections.abc import Sequence
@@ -15,20 +15,35 @@ from latency.predictor.operators import OperatorPredictor
 from profiles.descriptions import load_description
 
 PREDICTORS: Final = Path(profiles.__file__).parent / "predictors"
+"""The folder of the predictors that come with the package."""
 Bounds = tuple[float, float, float]
-"""A lower bound, a cost and an upper bound, in ms."""
+"""A lower bound, a prediction and an upper bound, in milliseconds."""
 
 
 class PublishedCosts:
-    """What the kernels of pieces take on a device that is described, in a dtype."""
+    """Predicts what the operators of pieces take on a described device in one dtype."""
 
     def __init__(self, device: str, dtype: str = "fp32") -> None:
-        """Raises `PredictorError` for a dtype that the device has no rate for."""
+        """Loads the predictor that comes with the package.
+
+        Args:
+            device: The name of a described device.
+            dtype: The dtype of the operators.
+
+        Raises:
+            PredictorError: when the device has no rate for the dtype.
+            KeyError: when the device is not described.
+        """
         self.predictor = published_predictor(device, dtype)
 
     def bounds(self, pieces: Sequence[Sequence[Operator]]) -> list[Bounds]:
-        """(lower bound, prediction, upper bound) in ms of each piece, given as its operators. Errors of operators of
-        one kind go together, so that their bounds add up."""
+        """Returns (lower bound, prediction, upper bound) of each piece in milliseconds.
+
+        The operators of a piece are taken to err together, so their bounds add up.
+
+        Args:
+            pieces: The operators of each piece.
+        """
         each = [(number, operator) for number, piece in enumerate(pieces) for operator in piece]
         totals = np.zeros((3, len(pieces)))
         for kind in sorted({operator.kind for _, operator in each}):
@@ -39,16 +54,18 @@ class PublishedCosts:
         return list(zip(*totals.tolist(), strict=True))
 
     def relative_error(self, pieces: Sequence[Sequence[Operator]]) -> float:
-        """What nine in ten networks of these pieces stay within, where all of them err together."""
+        """Returns the relative error that nine in ten networks of these pieces stay within, if all err together."""
         _, middle, high = map(math.fsum, zip(*self.bounds(pieces), strict=True))
         return high / middle - 1
 
 
 @cache
 def published_predictor(device: str, dtype: str = "fp32") -> OperatorPredictor:
-    """The predictor of a described device in a dtype that comes with the package.
+    """Loads the predictor of a described device in a dtype, which comes with the package.
 
-    Raises `PredictorError` for a dtype that the device has no rate for, `KeyError` for a device that is not described.
+    Raises:
+        PredictorError: when the device has no rate for the dtype.
+        KeyError: when the device is not described.
     """
     peak_described(load_description(device), dtype)
     return OperatorPredictor.load(PREDICTORS / f"{device}-{dtype}.json")

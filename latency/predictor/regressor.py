@@ -1,4 +1,4 @@
-"""The regression of measured / roofline for one kind of operator, with an interval and a range."""
+"""Predicts what operators of one kind take on one device, with a 90 % interval and a range."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -18,8 +18,9 @@ from latency.predictor.tiles import Array, Classes, Flags
 from latency.roofline import Peak
 
 WIDEST: Final = 8.0
-"""No bound is further from its prediction than by this factor: what is less known than that is not known."""
+"""The largest factor between a bound and its prediction: wider intervals would say nothing."""
 OWN: Final = "timings of its own"
+"""How a regression came about that was fitted to timings of its own device."""
 _FOLDS: Final = 5
 _BEYOND: Final = (0.5, 0.7)  # shares of the work below which trees are grown to be asked about the rest
 _TRANSFERRED_WIDENING: Final = 0.1  # per doubling, of what no row of its own can tell
@@ -31,38 +32,53 @@ _SPREAD: Final = Growth(rounds=80, leaves=12, fewest=20, rate=0.06)
 _LEAST_SHARE: Final = 0.1  # of the median error: a row that happened to be met tells little of how sure the next one is
 _LEAST_ROUNDS: Final = 60
 LARGE: Final = Growth(rounds=400, leaves=47, rate=0.06)
-"""Trees for convolutions."""
+"""How trees for convolutions are grown."""
 _PRODUCTS: Final = Growth(rounds=250, leaves=31, rate=0.1, times=2)
 _SMALL: Final = Growth(rounds=200, leaves=24, rate=0.1)
 
 
 class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Predicts log(measured / expected), and so the latency, of operators of one kind on one device. What is expected
-    is an overhead and a multiple of the roofline, the same for all.
+    """Predicts the latency of operators of one kind on one device.
 
-    An estimator with scikit-learn's conventions: X (N, D) holds the kind's dimensions, y (N,) milliseconds. What the
-    roofline explains need not be learned, and what is left stays within a factor of a few, whatever the size.
+    Trees predict log(measured / expected). The expected latency is an overhead plus a multiple of the roofline, the
+    same two numbers for all operators of the kind. What the roofline explains need not be learned, and the rest stays
+    within a factor of a few at every size. An estimator with scikit-learn's conventions: X (N, D) holds the kind's
+    dimensions, y (N,) milliseconds.
 
-    The interval is conformal, class by class, from errors on shapes that took no part in a fit, each relative to what
-    is usual there: trees that learned how large such errors are (locally weighted, Lei et al., 2018). Beyond the rows
-    it was fitted on it widens with the distance, as fast as trees that were grown on the smaller rows alone erred on
-    the larger ones. Nothing is said to be quicker than algorithms and caches allow.
+    The interval is conformal, class by class. It comes from errors on shapes that took no part in a fit, each relative
+    to the size that other trees expect such an error to have (locally weighted, Lei et al., 2018). Outside the range of
+    the fitted rows it widens with the distance, as fast as trees that were grown on the smaller rows erred on the
+    larger ones. No prediction is quicker than algorithms and caches allow.
     """
 
     def __init__(self, kind: str, peak: Peak, growth: Growth | None = None, random_state: int = 0) -> None:
-        """`growth` of the trees, by default what is enough for the kind."""
+        """Stores the parameters.
+
+        Args:
+            kind: The kind of operator, one of `KINDS`.
+            peak: The device's peak rates.
+            growth: How the trees are grown; by default, what is enough for the kind.
+            random_state: Seed of the folds and the trees.
+        """
         self.kind = kind
         self.peak = peak
         self.growth = growth
         self.random_state = random_state
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> "RatioRegressor":  # noqa: N803
-        """Rows of one group are never on both sides of a judgement; equal shapes are one group if none are given. Rows
-        that are quicker than anything could be are left out: `unbelievable_` says how many, `believed_` (N,) which are
-        not. `folded_` is what was said of those by fits that did not see their group: lower bounds, predictions and
-        upper bounds in ms.
+        """Fits the trees, and judges them by five-fold cross-validation.
 
-        Raises `ValueError` for fewer than 20 rows.
+        Rows that are quicker than any algorithm could be are left out. `unbelievable_` is their number, and `believed_`
+        (N,) tells which rows were kept. `folded_` holds the lower bounds, predictions and upper bounds in milliseconds
+        of the rows that were kept, by fits that did not see their group.
+
+        Args:
+            X: (N, D), the dimensions of the operators.
+            y: (N,), their measured latencies in milliseconds.
+            groups: (N,), the group of each row; no group is in two folds. By default, equal shapes are one group.
+
+        Raises:
+            ValueError: when there are fewer than 20 rows.
         """
         dims, took_ms = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
         if len(dims) < _FEW:
@@ -107,8 +123,20 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         classes: Classes,
         basis: Basis,
     ) -> "RatioRegressor":
-        """In place of `fit`: of trees that were grown on other devices, judged by `errors`, log(measured / predicted),
-        of shapes and classes, (N,) each."""
+        """Takes trees that were grown on other devices, in place of `fit`.
+
+        Args:
+            expected: The expected latency.
+            trees: Trees that predict log(measured / expected).
+            reach: The range of the rows that they were grown on.
+            errors: (N,), log(measured / predicted), which the interval is taken from.
+            shapes: (N,), the number of the shape that each error belongs to.
+            classes: (N,), the class that each error belongs to.
+            basis: What the regression rests on.
+
+        Returns:
+            This regressor.
+        """
         self.n_features_in_ = len(self._kind.dims)
         self.growth_ = self.growth or LARGE
         self.expected_, self.trees_, self.reach_, self.basis_ = expected, trees, reach, basis
@@ -117,8 +145,13 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def judge_by(self, errors: Array, groups: Array, classes: Classes) -> None:
-        """Takes its interval and its figures from other errors, log(measured / predicted) (N,), than its folds', given
-        with their shapes and classes (N,)."""
+        """Replaces the interval and the judgement by those that come from other errors.
+
+        Args:
+            errors: (N,), log(measured / predicted).
+            groups: (N,), the number of the shape that each error belongs to.
+            classes: (N,), the class that each error belongs to.
+        """
         check_is_fitted(self, "trees_")
         self.spread_ = Boosted.constant(0.0)
         self.bounds_ = ClassBounds.fitted(errors, groups, classes)
@@ -129,16 +162,25 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.judged_, self.judged_of_class_ = Judged.by(errors, inside), _by_class(errors, inside, classes)
 
     def predict(self, X: Array) -> Array:  # noqa: N803
-        """(N, D) -> ms (N,)"""
+        """Returns the predicted milliseconds (N,) of operators (N, D)."""
         return self.predict_interval(X)[1]
 
     def predict_interval(self, X: Array) -> tuple[Array, Array, Array]:  # noqa: N803
-        """(N, D) -> the lower bound, the prediction and the upper bound in ms, (N,) each; the bounds hold 90 %."""
+        """Returns the lower bounds, predictions and upper bounds of operators (N, D), in milliseconds, (N,) each.
+
+        The bounds are those of 90 % intervals.
+        """
         return self.on(self.peak, X)
 
     def on(self, peak: Peak, X: Array) -> tuple[Array, Array, Array]:  # noqa: N803
-        """The same at other peak rates of the device, those of another dtype: launching takes as long, the rest goes in
-        proportion."""
+        """Returns what `predict_interval` does, at other peak rates of the device.
+
+        The rates of another dtype predict that dtype: launching takes as long, and the rest scales with the roofline.
+
+        Args:
+            peak: The peak rates.
+            X: (N, D), the dimensions of the operators.
+        """
         check_is_fitted(self, "trees_")
         dims = np.asarray(X, dtype=float)
         examples, classes = self._kind.features(dims, self.peak), self._kind.classes(dims)
@@ -152,8 +194,10 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return np.maximum(low_ms, self._kind.certain_ms(dims, peak)), said_ms, high_ms
 
     def in_range(self, X: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:  # noqa: N803
-        """(N, D) -> (N,): whether work and dimensions lie between those of the rows of its class that it was fitted
-        on."""
+        """Returns whether work and dimensions of operators lie in the range of their class's fitted rows.
+
+        (N, D) -> (N,).
+        """
         check_is_fitted(self, "trees_")
         inside: np.ndarray[Any, np.dtype[np.bool_]] = self._beyond(np.asarray(X, dtype=float)) == 0
         return inside
@@ -166,7 +210,7 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self.reach_.beyond(self._kind.reach(dims), self._kind.classes(dims))
 
     def _across(self, folds: Any, examples: Array, targets: Array, growth: Growth) -> Array:
-        """(N,): each row as trees say that saw no row of its group."""
+        """(N,): what trees that saw no row of its group predict for each row."""
         said = np.empty(len(targets))
         for fitted, judged in folds:
             grown = Boosted.grown(examples[fitted], targets[fitted], growth, self.random_state)
@@ -174,7 +218,7 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return said
 
     def _widening(self, examples: Array, targets: Array, reach: Array, classes: Classes) -> float:
-        """How much wider the interval gets per doubling beyond the rows."""
+        """How much wider the interval gets per doubling outside the range of the rows."""
         scores: list[Array] = []
         beyond: list[Array] = []
         low: list[Array] = []
@@ -198,7 +242,7 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return float(_GROWTHS[-1])
 
     def to_record(self) -> dict[str, Any]:
-        """For JSON; `from_record` reads it back."""
+        """Returns the fitted regressor as plain data for JSON; `from_record` reads it."""
         return {
             "growth": asdict(self.growth_),
             "random_state": self.random_state,
@@ -217,7 +261,7 @@ class RatioRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_record(cls, kind: str, record: Mapping[str, Any]) -> "RatioRegressor":
-        """Raises `KeyError`, `TypeError` or `ValueError` for what is no regressor."""
+        """Reads what `to_record` returned. Raises `KeyError`, `TypeError` or `ValueError` if it holds no regressor."""
         growth = Growth(**record["growth"])
         found = cls(kind, Peak(**record["peak"]), growth, record["random_state"])
         found.n_features_in_, found.growth_ = len(KINDS[kind].dims), growth
@@ -250,13 +294,13 @@ def _by_class(errors: Array, inside: Flags, classes: Classes) -> dict[str, Judge
 
 
 def _usual(kind: str, rows: int) -> Growth:
-    """Trees that are large enough for the kind, and leaves that are not too large for so many rows."""
+    """How trees are grown by default: large enough for the kind, with leaves that suit the number of rows."""
     usual = {"conv": LARGE, "linear": _PRODUCTS, "bmm": _PRODUCTS}.get(kind, _SMALL)
     rounds = min(usual.rounds, max(_LEAST_ROUNDS, rows // 3))
     return replace(usual, rounds=rounds, fewest=int(np.clip(rows // 200, 2, usual.fewest)))
 
 
 def _shift(errors: Array) -> float:
-    """What to add to all logarithms for the least mean relative error: of times that scatter the short weigh most."""
+    """What to add to all predicted logarithms for the least mean relative error, in which short times weigh most."""
     relative = [float(np.abs(np.expm1(shift - errors)).mean()) for shift in _SHIFTS]
     return float(_SHIFTS[int(np.argmin(relative))])

@@ -1,4 +1,4 @@
-"""Operators and their timings as a table on disk: one row each, in the columns that published timings come in."""
+"""Tables of operators and their timings as CSV files, one operator per row."""
 
 import csv
 import io
@@ -17,16 +17,32 @@ from latency.predictor.tiles import Array
 from profiles.files import write_whole
 
 LATENCY: Final = "latency_ms"
+"""The column of the measured latency."""
 PREDICTED: Final = ("predicted_ms", "low_ms", "high_ms", "in_range")
+"""The columns that predictions are written to."""
 DTYPES: Final = ("fp32", "fp16", "bf16")
+"""The dtypes that a row may be of."""
 _ABSENT: Final = {"b": 1.0, "kernel": 3.0, "stride": 1.0, "padding": 1.0, "groups": 1.0}
 _MAY_BE_ZERO: Final = {"padding"}
 
 
 @dataclass(frozen=True)
 class OperatorRows:
-    """Rows of operators, as they stood in the file: each a mapping from column to text. `places` says where each was
-    read, for messages; by default as many rows in a row of `origin`."""
+    """Rows of operators, as text.
+
+    Attributes:
+        columns: The names of the columns.
+        cells: Column -> text, for each row.
+        origin: Where the rows come from, for messages.
+        places: Where each row was read, for messages; by default its number in `origin`.
+
+    Example:
+        >>> cells = [{"op": "linear", "m": "64", "n": "192", "k": "192"}]
+        >>> rows = OperatorRows(("op", "m", "n", "k"), cells, "rows.csv")
+        >>> numbers, dims = rows.by_kind["linear"]
+        >>> numbers.tolist(), dims.tolist()
+        ([0], [[1.0, 64.0, 192.0, 192.0]])
+    """
 
     columns: tuple[str, ...]
     cells: Sequence[Mapping[str, str]]
@@ -38,12 +54,12 @@ class OperatorRows:
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
-        """Of each row, the device's name as it was given; empty where there is none."""
+        """The device that each row names; empty where a row names none."""
         return tuple(row.get("device") or "" for row in self.cells)
 
     @cached_property
     def dtypes(self) -> tuple[str, ...]:
-        """Of each row, the dtype it was timed in: fp32 where none is given. Raises `RowsError` for one that is none."""
+        """The dtype of each row, fp32 where none is given. Raises `RowsError` for an unknown dtype."""
         found = tuple(row.get("dtype") or "fp32" for row in self.cells)
         strange = next((number for number, dtype in enumerate(found) if dtype not in DTYPES), None)
         if strange is not None:
@@ -53,9 +69,9 @@ class OperatorRows:
 
     @cached_property
     def by_kind(self) -> dict[str, tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Array]]:
-        """Kind -> the numbers of its rows (N,) and their dimensions (N, D).
+        """Kind of operator -> the indices of its rows (N,) and their dimensions (N, D).
 
-        Raises `RowsError` for an operator that is not known and for a dimension that is none.
+        Raises `RowsError` for an unknown operator and for a dimension that is missing or no number.
         """
         found: dict[str, tuple[list[int], list[list[float]]]] = {}
         for number, row in enumerate(self.cells):
@@ -75,11 +91,16 @@ class OperatorRows:
 
     @cached_property
     def latency_ms(self) -> Array:
-        """(N,). Raises `RowsError` for a row without a latency, and for one that is none."""
+        """(N,), the measured milliseconds. Raises `RowsError` for a latency that is missing or not above 0."""
         return np.array([self._latency(number) for number in range(len(self))])
 
     def of(self, device: Sequence[str], dtype: str | None = None) -> "OperatorRows":
-        """The rows of a device, by any of its names, and of one dtype or of all."""
+        """Returns the rows of a device.
+
+        Args:
+            device: The names of the device, any of which will do.
+            dtype: The dtype of the rows, or None for all.
+        """
         chosen = [
             number
             for number, (name, own) in enumerate(zip(self.devices, self.dtypes, strict=True))
@@ -90,7 +111,7 @@ class OperatorRows:
 
     @classmethod
     def joined(cls, tables: Sequence["OperatorRows"]) -> "OperatorRows":
-        """All rows of all tables, in every column that any has."""
+        """Joins tables into one, which has all columns that any of them has."""
         columns = tuple(dict.fromkeys(column for table in tables for column in table.columns))
         cells = [row for table in tables for row in table.cells]
         places = [table._place(number) for table in tables for number in range(len(table))]
@@ -126,7 +147,12 @@ def _number(text: str) -> float | None:
 
 
 def read_rows(path: Path) -> OperatorRows:
-    """The rows of a CSV file. Raises `RowsError` for what is no table of operators, `FileNotFoundError` for no file."""
+    """Reads the rows of a CSV file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        RowsError: when the file is no table of operators.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}")
     try:
@@ -146,13 +172,19 @@ def read_rows(path: Path) -> OperatorRows:
 
 
 def read_tables(paths: Sequence[Path]) -> OperatorRows:
-    """The rows of several CSV files as one table. Raises what `read_rows` raises."""
+    """Reads the rows of several CSV files as one table. Raises what `read_rows` raises."""
     tables = [read_rows(path) for path in paths]
     return tables[0] if len(tables) == 1 else OperatorRows.joined(tables)
 
 
 def write_rows(path: Path, rows: OperatorRows, more: Mapping[str, Sequence[str]]) -> None:
-    """The rows as they were, with more columns behind."""
+    """Writes rows as a CSV file, with more columns behind their own.
+
+    Args:
+        path: Where to write the file.
+        rows: The rows; a column that is also in `more` is left out.
+        more: Column -> the text of each row.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     kept = [column for column in rows.columns if column not in more]

@@ -1,4 +1,4 @@
-"""Operators in a dtype of which nothing was published, from the same device's timings in fp32."""
+"""Predicts operators in a dtype without published timings, from the same device's timings in fp32."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,14 +13,22 @@ from latency.predictor.tiles import Array
 from latency.roofline import Peak
 
 SCALED: Final = "scaled from fp32"
+"""How a regression came about that was scaled from one in fp32."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaledRegressor:
-    """A regression of fp32 at the peak rates of another dtype: launching takes as long, the rest goes in proportion.
+    """Predicts operators of one kind by a regression in fp32, at the peak rates of another dtype.
 
-    `low` and `high` are the logarithms that nine in ten errors of such a scaling lie between, (measured / scaled); they
-    widen fp32's own bounds. Nothing that is scaled lies in the range of what was fitted.
+    Launching takes as long as in fp32, and the rest scales with the roofline.
+
+    Attributes:
+        fitted: The regression in fp32.
+        peak: The device's peak rates in the other dtype.
+        low: The lower bound of log(measured / scaled) in nine of ten scalings; it widens the interval of fp32.
+        high: The upper bound, likewise.
+        judged_: How such scalings were judged.
+        basis_: What the regression rests on.
     """
 
     fitted: RatioRegressor
@@ -31,12 +39,14 @@ class ScaledRegressor:
     basis_: Basis
 
     def predict(self, X: Array) -> Array:  # noqa: N803
-        """(N, D) -> ms (N,)"""
+        """Returns the predicted milliseconds (N,) of operators (N, D)."""
         return self.predict_interval(X)[1]
 
     def predict_interval(self, X: Array) -> tuple[Array, Array, Array]:  # noqa: N803
-        """(N, D) -> the lower bound, the prediction and the upper bound in ms, (N,) each. The two errors, fp32's and
-        the scaling's, have nothing to do with each other, so that their squares add up."""
+        """Returns the lower bounds, predictions and upper bounds of operators (N, D), in milliseconds, (N,) each.
+
+        The errors of fp32 and of the scaling are taken to be independent, so their squares add up.
+        """
         low_ms, said_ms, high_ms = self.fitted.on(self.peak, X)
         low = -np.hypot(np.log(low_ms / said_ms), self.low)
         high = np.hypot(np.log(high_ms / said_ms), self.high)
@@ -46,11 +56,11 @@ class ScaledRegressor:
         return np.maximum(low_ms, KINDS[self.fitted.kind].certain_ms(dims, self.peak)), said_ms, high_ms
 
     def in_range(self, X: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:  # noqa: N803
-        """(N, D) -> (N,): never."""
+        """Returns that no operator is in range: (N, D) -> (N,)."""
         return np.zeros(len(X), dtype=bool)
 
     def to_record(self) -> dict[str, Any]:
-        """For JSON; `from_record` reads it back."""
+        """Returns the regressor as plain data for JSON; `from_record` reads it."""
         return {
             "scaled": self.fitted.to_record(),
             "peak": asdict(self.peak),
@@ -61,7 +71,7 @@ class ScaledRegressor:
 
     @classmethod
     def from_record(cls, kind: str, record: Mapping[str, Any]) -> "ScaledRegressor":
-        """Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
+        """Reads what `to_record` returned. Raises `KeyError`, `TypeError` or `ValueError` if it holds no regressor."""
         fitted = RatioRegressor.from_record(kind, record["scaled"])
         low, high = map(float, record["interval"])
         if not low <= 0 <= high:

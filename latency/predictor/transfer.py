@@ -1,4 +1,4 @@
-"""A predictor for a device of which little or nothing was measured, from timings of others."""
+"""Predicts operators on a device with few timings or none, from timings of other devices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,40 +23,55 @@ _MOST_SHAPES: Final = 3_000
 _TOGETHER: Final = Growth(rounds=250, leaves=31, fewest=3, rate=0.08)
 _EACH: Final = Growth(rounds=100, leaves=31, fewest=2, rate=0.12)
 TRANSFERRED: Final = "transferred from other devices"
+"""How a regression came about that was made from timings of other devices."""
 _JUDGES: Final = 3
 _JUDGED_ROWS: Final = 500
 FEWEST_OWN: Final = 5
+"""The fewest timings of its own that a device's predictor learns from."""
 
 
 @dataclass(frozen=True, eq=False)
 class Timed:
-    """Operators of one kind on one device: its peak rates, dimensions (N, D) and ms (N,)."""
+    """Operators of one kind that were timed on one device.
+
+    Attributes:
+        peak: The device's peak rates.
+        dims: (N, D), the dimensions of the operators.
+        took_ms: (N,), their latencies in milliseconds.
+    """
 
     peak: Peak
     dims: Array
     took_ms: Array
 
     def believable(self) -> "Timed":
-        """Without the rows of convolutions that are quicker than anything could be."""
+        """Leaves out the convolutions that are quicker than any algorithm could be."""
         true = self.took_ms >= KINDS["conv"].certain_ms(self.dims, self.peak)
         return Timed(self.peak, self.dims[true], self.took_ms[true])
 
     def drawn(self, count: int, seed: int) -> "Timed":
-        """As many of the rows, or all, drawn at random."""
+        """Draws `count` rows at random, or all if there are fewer."""
         chosen = np.random.default_rng(seed).permutation(len(self.dims))[:count]
         return Timed(self.peak, self.dims[chosen], self.took_ms[chosen])
 
 
 class Transfer:
-    """What devices have in common in how they run one kind of operator, and how one of them differs.
+    """Learns from other devices what operators of one kind take, for devices with few timings or none.
 
-    Trees learn log(measured / expected) of all devices together, each seen relative to its own peak rates, so that
-    another device needs only its description. Where there are measurements of its own, the device is taken for that
-    and a mixture of the others, each with trees of its own, by Bayesian ridge regression (MacKay, 1992); what is
-    left goes to a Gaussian process over the dimensions (Rasmussen and Williams, 2006).
+    Trees learn log(measured / expected) over all devices together, each relative to its own peak rates, so that another
+    device needs only its description. If the device has timings of its own, a correction is added: a mixture of how
+    each other device differs from all together, each by trees of its own, found by Bayesian ridge regression (MacKay,
+    1992). A Gaussian process over the dimensions learns the rest (Rasmussen and Williams, 2006).
     """
 
     def __init__(self, kind: str, sources: Sequence[Timed], seed: int = 0) -> None:
+        """Grows the trees of all devices together.
+
+        Args:
+            kind: The kind of operator, one of `KINDS`.
+            sources: The timings of other devices.
+            seed: Seed of the rows drawn and the trees.
+        """
         self._kind = KINDS[kind]
         self._seed = seed
         self._sources = sources
@@ -79,12 +94,21 @@ class Transfer:
 
     @cached_property
     def _apart(self) -> list[Boosted]:
-        """What each source alone teaches."""
+        """The trees of each source alone."""
         pairs = zip(self._examples, self._targets, strict=True)
         return [Boosted.grown(example, target, _EACH, self._seed) for example, target in pairs]
 
     def predicted_ms(self, peak: Peak, own: Timed | None, dims: Array) -> Array:
-        """(N, D) -> (N,) ms on a device of these peak rates, by its `own` measurements if there are any."""
+        """Predicts operators on a device.
+
+        Args:
+            peak: The device's peak rates.
+            own: The device's own timings, if there are any.
+            dims: (N, D), the dimensions of the operators.
+
+        Returns:
+            (N,), milliseconds.
+        """
         centre = self._seen_by_all(peak, dims)
         if own is not None:
             own_centre, own_apart = self._seen_by_each(peak, own.dims)
@@ -104,10 +128,18 @@ class Transfer:
         return said_ms
 
     def regressor(self, peak: Peak, own: Timed | None) -> RatioRegressor:
-        """The same as a regression that can be stored: the trees of all together, or trees that were grown on what is
-        predicted for the shapes that the others have.
+        """Returns the predictions for a device as a regression that can be stored.
 
-        Its interval is as wide as the errors that come of predicting some of the others by the rest in the same way.
+        Its trees are those of all devices together. If the device has timings of its own, they are new trees, grown on
+        those and on what is predicted for the shapes of the other devices. The interval comes from the errors of
+        predicting some of the other devices by the rest in the same way.
+
+        Args:
+            peak: The device's peak rates.
+            own: The device's own timings, if there are any.
+
+        Raises:
+            ValueError: when there is only one other device, so that nothing can judge the predictions.
         """
         shapes = np.unique(np.vstack([source.dims for source in self._sources]), axis=0)
         expected, trees = self._usual, self._together
@@ -127,8 +159,8 @@ class Transfer:
 
     @cache  # noqa: B019
     def _errors(self, count: int) -> tuple[Array, Array]:
-        """log(measured / predicted) (N,) of some of the sources, each by the others and so many of its own rows, and
-        their dimensions (N, D)."""
+        """Errors log(measured / predicted) (N,) of some sources, each predicted by the others and `count` rows of its
+        own, with their dimensions (N, D)."""
         found, dims = [], []
         order = np.random.default_rng(self._seed).permutation(len(self._sources))
         for left_out in order[:_JUDGES] if len(order) > 1 else ():
@@ -150,7 +182,7 @@ class Transfer:
         return centre
 
     def _seen_by_each(self, peak: Peak, dims: Array) -> tuple[Array, Array]:
-        """(N, D) -> log ms as all sources together see it (N,), and how far off each source alone sees it (N, S)."""
+        """(N, D) -> log ms (N,) by the trees of all sources, and how far each source's own trees are from it (N, S)."""
         examples, floor_ms = self._kind.features(dims, peak), self._floor_ms(peak, dims)
         centre = self._seen_by_all(peak, dims)
         each = [

@@ -1,5 +1,7 @@
-"""What published figures of whole networks taught beyond operators: the host's time, how far off sums of kernels are,
-and what a card's kernels of each class have to be multiplied by. It ships as JSON."""
+"""What published latencies of whole networks teach beyond timings of operators; it comes with the package as JSON.
+
+They teach the host's time, the error of sums of kernels, and the factors that correct a card's kernels.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,20 +17,24 @@ from profiles.files import write_whole
 from profiles.judgement import Judgement
 
 NETWORKS: Final = Path(profiles.__file__).parent / "networks.json"
+"""The file that comes with the package."""
 _SCHEMA: Final = "depthfinder.networks"
 _VERSION: Final = 1
 TERMS: Final = (
     *("linear", "attention", "pointwise", "dense", "grouped", "depthwise", "norm", "cheap", "costly"),
     "layout",
 )
-"""What a figure of a whole network can tell apart: classes of kernels, and what it takes to lay the images of
-convolutions out for the units that multiply matrices and back, for which a convolution's traffic stands."""
+"""The terms that whole networks can correct: classes of kernels, and `layout`.
+
+The latter is the time to lay the images of convolutions out for matrix units and back. The memory traffic of the
+convolutions stands for it.
+"""
 SOFTMAX: Final = "softmax"
-"""Of an attention that runs as one kernel nothing is left but its products."""
+"""The class of a softmax, which has no term: fused attention has no kernels but its products."""
 
 
 def class_of(operator: Operator) -> str:
-    """Which of TERMS, or SOFTMAX, an operator belongs to."""
+    """Returns which of `TERMS`, or `SOFTMAX`, an operator belongs to."""
     if operator.kind == "conv":
         _, c_in, _, kernel, _, _, _, groups = operator.dims
         if groups > 1:
@@ -41,11 +47,15 @@ def class_of(operator: Operator) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """A device by the networks that were measured on it, or on cards like it.
+    """What whole networks taught about one device.
 
-    `factors` multiply its kernels by TERMS, where they were corrected, in the dtype of `corrected`; `error` is what
-    nine in ten sums of a network's kernels stay within. `sustained_tflops` is the most that its large products in fp32
-    keep up: smaller ones were timed in bursts, which a card that its power holds back does not keep up in a network.
+    Attributes:
+        error: The relative error that nine in ten sums of a network's kernels stay within.
+        judged: How the sums of kernels were judged.
+        sustained_tflops: The rate that large matrix products in fp32 sustain, in TFLOP/s. Smaller products were timed
+            in bursts, whose rate a card that is limited by its power does not sustain in a network.
+        factors: Term -> the factor on its kernels, if they were corrected.
+        corrected: The dtype that the factors are of.
     """
 
     error: float
@@ -55,14 +65,20 @@ class Card:
     corrected: str | None = None
 
     def factors_in(self, dtype: str) -> Mapping[str, float]:
-        """What its kernels in a dtype are multiplied by: nothing is known of another than that which was corrected."""
+        """Returns the factors on kernels in a dtype; there are none for a dtype that was not corrected."""
         return self.factors if dtype == self.corrected else {}
 
 
 @dataclass(frozen=True)
 class WholeNetworks:
-    """`host` and how it was judged, and cards by device; `others` is what holds for devices that no network was
-    measured on."""
+    """What whole networks taught about hosts and devices.
+
+    Attributes:
+        host: The host's time to issue operators.
+        host_judged: How the host's time was judged.
+        cards: Device -> what is known about it.
+        others: What is taken for devices that no network was measured on.
+    """
 
     host: HostTime
     host_judged: tuple[Judgement, ...]
@@ -70,16 +86,22 @@ class WholeNetworks:
     others: Card
 
     def card(self, device: str) -> Card:
+        """Returns what is known about a device."""
         return self.cards.get(device, self.others)
 
     def save(self, path: Path) -> None:
-        """As JSON."""
+        """Writes everything as JSON."""
         head = {"schema": _SCHEMA, "version": _VERSION}
         write_whole(path, json.dumps(head | asdict(self), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "WholeNetworks":
-        """Raises `FileNotFoundError`, and `ValueError` for a file of another version."""
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when the file is of another kind or version.
+        """
         record = json.loads(path.read_text(encoding="utf-8"))
         if (record.get("schema"), record.get("version")) != (_SCHEMA, _VERSION):
             raise ValueError(f"{path} is no {_SCHEMA} of version {_VERSION}")
@@ -97,5 +119,5 @@ def _judged(records: Sequence[Mapping[str, Any]]) -> tuple[Judgement, ...]:
 
 @cache
 def shipped_networks() -> WholeNetworks:
-    """What comes with the package."""
+    """Returns what comes with the package."""
     return WholeNetworks.load(NETWORKS)

@@ -1,1 +1,1 @@
-"""Exact algebra: the steps of a block, the affine maps that they are, and modules made of these."""
+"""The exact algebra of merging: the steps of a block, the affine maps they fold to, and modules made of those maps."""

@@ -19,10 +19,23 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A convolution of images padded with zeros, plus a bias; a linear is one whose kernel is 1x1.
+    """A convolution of images padded with zeros, plus a bias; a linear layer is one whose kernel is 1x1.
 
-    `kernel` is (O, I / groups, kh, kw) and `bias` (O,), both float64. Tap t of output i reads the input at
-    stride * i - padding + t.
+    Tap t of output i reads the input at stride * i - padding + t.
+
+    Attributes:
+        kernel: (O, I / groups, kh, kw), in float64.
+        bias: (O,), in float64.
+        groups: How many groups of channels are convolved apart from one another.
+        stride: (rows, columns).
+        padding: (rows, columns) of zeros on each side of the image.
+
+    Example:
+        >>> from torch import nn
+        >>> from pruner.algebra.affine import of_layer
+        >>> first, second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1)
+        >>> print(of_layer(first).then(of_layer(second)))
+        5x5 3>4 stride (1, 1) padding (2, 2)
     """
 
     kernel: Tensor
@@ -33,14 +46,17 @@ class Affine:
 
     @property
     def in_channels(self) -> int:
+        """How many channels the input has."""
         return self.kernel.shape[1] * self.groups
 
     @property
     def out_channels(self) -> int:
+        """How many channels the output has."""
         return len(self.kernel)
 
     @property
     def is_pointwise(self) -> bool:
+        """Whether each place of the output reads only the same place of the input."""
         return tuple(self.kernel.shape[2:]) == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
 
     def size_before(self, after: "Affine") -> int:
@@ -50,15 +66,18 @@ class Affine:
 
     @property
     def multiplications(self) -> int:
-        """For one position of the output."""
+        """How many multiplications one position of the output takes."""
         return self.kernel.numel()
 
     def then(self, after: "Affine") -> "Affine":
-        """The map that does this one and then `after`, as one convolution with all padding at its front.
+        """Returns the map that applies this one and then `after`, as one convolution with all padding at its front.
 
-        What `after` would have padded with zeros is computed from the padded input instead: a bias leaks through inner
-        padding, so that two padded convolutions as they stand have no exact fold. Strides multiply, and
-        widen what `after` sees.
+        Where `after` alone would pad with zeros, the composed map computes values from the padded input: two
+        convolutions that each pad for themselves have no exact fold, since zeros stand where the first would have given
+        its bias. Strides multiply, and the stride of the first map widens the kernel and the padding of `after`.
+
+        Raises:
+            FoldError: when `after` takes another number of channels than this map gives.
         """
         if after.in_channels != self.out_channels:
             raise FoldError(f"{after.in_channels} channels cannot follow {self.out_channels}")
@@ -74,7 +93,11 @@ class Affine:
         )
 
     def plus(self, beside: "Affine") -> "Affine":
-        """The map that adds what both give. Raises `FoldError` when they are of other channels, strides or sizes."""
+        """Returns the map whose output is the sum of the outputs of both maps.
+
+        Raises:
+            FoldError: when the channels, strides or output sizes differ, or when neither kernel covers the other.
+        """
         theirs = (beside.in_channels, beside.out_channels, beside.stride, beside._margin)
         if theirs != (self.in_channels, self.out_channels, self.stride, self._margin):
             raise FoldError(f"a sum of maps that differ: {self} and {beside}")
@@ -90,11 +113,11 @@ class Affine:
 
     @property
     def _margin(self) -> Pair:
-        """Maps of equal margin and stride give images of equal size from every image."""
+        """Twice the padding less the kernel: maps of equal margin and stride give images of equal size."""
         return (2 * self.padding[0] - self.kernel.shape[2], 2 * self.padding[1] - self.kernel.shape[3])
 
     def conv(self, dtype: torch.dtype) -> nn.Conv2d:
-        """As a module for images (B, C, H, W)."""
+        """Returns the map as a convolution for images (B, C, H, W), its weights rounded once to `dtype`."""
         conv: nn.Conv2d = nn.utils.skip_init(
             nn.Conv2d,
             self.in_channels,
@@ -112,7 +135,11 @@ class Affine:
         return conv
 
     def linear(self, dtype: torch.dtype) -> nn.Linear:
-        """As a module for tensors whose last dimension is the channels. Raises `FoldError` when it is no 1x1 kernel."""
+        """Returns the map as a linear layer, for tensors whose last dimension is the channels.
+
+        Raises:
+            FoldError: when the map is not pointwise.
+        """
         if not self.is_pointwise:
             raise FoldError(f"a kernel of {tuple(self.kernel.shape[2:])} is no linear")
         linear: nn.Linear = nn.utils.skip_init(
@@ -130,7 +157,11 @@ class Affine:
 
 @torch.no_grad()
 def of_layer(layer: nn.Conv2d | nn.Linear) -> Affine:
-    """The map of a convolution that pads with zeros, or of a linear."""
+    """Returns the map of a linear layer, or of a convolution that pads with zeros.
+
+    Raises:
+        FoldError: when the convolution pads with anything else, or pads by a name such as "same".
+    """
     kernel = layer.weight.double()
     bias = kernel.new_zeros(len(kernel)) if layer.bias is None else layer.bias.double()
     if isinstance(layer, nn.Linear):
@@ -143,7 +174,11 @@ def of_layer(layer: nn.Conv2d | nn.Linear) -> Affine:
 
 @torch.no_grad()
 def of_batch_norm(norm: nn.modules.batchnorm._BatchNorm) -> Affine:
-    """The map of a BatchNorm in evaluation: gamma (x - mean) / sqrt(var + eps) + beta."""
+    """Returns the map of a BatchNorm in evaluation: gamma (x - mean) / sqrt(var + eps) + beta.
+
+    Raises:
+        FoldError: when the BatchNorm keeps no running statistics.
+    """
     if norm.running_mean is None or norm.running_var is None:
         raise FoldError("a BatchNorm without running statistics is no fixed map")
     scale = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
@@ -155,13 +190,16 @@ def of_batch_norm(norm: nn.modules.batchnorm._BatchNorm) -> Affine:
 
 @torch.no_grad()
 def of_scale(scale: Tensor, bias: Tensor | None = None) -> Affine:
-    """scale * x + bias, channel by channel."""
+    """Returns the map scale * x + bias, channel by channel; `scale` and `bias` are (C,)."""
     scale = scale.double()
     return Affine(scale[:, None, None, None], torch.zeros_like(scale) if bias is None else bias, groups=len(scale))
 
 
 def composition(maps: Sequence[Affine]) -> Affine:
-    """The maps one after another as one; those first whose composition is small, for the order is only work."""
+    """Composes the maps, which run one after another, into one.
+
+    The neighbours whose composition is smallest are composed first: the order changes the work, not the result.
+    """
     left = list(maps)
     while len(left) > 1:
         place = min(range(len(left) - 1), key=lambda place: left[place].size_before(left[place + 1]))
@@ -170,7 +208,7 @@ def composition(maps: Sequence[Affine]) -> Affine:
 
 
 def identity(channels: int, like: Tensor) -> Affine:
-    """What leaves every channel as it is, on the device of `like`."""
+    """Returns the map that leaves every one of `channels` channels as it is, on the device of `like`."""
     return of_scale(torch.ones(channels, dtype=torch.float64, device=like.device))
 
 
@@ -207,7 +245,7 @@ def _regrouped(affine: Affine, groups: int) -> Tensor:
 
 
 def _channel_sums(after: Affine, bias: Tensor) -> Tensor:
-    """What a constant image of `bias` gives under the kernel of `after`: (O,)."""
+    """The output (O,) of the kernel of `after` for an image that is `bias` everywhere."""
     summed = after.kernel.sum((2, 3)).reshape(after.groups, -1, after.kernel.shape[1])
     return (summed @ bias.reshape(after.groups, -1, 1)).reshape(-1)
 

@@ -1,4 +1,4 @@
-"""A row of steps taken together: run with all its padding at the front, folded into one map, compared with others."""
+"""Functions of a branch's steps: run them with all padding at the front, fold them into one map, name their cost."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,10 +15,15 @@ from pruner.errors import FoldError
 
 
 def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
-    """The steps with their gates at `lam`, all padding at the front.
+    """Runs the steps with their gates at `lam`, with all padding at the front.
 
     Where a later convolution of the baseline pads with zeros there is now a ring of computed values, scaled by
-    1 - lam: at lambda 1 it is the baseline's zeros, at 0 the steps are one convolution, borders included.
+    1 - lam. At lambda 1 the ring is the baseline's zeros; at 0 the steps are one convolution, borders included.
+
+    Args:
+        steps: The steps of one branch, in order.
+        x: Images (B, C, H, W), or tokens (B, ..., C) where no step is a convolution.
+        lam: The gate, from 1 (the baseline) to 0 (what `fold` gives).
     """
     if lam == 0:
         steps = _with_linears_joined(steps)
@@ -38,7 +43,7 @@ def run_padded_once(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
 
 
 def _with_linears_joined(steps: Sequence[Step]) -> list[Step]:
-    """At lambda 0, two linears that nothing stands between any more are one."""
+    """The steps that are left at lambda 0, where two linears in a row run as one `LinearPair`."""
     joined: list[Step] = []
     for step in steps:
         if step.is_gone:
@@ -69,7 +74,18 @@ def _with_ring_scaled(x: Tensor, rows: int, columns: int, factor: float) -> Tens
 
 
 def fold(steps: Sequence[Step]) -> Affine:
-    """The steps at lambda 0 as one map. Raises `FoldError` when none of them does anything then."""
+    """Folds the steps, at lambda 0 in evaluation, into one map.
+
+    Raises:
+        FoldError: when no step does anything at lambda 0.
+
+    Example:
+        >>> from torch import nn
+        >>> from pruner.algebra.branch import fold
+        >>> from pruner.algebra.steps import Activation, Linear
+        >>> print(fold([Linear(nn.Linear(8, 32)), Activation(nn.GELU()), Linear(nn.Linear(32, 8))]))
+        1x1 8>8 stride (1, 1) padding (0, 0)
+    """
     maps = [mapped for step in steps if (mapped := step.affine()) is not None]
     if not maps:
         raise FoldError(f"nothing is left of {text(steps)} to fold")
@@ -77,7 +93,11 @@ def fold(steps: Sequence[Step]) -> Affine:
 
 
 def reach(steps: Sequence[Step]) -> tuple[affine.Pair, affine.Pair]:
-    """(stride, margin) of the map the steps fold to; two of equal reach give images of equal size from every image."""
+    """Returns the stride and the margin of the map that the steps fold to, each as (rows, columns).
+
+    The margin is twice the padding less the side of the kernel. Two maps of equal stride and margin give images of
+    equal size from every image.
+    """
     stride, margin = [1, 1], [-1, -1]
     for step in steps:
         if isinstance(step, Convolution):
@@ -90,7 +110,7 @@ def reach(steps: Sequence[Step]) -> tuple[affine.Pair, affine.Pair]:
 
 
 def batch_norm_pairs(steps: Sequence[Step]) -> list[BatchNormPair]:
-    """Every convolution that a BatchNorm follows directly, and that BatchNorm."""
+    """Returns every convolution that a BatchNorm follows directly, with that BatchNorm."""
     return [
         (before.conv, after.norm)
         for before, after in itertools.pairwise(steps)
@@ -100,10 +120,10 @@ def batch_norm_pairs(steps: Sequence[Step]) -> list[BatchNormPair]:
 
 
 def why_not(steps: Sequence[Step]) -> str | None:
-    """The first reason why the steps do not fold."""
+    """Returns the first reason why the steps do not fold; None when they do."""
     return next((step.why_not for step in steps if step.why_not is not None), None)
 
 
 def text(steps: Sequence[Step]) -> str:
-    """What the cost of the steps depends on."""
+    """Returns the settings and shapes that the cost of the steps depends on, as one line for a block's signature."""
     return ", ".join(step.text for step in steps if step.text)

@@ -1,4 +1,4 @@
-"""Modules of torch put together: what a merged network is made of, with no class of ours in it."""
+"""Modules of torch put together for merged networks, which hold no class of Depthfinder."""
 
 import copy
 import operator
@@ -14,7 +14,15 @@ from pruner.algebra.oddities import oddity
 
 
 def residual(branch: nn.Module, shortcut: nn.Module | None = None) -> fx.GraphModule:
-    """shortcut(x) + branch(x), or x + branch(x), as a graph."""
+    """Returns shortcut(x) + branch(x) as a graph module; x + branch(x) without a shortcut.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from pruner.algebra.modules import residual
+        >>> residual(nn.ReLU())(torch.tensor([-1.0, 2.0]))
+        tensor([-1.,  4.])
+    """
     graph = fx.Graph()
     x = graph.placeholder("x")
     beside = x if shortcut is None else graph.call_module("shortcut", (x,))
@@ -23,23 +31,23 @@ def residual(branch: nn.Module, shortcut: nn.Module | None = None) -> fx.GraphMo
 
 
 def in_a_row(modules: Sequence[nn.Module]) -> nn.Module:
-    """The modules one after another; the one itself where there is but one."""
+    """Returns the modules as one that runs them in turn; the module itself where there is only one."""
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
 def without_identities(**modules: nn.Module) -> nn.Sequential:
-    """The modules one after another, leaving out those that do nothing."""
+    """Returns the named modules in a row, without those that do nothing."""
     return nn.Sequential(OrderedDict((k, v) for k, v in modules.items() if not does_nothing(v)))
 
 
 def does_nothing(module: nn.Module | None) -> bool:
-    """Whether there is no module, or a plain identity."""
+    """Whether `module` is None or a plain identity."""
     return module is None or (type(module) is nn.Identity and oddity(module) is None)
 
 
 @contextmanager
 def only_training(network: nn.Module, norms: Sequence[nn.Module]) -> Iterator[None]:
-    """The network in evaluation but for `norms`."""
+    """Puts the network into evaluation mode and `norms` into training mode, and restores all modes at the end."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     for norm in norms:
@@ -59,7 +67,18 @@ BatchNormPair = tuple[nn.Conv2d, nn.BatchNorm2d]
 def fold_batch_norms(network: nn.Module, pairs: Iterable[BatchNormPair]) -> nn.Module:
     """Folds BatchNorms into the convolutions before them, in place, and returns `network`.
 
-    What stands in a BatchNorm's place is the activation that came with it (timm's BatchNormAct2d), or nothing.
+    An identity takes the place of each BatchNorm, or the activation that came with it (timm's BatchNormAct2d).
+
+    Args:
+        network: The network that holds the modules of the pairs.
+        pairs: The convolutions, each with the BatchNorm that follows it directly.
+
+    Example:
+        >>> from torch import nn
+        >>> from pruner.algebra.modules import fold_batch_norms
+        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).eval()
+        >>> list(fold_batch_norms(network, [(network[0], network[1])]))
+        [Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1)), Identity()]
     """
     left: dict[nn.Module, nn.Module] = {}
     for conv, norm in pairs:
@@ -77,14 +96,17 @@ def fold_batch_norms(network: nn.Module, pairs: Iterable[BatchNormPair]) -> nn.M
 
 
 def folded_copy(module: nn.Module, pairs: Sequence[BatchNormPair]) -> nn.Module:
-    """`module` with weights of its own, and with those of the pairs folded that stand in it; in evaluation mode."""
+    """Returns a copy of `module` in evaluation mode, with those of the pairs folded that stand in it."""
     within = set(module.modules())
     own, pairs = copy.deepcopy((module, [pair for pair in pairs if within.issuperset(pair)]))
     return fold_batch_norms(own, pairs).eval()
 
 
 def folded_on(first: nn.Module, after: nn.Module) -> nn.Module | None:
-    """Two layers in a row as one; None where that is not exact, or takes more multiplications than both together."""
+    """Returns two layers in a row as one layer.
+
+    Returns None where one layer would not be exact, or would take more multiplications than the two together.
+    """
     if not (type(first) is type(after) and type(first) in (nn.Linear, nn.Conv2d)):
         return None
     assert isinstance(first, (nn.Linear, nn.Conv2d))

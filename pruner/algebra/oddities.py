@@ -1,5 +1,7 @@
-"""What makes a module compute something else than its class says: hooks, methods replaced from outside, parametrised
-weights. What is odd is kept as it is where a copy of it computes the same, and refused where not."""
+"""Finds modules that compute something else than their class says: hooks, replaced methods, parametrised weights.
+
+Such an oddity is kept as it is where a copy of the module computes the same, and refused where a copy would not.
+"""
 
 import copy
 import functools
@@ -16,7 +18,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def oddity(module: nn.Module) -> str | None:
-    """What is odd about a module itself, whatever is in it; None when it computes what its class says."""
+    """Returns what is odd about a module itself, its submodules left aside; None when nothing is."""
     kind = type(module).__name__
     if module._forward_pre_hooks:
         return f"its {kind} has a forward pre-hook"
@@ -31,13 +33,29 @@ def oddity(module: nn.Module) -> str | None:
 
 
 def first_oddity(module: nn.Module) -> str | None:
-    """The first thing that is odd about a module or anything in it."""
+    """Returns the first thing that is odd about a module or a module in it; None when nothing is.
+
+    Example:
+        >>> from torch import nn
+        >>> from pruner.algebra.oddities import first_oddity
+        >>> network = nn.Sequential(nn.Linear(4, 4))
+        >>> hook = network[0].register_forward_hook(lambda *_: None)
+        >>> first_oddity(network)
+        'its Linear has a forward hook'
+    """
     return next((odd for one in module.modules() if (odd := oddity(one)) is not None), None)
 
 
 def why_not_plain(module: nn.Module, what: str, *kinds: type[nn.Module]) -> str | None:
-    """Why a module cannot be taken for `what`, one of exactly these classes; None when it can. A class below may do
-    something else with its weights."""
+    """Returns why a module is no plain layer of one of these classes; None when it is one.
+
+    Subclasses are refused: they may do something else with their weights.
+
+    Args:
+        module: The module in question.
+        what: The layer in words, for the reason: "convolution", "linear layer".
+        kinds: The classes that are plain, compared exactly.
+    """
     odd = oddity(module)
     if odd is not None:
         return odd
@@ -45,8 +63,11 @@ def why_not_plain(module: nn.Module, what: str, *kinds: type[nn.Module]) -> str 
 
 
 def copied(model: Network) -> Network:
-    """A copy of `model` that computes the same by weights of its own. Raises `OddModelError`, with the name of the
-    module that stands against it, when there is none."""
+    """Returns a copy of `model` that computes the same with weights of its own.
+
+    Raises:
+        OddModelError: when a module cannot be copied so that the copy computes the same; the message names the module.
+    """
     for name, module in model.named_modules():
         why, way_on = _why_not_copied(module)
         if why is not None:
@@ -62,8 +83,15 @@ def copied(model: Network) -> Network:
 
 
 def check_around(model: nn.Module, sites: Collection[str]) -> None:
-    """Raises `OddModelError` when something is odd about what the blocks lie in, which is not run where the network is
-    run piece by piece."""
+    """Refuses a model where a module around the blocks is odd: such a module is not run when the blocks run one by one.
+
+    Args:
+        model: The opened network.
+        sites: The names of the blocks, as module paths.
+
+    Raises:
+        OddModelError: when a module that holds one of the blocks is odd.
+    """
     for name, module in model.named_modules():
         odd = oddity(module)
         if odd is not None and any(site.startswith(f"{name}.") or not name for site in sites):
@@ -78,7 +106,7 @@ def _named(name: str, model: nn.Module) -> str:
 
 
 def _why_not_copied(module: nn.Module) -> tuple[str | None, str]:
-    """Why a copy would not be one, and the next step."""
+    """Why a copy would not compute the same, or None; and what the user can do about it."""
     if getattr(module, "_compiled_call_impl", None) is not None:
         return "it is compiled", "open it first and compile what comes of it"
     computed = [name for name, value in vars(module).items() if isinstance(value, Tensor) and not value.is_leaf]
@@ -99,7 +127,7 @@ def _why_not_copied(module: nn.Module) -> tuple[str | None, str]:
 
 
 def _replaced_methods(module: nn.Module) -> list[tuple[str, Callable[..., Any]]]:
-    """What was set on the module itself under the name of a method of its class."""
+    """The callables that were set on the module itself under the name of a method of its class."""
     return [
         (name, value)
         for name, value in vars(module).items()
@@ -108,7 +136,7 @@ def _replaced_methods(module: nn.Module) -> list[tuple[str, Callable[..., Any]]]
 
 
 def _held(function: Any) -> Iterator[Any]:
-    """What a function holds on to that is not copied with it: its closure, its defaults, the globals that it names.
+    """The objects that a function refers to and that are not copied with it: its closure, its defaults, its globals.
     The object that a method is bound to is copied with it."""
     if isinstance(function, functools.partial):
         yield from (*function.args, *function.keywords.values())

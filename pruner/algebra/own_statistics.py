@@ -1,6 +1,6 @@
 """BatchNorms of a weight-sharing network that keep statistics of their own for every way a block may be cut.
 
-What flows into a BatchNorm of a block differs with what was cut of that block: a running mean over all choices would be
+The input of a BatchNorm in a block changes with the choice for that block: a running mean over all choices would be
 right for none of them (separate statistics over shared weights: Yu et al., "Slimmable Neural Networks", ICLR 2019).
 """
 
@@ -15,8 +15,10 @@ from pruner.algebra.steps import BatchNorm, Step
 
 
 class OwnStatistics(nn.BatchNorm2d):
-    """Computes what another BatchNorm computes, with that one's factors and offsets, and statistics of its own, which
-    begin as that one's."""
+    """A BatchNorm with the factors and offsets of another one, and with running statistics of its own.
+
+    The statistics begin as those of the other BatchNorm.
+    """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         weight = norm.running_mean
@@ -28,7 +30,7 @@ class OwnStatistics(nn.BatchNorm2d):
         self.load_state_dict({name: tensor.clone() for name, tensor in norm.named_buffers()})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W)."""
+        """Normalises images (B, C, H, W); in training mode it updates its own statistics."""
         assert self.running_mean is not None
         assert self.num_batches_tracked is not None
         (norm,) = self._norm
@@ -41,7 +43,7 @@ class OwnStatistics(nn.BatchNorm2d):
         return functional.batch_norm(x, mean, variance, norm.weight, norm.bias, self.training, share, self.eps)
 
     def as_batch_norm(self) -> nn.BatchNorm2d:
-        """A BatchNorm by itself that computes the same."""
+        """Returns a plain BatchNorm that computes the same, with weights of its own."""
         (norm,) = self._norm
         alone = nn.BatchNorm2d(self.num_features, self.eps, self.momentum, affine=norm.affine)
         alone = alone.to(norm.running_mean)
@@ -50,7 +52,12 @@ class OwnStatistics(nn.BatchNorm2d):
 
 
 def separated(steps: Sequence[Step], own: nn.ModuleList) -> tuple[Step, ...]:
-    """The steps with statistics of their own wherever the baseline has a BatchNorm; these are put into `own`."""
+    """Returns the steps with BatchNorm statistics of their own.
+
+    Args:
+        steps: The steps of a branch or a shortcut; every BatchNorm among them that folds is replaced.
+        own: Takes the new modules, so that they are registered in the network.
+    """
     found: list[Step] = []
     for step in steps:
         if isinstance(step, BatchNorm) and step.why_not is None:

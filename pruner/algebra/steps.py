@@ -1,4 +1,4 @@
-"""What a block does, step by step: each step runs with its gate at lambda, and knows the affine map it is at 0.
+"""The steps that a block computes: each runs with its gate at lambda, and knows the affine map it becomes at lambda 0.
 
 Steps hold the block's own modules and own nothing themselves, so that a block has one set of weights however many
 choices it offers.
@@ -20,7 +20,12 @@ from pruner.algebra.oddities import why_not_plain
 
 
 def gated(lam: float, full: Tensor, cut: Tensor) -> Tensor:
-    """lam * full + (1 - lam) * cut, and exactly `full` or `cut` at the two ends (UPDP's progressive gate)."""
+    """Returns lam * full + (1 - lam) * cut, and exactly `full` or `cut` at the two ends (UPDP's progressive gate).
+
+    Example:
+        >>> gated(0.25, torch.tensor(4.0), torch.tensor(8.0))
+        tensor(7.)
+    """
     if lam == 1:
         return full
     if lam == 0:
@@ -33,12 +38,12 @@ class Step(ABC):
 
     @abstractmethod
     def run(self, x: Tensor, lam: float) -> Tensor:
-        """The step at lambda 1 is the baseline's; at 0 it is `affine`."""
+        """Runs the step: at `lam` 1 it computes what the baseline does, at `lam` 0 what `affine` gives."""
 
     @property
     @abstractmethod
     def text(self) -> str:
-        """What its cost depends on; nothing for what folds into its neighbours."""
+        """The settings and shapes that its cost depends on; empty for a step that has no cost of its own."""
 
     @property
     def why_not(self) -> str | None:
@@ -46,19 +51,20 @@ class Step(ABC):
         return None
 
     def affine(self) -> Affine | None:
-        """The map at lambda 0 in evaluation; None for one that leaves everything as it is."""
+        """Returns the map of the step at lambda 0 in evaluation; None for a step that changes nothing then."""
         return None
 
     @property
     def is_gone(self) -> bool:
-        """Whether it does nothing at lambda 0, in training neither."""
+        """Whether the step does nothing at lambda 0, not even in training."""
         return False
 
     def modules(self) -> list[nn.Module]:
-        """The modules of the baseline that it runs."""
+        """Returns the modules of the baseline that the step runs."""
         return []
 
     def parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters of those modules."""
         return [parameter for module in self.modules() for parameter in module.parameters()]
 
 
@@ -69,11 +75,12 @@ class Convolution(Step):
     conv: nn.Conv2d
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the convolution with its own padding, whatever `lam` is."""
         y: Tensor = self.conv(x)
         return y
 
     def run_unpadded(self, x: Tensor) -> Tensor:
-        """The same on an image that was padded before."""
+        """Runs the convolution on images that are padded already."""
         conv = self.conv
         return functional.conv2d(x, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
 
@@ -85,6 +92,7 @@ class Convolution(Step):
 
     @property
     def why_not(self) -> str | None:
+        """Why the convolution does not fold: an odd layer, a subclass, or padding that is not a number of zeros."""
         # A subclass may do something to its weights, or pad by the size of the image.
         why = why_not_plain(self.conv, "convolution", nn.Conv2d)
         if why is not None:
@@ -96,22 +104,23 @@ class Convolution(Step):
     @property
     def text(self) -> str:
         conv = self.conv
-        stride = f"/{conv.stride[0]}" if conv.stride[0] > 1 else ""
-        dilation = f" dilation={conv.dilation[0]}" if conv.dilation[0] > 1 else ""
+        stride, dilation = ("x".join(map(str, dict.fromkeys(pair))) for pair in (conv.stride, conv.dilation))
+        shape = ("" if stride == "1" else f"/{stride}") + ("" if dilation == "1" else f" dilation={dilation}")
         groups = f" groups={conv.groups}" if conv.groups > 1 else ""
         kind = "conv" if type(conv) is nn.Conv2d else type(conv).__name__
         size = "x".join(str(side) for side in conv.kernel_size)
-        return f"{kind}{size}{stride}{dilation}{groups} {conv.in_channels}>{conv.out_channels}"
+        return f"{kind}{size}{shape}{groups} {conv.in_channels}>{conv.out_channels}"
 
 
 @dataclass(frozen=True)
 class Linear(Step):
-    """A linear over the last dimension, or over the channels of images."""
+    """A linear layer over the last dimension of tokens; with `over_channels`, over the channels of images."""
 
     linear: nn.Linear
     over_channels: bool = False
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the linear layer, whatever `lam` is."""
         return _over_channels(self.linear, x) if self.over_channels else self.linear(x)
 
     def affine(self) -> Affine:
@@ -122,6 +131,7 @@ class Linear(Step):
 
     @property
     def why_not(self) -> str | None:
+        """Why the layer does not fold: something odd about it, or a subclass."""
         return why_not_plain(self.linear, "linear layer", nn.Linear)
 
     @property
@@ -131,12 +141,13 @@ class Linear(Step):
 
 @dataclass(frozen=True)
 class LinearPair(Step):
-    """Two linears in a row that learn as two and are run as one, where that takes fewer multiplications."""
+    """Two linears in a row that learn as two and run as one, where that takes fewer multiplications."""
 
     first: Linear
     second: Linear
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the product of the two matrices, or one after the other where that takes fewer multiplications."""
         first, second = self.first.linear, self.second.linear
         rows, wide, out = x.numel() // first.in_features, first.out_features, second.out_features
         as_two = rows * wide * (first.in_features + out)
@@ -159,15 +170,16 @@ class LinearPair(Step):
 
 @dataclass(frozen=True)
 class BatchNorm(Step):
-    """A BatchNorm of the baseline, of images; of a timm BatchNorm with an activation, the norm alone.
+    """A BatchNorm of the baseline, for images; of a timm BatchNorm with an activation, the norm alone.
 
-    `own` computes the same with statistics of its own, where many networks share the weights (`own_statistics.py`).
+    `own`, if given, runs instead: the same norm with statistics of its own, for shared weights (`own_statistics.py`).
     """
 
     norm: nn.BatchNorm2d
     own: Any = None
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Normalises images (B, C, H, W), whatever `lam` is."""
         y: Tensor = nn.BatchNorm2d.forward(self.norm, x) if self.own is None else self.own(x)
         return y
 
@@ -179,6 +191,7 @@ class BatchNorm(Step):
 
     @property
     def why_not(self) -> str | None:
+        """Why the BatchNorm does not fold: it keeps no running statistics."""
         return None if self.norm.running_mean is not None else "its BatchNorm keeps no running statistics"
 
     @property
@@ -187,12 +200,12 @@ class BatchNorm(Step):
 
 
 class Switch(ABC):
-    """A step with a BatchNorm that the baseline does not have, which comes in as the gate closes."""
+    """A step with a new BatchNorm, one that the baseline does not have, which comes in as the gate closes."""
 
     batch_norm: nn.BatchNorm1d | nn.BatchNorm2d
 
     def batch_normed(self, x: Tensor) -> Tensor:
-        """Images as they are, the tokens of all images in one row."""
+        """Runs the new BatchNorm on images (B, C, H, W), or on the tokens (B, ..., C) of all images together."""
         if isinstance(self.batch_norm, nn.BatchNorm2d):
             images: Tensor = self.batch_norm(x)
             return images
@@ -201,14 +214,14 @@ class Switch(ABC):
 
     @abstractmethod
     def stands_for(self, x: Tensor) -> Tensor:
-        """What the baseline makes of the BatchNorm's input: tokens (N, C) or images (B, C, H, W)."""
+        """Returns what the baseline makes of the new BatchNorm's input: tokens (N, C) or images (B, C, H, W)."""
 
 
 @dataclass(frozen=True)
 class SwitchedNorm(Step, Switch):
-    """lam * norm(x) + (1 - lam) * BatchNorm(x): a norm whose statistics are the input's own gives way to fixed ones.
+    """lam * norm(x) + (1 - lam) * BatchNorm(x): a norm by the statistics of each input gives way to fixed statistics.
 
-    A BatchNorm1d sees tokens, a BatchNorm2d images; `over_channels` is for a norm of the last dimension among images.
+    A BatchNorm1d takes tokens, a BatchNorm2d images; `over_channels` runs a norm of the last dimension on images.
     """
 
     norm: nn.Module
@@ -216,6 +229,7 @@ class SwitchedNorm(Step, Switch):
     over_channels: bool = False
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the old norm at `lam` 1, the BatchNorm at 0, and their mean by `lam` between."""
         # In training the BatchNorm sees every input from the first step on, so that its statistics are current when
         # the gate reaches 0; in evaluation it is run only if it counts.
         if lam == 1 and not self.batch_norm.training:
@@ -224,6 +238,7 @@ class SwitchedNorm(Step, Switch):
         return switched if lam == 0 else gated(lam, self.stands_for(x), switched)
 
     def stands_for(self, x: Tensor) -> Tensor:
+        """Returns the output of the old norm."""
         return _over_channels(self.norm, x) if self.over_channels else self.norm(x)
 
     def affine(self) -> Affine:
@@ -239,11 +254,12 @@ class SwitchedNorm(Step, Switch):
 
 @dataclass(frozen=True)
 class Activation(Step):
-    """lam * act(x) + (1 - lam) * x."""
+    """An activation that goes: lam * act(x) + (1 - lam) * x."""
 
     act: nn.Module
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the activation by the share `lam`; at 0 it returns `x` itself."""
         return x if lam == 0 else gated(lam, self.act(x), x)
 
     @property
@@ -269,11 +285,13 @@ class EndActivation(Step, Switch):
     act: nn.Module
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Returns `x` itself at `lam` 1, the activation of the BatchNorm at 0, and their mean by `lam` between."""
         if lam == 1 and not self.batch_norm.training:
             return x
         return gated(lam, x, self.act(self.batch_normed(x)))
 
     def stands_for(self, x: Tensor) -> Tensor:
+        """Returns `x` itself: the baseline has nothing here."""
         return x
 
     def affine(self) -> Affine:
@@ -289,12 +307,13 @@ class EndActivation(Step, Switch):
 
 @dataclass(frozen=True)
 class Scale(Step):
-    """A factor for every channel: `owner.gamma`, the layer scale."""
+    """The layer scale, a factor for every channel: `owner.gamma`, of shape (C,)."""
 
     owner: Any
     on_images: bool = False
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Multiplies every channel by its factor, whatever `lam` is."""
         gamma: Tensor = self.owner.gamma
         return x * (gamma.view(1, -1, 1, 1) if self.on_images else gamma)
 
@@ -308,11 +327,12 @@ class Scale(Step):
 
 @dataclass(frozen=True)
 class Noise(Step):
-    """What does something in training alone: dropout, stochastic depth."""
+    """A module that does something in training alone: dropout, stochastic depth."""
 
     module: nn.Module
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the module, whatever `lam` is."""
         y: Tensor = self.module(x)
         return y
 
@@ -330,7 +350,7 @@ class Noise(Step):
 
 @dataclass(frozen=True)
 class Opaque(Step):
-    """What no affine map can stand for, such as an attention or a squeeze-and-excitation."""
+    """A module that no affine map can stand for, such as an attention or a squeeze-and-excitation; `why` says so."""
 
     module: nn.Module
     why: str
@@ -338,6 +358,7 @@ class Opaque(Step):
     over_channels: bool = False
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the module, whatever `lam` is."""
         y: Tensor = _over_channels(self.module, x) if self.over_channels else self.module(x)
         return y
 
@@ -356,11 +377,12 @@ class Opaque(Step):
 
 @dataclass(frozen=True)
 class Fading(Step):
-    """Steps that go: lam * steps(x) + (1 - lam) * x."""
+    """Steps that go together: lam * steps(x) + (1 - lam) * x."""
 
     steps: tuple[Step, ...]
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the steps by the share `lam`; at 0 it returns `x` itself."""
         return x if lam == 0 else gated(lam, run_in_turn(self.steps, x, 1.0), x)
 
     @property
@@ -369,7 +391,7 @@ class Fading(Step):
 
 
 def run_in_turn(steps: Sequence[Step], x: Tensor, lam: float) -> Tensor:
-    """The steps with their gates at `lam`, each padding for itself: at lambda 1 what the baseline does."""
+    """Runs the steps with their gates at `lam`, each with its own padding; at `lam` 1 this is the baseline."""
     return reduce(lambda flowing, step: step.run(flowing, lam), steps, x)
 
 

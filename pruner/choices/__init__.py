@@ -1,1 +1,1 @@
-"""What may become of a block, and what each choice makes of it."""
+"""The choices for a block, what each makes of it, and the plans that combine them."""

@@ -1,4 +1,4 @@
-"""What a network is made of, seen by someone who wants to cut it: a chain of blocks between a stem and a head."""
+"""A network as a chain of blocks that may be cut, between a stem and a head."""
 
 import dataclasses
 import hashlib
@@ -16,11 +16,22 @@ from pruner.errors import PlanError
 class Block:
     """One place where the network may be cut.
 
-    `name` is the module path (`blocks.3.mlp`). Blocks of equal `signature` (kind, shapes, activation) compute the
-    same function of their weights, so they cost the same: it is their key into a latency table. The first of
-    `choices` is always `keep`. A plan may ask for what is `on_request` too, but no search proposes it; those of the
-    choices that were `requested` were on request before. `refused` tells why the family's other choices cannot be had
-    here: (choice, reason).
+    Attributes:
+        name: The module path, such as `blocks.3.mlp`.
+        kind: The family and the kind of block, such as `vit.ffn`.
+        signature: Kind, shapes and activation. Blocks of equal signature compute the same function of their weights,
+            so they cost the same: it is their key into a latency table.
+        choices: What the block offers, from what keeps most of it to what keeps least; the first is always `keep`.
+        on_request: Choices that a plan may ask for too, but that no search proposes.
+        requested: Those of `choices` that were on request before.
+        refused: (choice, reason) for the choices of the family that this block cannot offer.
+
+    Example:
+        >>> from pruner.choices.chain import Block
+        >>> choices = ("keep", "merge", "drop")
+        >>> block = Block("blocks.3.mlp", "vit.ffn", "linear 24>96>24", choices, on_request=("narrow-50",))
+        >>> block.offering(["narrow-50"]).choices
+        ('keep', 'narrow-50', 'merge', 'drop')
     """
 
     name: str
@@ -32,9 +43,11 @@ class Block:
     refused: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     def offering(self, extra_choices: Collection[str]) -> "Block":
-        """The block with those of `extra_choices` among its choices that are on request. Choices are ordered from what
-        keeps most of a block to what keeps least: a narrower block comes before what it merges to, the rest before
-        `drop`."""
+        """Returns the block with those of `extra_choices` that are on request among its choices.
+
+        Choices stay ordered from what keeps most of a block to what keeps least: narrower blocks come directly behind
+        `keep`, the others before `drop`. Names that are not on request here are ignored.
+        """
         moved = tuple(choice for choice in self.on_request if choice in extra_choices)
         narrower = tuple(choice for choice in moved if choice in SHARES)
         others = tuple(choice for choice in moved if choice not in SHARES)
@@ -47,7 +60,7 @@ class Block:
         )
 
     def taking_back(self, choices: Collection[str]) -> "Block":
-        """The block with those of its requested choices on request again."""
+        """Returns the block with those of `choices` that were requested on request again."""
         back = tuple(choice for choice in self.requested if choice in choices)
         return dataclasses.replace(
             self,
@@ -59,9 +72,25 @@ class Block:
 
 @dataclass(frozen=True)
 class Chain:
-    """The ordered blocks of one model; `input_size` is (channels, height, width).
+    """The ordered blocks of one model.
 
-    `before_head` and `head` are digests of all that the network computes, up to its last block and behind it.
+    Attributes:
+        model: The name of the architecture.
+        family: The name of the family that recognised the model.
+        input_size: (channels, height, width) of the images.
+        blocks: The blocks, in the order in which they run.
+        before_head: A digest of all that the network computes up to its last block.
+        head: A digest of what it computes behind the last block.
+
+    Example:
+        >>> from pruner.choices.chain import Block, Chain
+        >>> blocks = tuple(Block(f"blocks.{i}.mlp", "vit.ffn", "ffn", ("keep", "merge", "drop")) for i in range(3))
+        >>> chain = Chain("deit", "vit", (3, 32, 32), blocks)
+        >>> chain.num_plans
+        27
+        >>> plan = chain.plan({"blocks.1.mlp": "merge"})
+        >>> chain.counts(plan)
+        {'keep': 2, 'merge': 1}
     """
 
     model: str
@@ -73,29 +102,41 @@ class Chain:
 
     @property
     def num_plans(self) -> int:
+        """How many plans the choices of the blocks allow, those on request left aside."""
         return math.prod(len(block.choices) for block in self.blocks)
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all that the network computes but for its head, a hyphen, and one of the head: what was measured
-        for one network is used for no other, and of two that differ in their heads alone it can be told. What was
-        requested makes no other network."""
+        """The digest of all that the network computes up to its last block, a hyphen, and the digest of its head.
+
+        Measurements of one network are used for no network of another fingerprint. Where two differ behind the hyphen
+        alone, the networks differ in their heads alone. Requested choices do not change the fingerprint.
+        """
         usual = self.taking_back({choice for block in self.blocks for choice in block.requested})
         text = repr((self.family, self.input_size, usual.blocks, self.before_head))
         return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{self.head}"
 
     def taking_back(self, choices: Collection[str]) -> "Chain":
-        """The chain with those of its blocks' requested choices on request again."""
+        """Returns the chain with those of `choices` that were requested of its blocks on request again."""
         return dataclasses.replace(self, blocks=tuple(block.taking_back(choices) for block in self.blocks))
 
     def plan(self, choices: dict[str, str]) -> Plan:
-        """The plan with these choices. Raises `PlanError` when it does not fit the chain."""
+        """Returns the plan with these choices (block -> choice).
+
+        Raises:
+            PlanError: when the plan does not fit the chain; see `check`.
+        """
         plan = Plan(model=self.model, choices=choices)
         self.check(plan)
         return plan
 
     def check(self, plan: Plan) -> None:
-        """Raises `PlanError` when `plan` is another model's, or asks for what a block does not offer."""
+        """Checks that `plan` fits the chain.
+
+        Raises:
+            PlanError: when the plan is for another model, names a block that the network does not have, or asks for a
+                choice that a block neither offers nor has on request.
+        """
         if plan.model != self.model:
             raise PlanError(f"this plan is for {plan.model}, the network is {self.model}")
         blocks = {block.name: block for block in self.blocks}
@@ -111,8 +152,7 @@ class Chain:
                 raise PlanError(f"block {name} offers {', '.join(offered)}, not {choice!r}{because}")
 
     def normalised(self, plan: Plan) -> Plan:
-        """What a plan comes to: tokens are thinned once, by the first block that is told to, and a later one that is
-        told to is kept."""
+        """Returns what `plan` amounts to: only the first block that is to thin the tokens does, later ones are kept."""
         told = [block.name for block in self.blocks if plan.choice_of(block.name) == THIN]
         if len(told) < 2:
             return plan
@@ -124,8 +164,15 @@ class Chain:
         return tuple(block.name for block in self.blocks if THIN in block.choices)
 
     def random_plan(self, share: float, random: Random) -> Plan:
-        """A plan that cuts each block with probability `share`, in one of its ways drawn evenly. Tokens are thinned
-        with the same probability, at a place drawn evenly: drawn block by block it would be near the front."""
+        """Returns a plan that cuts each block with probability `share`, by one of its choices drawn evenly.
+
+        Tokens are thinned with the same probability, at a block drawn evenly. Were thinning drawn block by block, it
+        would mostly come near the front, because only the first block that thins counts.
+
+        Args:
+            share: The probability, from 0 to 1.
+            random: Where the draws come from.
+        """
         choices = {}
         for block in self.blocks:
             cuts = [choice for choice in block.choices[1:] if choice != THIN]
@@ -136,7 +183,7 @@ class Chain:
         return self.plan(choices)
 
     def counts(self, plan: Plan) -> dict[str, int]:
-        """How many blocks the plan leaves to each choice, `keep` first."""
+        """Returns how many blocks the plan gives to each choice, `keep` first."""
         counted, normalised = {KEEP: 0}, self.normalised(plan)
         for block in self.blocks:
             choice = normalised.choice_of(block.name)

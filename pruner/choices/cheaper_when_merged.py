@@ -1,4 +1,4 @@
-"""Which choices are better run merged than as they are trained: those whose one layer multiplies less."""
+"""Finds the choices that run faster merged than as they are trained: those whose merged layer multiplies less."""
 
 import copy
 
@@ -12,9 +12,20 @@ from pruner.choices.site import Site
 
 @torch.no_grad()
 def cheaper_when_merged(site: Site, choice: str, shape: torch.Size) -> nn.Module | None:
-    """What `site` computes as `choice` at lambda 0 in evaluation, merged, for inputs of `shape` (without the batch);
-    None where that takes no fewer multiplications. An FFN's two wide linears give way to one narrow one; a ConvNeXt
-    block's depthwise 7x7 does not give way to a dense one."""
+    """Returns what `site` merges to as `choice`, where the merged module takes fewer multiplications; else None.
+
+    An FFN's two wide linears give way to one narrow linear; a ConvNeXt block's depthwise 7x7 does not give way to a
+    dense 7x7.
+
+    Args:
+        site: The site of the block.
+        choice: One of the block's choices.
+        shape: The shape of the block's input, without the batch.
+
+    Returns:
+        The merged module in evaluation mode; None for `keep`, for a block of which nothing is left, and where merging
+        saves no multiplications.
+    """
     if choice == KEEP:
         return None
     # The same on tensors that have a shape and no values: folding a large kernel takes seconds.
@@ -29,7 +40,7 @@ def cheaper_when_merged(site: Site, choice: str, shape: torch.Size) -> nn.Module
 
 
 def _multiplications(module: nn.Module, shape: torch.Size) -> int:
-    """Of convolutions and matrices, for one input."""
+    """How many operations the convolutions and matrix products take for one input of `shape`."""
     dtype = next(module.parameters()).dtype
     counter = FlopCounterMode(display=False)
     with counter:

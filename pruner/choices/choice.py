@@ -1,10 +1,14 @@
-"""What may become of a block: each choice, and all that is known of it wherever it stands.
+"""The choices for a block: `keep`, `merge`, `drop` and the others, with what holds for each of them in every block.
 
-`CHOICES` begins with what keeps the whole block and ends with what keeps none of it. What a choice does to one block is
-its family's to say (`pruner/families/`); here is what holds for every block.
+`CHOICES` begins with the choice that keeps the whole block and ends with the one that keeps none of it. What a choice
+does to a particular block is up to the block's family (`pruner/families/`).
 
->>> CHOICES["narrow-50"].label
-'half as wide'
+Example:
+    >>> from pruner.choices.choice import CHOICES
+    >>> CHOICES["narrow-50"].label
+    'half as wide'
+    >>> [name for name, choice in CHOICES.items() if not choice.on_request]
+    ['keep', 'merge', 'separable', 'shrink', 'drop']
 """
 
 from collections.abc import Mapping
@@ -31,10 +35,15 @@ Weights = Literal["as they are", "folded", "fitted", "none"]
 class Choice:
     """One thing that a block may become.
 
-    `label` is said of a block that became it, in tables and pictures; `removes` names what goes with it; `colour` is
-    what it is drawn in. `weights` says where those of what is left are from: the block's own as they are, its own
-    folded into fewer layers, fitted to what the block computes, or none. `width` is the share of the inner width that
-    is left. A choice `on_request` is offered only where it is asked for.
+    Attributes:
+        name: The name in plans and settings, such as `merge`.
+        label: How tables and pictures describe a block of this choice, such as "merged".
+        removes: What the block loses by it.
+        colour: The colour that pictures draw it in, as #rrggbb.
+        weights: Where the weights of the remaining layers come from: the block's own "as they are", its own "folded"
+            into fewer layers, "fitted" to what the block computes, or "none".
+        width: The share of the block's inner width that is left, from 0 to 1.
+        on_request: Whether the choice is offered only where it is asked for.
     """
 
     name: str
@@ -70,13 +79,13 @@ CHOICES: Final[Mapping[str, Choice]] = MappingProxyType({choice.name: choice for
 """Every choice by its name."""
 
 FOLDS: Final = tuple(one.name for one in CHOICES.values() if one.weights == "folded" and not one.on_request)
-"""The choices that make fewer layers of a block's own weights."""
+"""The choices that fold a block's own weights into fewer layers, without those on request."""
 
 SHARES: Final = MappingProxyType({one.name: one.width for one in CHOICES.values() if one.width < 1})
-"""The choices that keep so much of a block's inner width, and fit what is left to what the block computes."""
+"""Choice -> the share of a block's inner width that it keeps; what is left is fitted to what the block computes."""
 
 FITS: Final = tuple(one.name for one in CHOICES.values() if one.weights == "fitted" and one.width == 1)
-"""The choices whose one layer has weights of its own, fitted to what the block computes."""
+"""The choices that replace a block by one new layer, fitted to what the block computes."""
 
 OWN_WEIGHTS: Final = (*SHARES, *FITS)
-"""The choices that stand in for a block with weights of their own."""
+"""The choices that have weights of their own: narrower blocks and fitted layers."""

@@ -1,4 +1,4 @@
-"""What the choices make of a block, over the block's own weights."""
+"""Forms: what each choice makes of a block, over the block's own weights."""
 
 import copy
 import dataclasses
@@ -30,7 +30,10 @@ from pruner.algebra.steps import (
 class Residual:
     """What a block computes: end(shortcut(x) + branch(x)), on images (B, C, H, W) or tokens (B, ..., C).
 
-    No steps in the shortcut are the identity; None is no shortcut at all.
+    Attributes:
+        branch: The steps of the branch, in order.
+        shortcut: The steps beside the branch. An empty tuple is the identity, None is no shortcut at all.
+        end: The activation behind the sum, if there is one.
     """
 
     branch: tuple[Step, ...]
@@ -38,18 +41,18 @@ class Residual:
     end: Activation | None = None
 
     def before_end(self, x: Tensor) -> Tensor:
-        """The block, step by step, up to the activation that ends it, if one does."""
+        """Runs the baseline's steps up to the activation that ends the block, if one does."""
         y = run_in_turn(self.branch, x, 1.0)
         return y if self.shortcut is None else y + run_in_turn(self.shortcut, x, 1.0)
 
     def run(self, x: Tensor) -> Tensor:
-        """The block, step by step."""
+        """Runs the baseline's steps, the activation at the end included."""
         y = self.before_end(x)
         return y if self.end is None else self.end.run(y, 1.0)
 
     @property
     def text(self) -> str:
-        """What the block's cost depends on, besides the size of its input."""
+        """The settings and shapes that the block's cost depends on, besides the size of its input."""
         beside = ""
         if self.shortcut is not None:
             beside = f" + ({text(self.shortcut)})" if self.shortcut else " + x"
@@ -57,32 +60,33 @@ class Residual:
 
 
 class Form(ABC):
-    """What a choice makes of a block."""
+    """What a choice makes of a block: a path with a gate, and the merged module that it ends in."""
 
     @abstractmethod
     def run(self, x: Tensor, lam: float) -> Tensor:
-        """From the block itself at `lam` 1 to what `merged` gives at 0."""
+        """Runs the block itself at `lam` 1, what `merged` computes at 0, and a path from one to the other between."""
 
     def switches(self) -> list[Switch]:
-        """The steps with BatchNorms that the baseline does not have."""
+        """Returns the steps that have a BatchNorm which the baseline does not have."""
         return []
 
     def with_own_statistics(self, own: nn.ModuleList) -> "Form":
-        """The same with BatchNorm statistics that no other choice sees; the modules that keep them go to `own`."""
+        """Returns the form with BatchNorm statistics that no other choice shares; their modules are added to `own`."""
         return self
 
     @abstractmethod
     def merged(self) -> nn.Module | None:
-        """What it computes at `lam` 0 in evaluation, as modules of torch; None when nothing is left of the block."""
+        """Returns what the form computes at `lam` 0 in evaluation, as torch modules; None when nothing is left."""
 
 
 @dataclass(frozen=True)
 class Dropped(Form):
-    """The branch goes, and the activation at the end with it. For a block whose shortcut is the identity."""
+    """A block without its branch and the activation that ends it. Only for a shortcut that is the identity."""
 
     block: Residual
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Computes x + lam * branch(x), the activation at the end gated by `lam` too; at 0 it returns `x`."""
         if lam == 0:
             return x
         y = x + lam * run_in_turn(self.block.branch, x, 1.0)
@@ -94,10 +98,14 @@ class Dropped(Form):
 
 @dataclass(frozen=True)
 class Folded(Form):
-    """Each of the `parts` of the branch becomes one layer. The shortcut is folded in if there is but one part and the
-    shortcut itself folds; else it stays beside.
+    """A block whose branch is folded into one layer, or into a few.
 
-    `end` is put behind a block that has no activation there; its shortcut has to be one that is folded in.
+    The shortcut is folded in as well if there is only one part and the shortcut itself folds; else it stays beside.
+
+    Attributes:
+        block: The block.
+        parts: The steps of the branch, in one tuple for each layer that they fold into.
+        end: An activation to put behind a block that has none there; it needs a shortcut that is folded in.
     """
 
     block: Residual
@@ -105,6 +113,7 @@ class Folded(Form):
     end: EndActivation | None = None
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the parts one after another, each padded at its front, and adds the shortcut."""
         y = x
         for part in self.parts:
             y = run_padded_once(part, y, lam)
@@ -115,16 +124,19 @@ class Folded(Form):
         return y if self.block.end is None else self.block.end.run(y, 1.0)
 
     def switches(self) -> list[Switch]:
+        """Returns the switches of the branch, of the shortcut and of the activation that is put behind."""
         steps: list[object] = [*itertools.chain(*self.parts), *(self.block.shortcut or ()), self.end]
         return [step for step in steps if isinstance(step, Switch)]
 
     def with_own_statistics(self, own: nn.ModuleList) -> "Folded":
+        """Returns the form with BatchNorm statistics of its own in branch and shortcut, added to `own`."""
         shortcut = self.block.shortcut and separated(self.block.shortcut, own)
         parts = tuple(separated(part, own) for part in self.parts)
         return dataclasses.replace(self, parts=parts, block=dataclasses.replace(self.block, shortcut=shortcut))
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
+        """Returns one layer for each part, with the shortcut and the activations that are left."""
         maps = [fold(part) for part in self.parts]
         beside = None
         if self.block.shortcut is not None:

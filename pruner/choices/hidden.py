@@ -1,9 +1,9 @@
-"""The inner width of a block: what stands between two of its layers, and the same block with less of it.
+"""The inner width of a block, that is, the channels between two of its layers; and narrower copies of the block.
 
-A branch that mixes its channels in one layer, treats each for itself (an activation, a BatchNorm, a depthwise
-convolution, a squeeze-and-excitation) and mixes them again in a second may lose some of those between: an FFN, an
-inverted residual, a basic block, the last two layers of a bottleneck, a ConvNeXt block. An attention loses whole heads
-in the same way (`pruner/families/heads.py`).
+A branch mixes its channels in one layer, treats each of them alone (an activation, a BatchNorm, a depthwise
+convolution, a squeeze-and-excitation) and mixes them again in a second layer. Some of the channels between the two may
+be removed: in an FFN, an inverted residual, a basic block, the last two layers of a bottleneck, a ConvNeXt block. An
+attention loses whole heads in the same way (`pruner/families/heads.py`).
 """
 
 import copy
@@ -28,10 +28,12 @@ _ROUND_TO: Final = 8
 
 @dataclass(frozen=True)
 class Hidden(ABC):
-    """Units that `reader` reads, each of which a block may do without: channels, or heads.
+    """The units that a block may lose: the channels, or the heads, that one of its layers reads.
 
-    `behind` are the steps from the reader to the end of the branch: they multiply every channel of the output and add
-    to it, and nothing else.
+    Attributes:
+        reader: The layer that reads the units and mixes them.
+        behind: The steps from the reader to the end of the branch. They only scale the channels of the output and add
+            an offset to them.
     """
 
     reader: nn.Linear | nn.Conv2d
@@ -40,46 +42,51 @@ class Hidden(ABC):
     @property
     @abstractmethod
     def units(self) -> int:
-        """How many there are."""
+        """How many units there are."""
 
     @abstractmethod
     def kept_count(self, choice: str) -> int:
-        """How many a choice keeps."""
+        """Returns how many units a choice keeps."""
 
     @abstractmethod
     def by_weights(self) -> Tensor:
-        """The units from what counts for most, by the norms of the weights on both sides, to what counts least."""
+        """Returns the indices of the units from the most to the least important, by the norms of their weights.
+
+        The importance of a unit is the norm of the weights that make it, times the norm of those that read it.
+        """
 
     @abstractmethod
     def replacements(self, units: Tensor) -> Mapping[nn.Module, nn.Module]:
-        """What stands in place of the block's modules, the reader among them or in one of them, where these units
-        alone are left."""
+        """Returns the modules of the block that change when only these units are left, each with its narrower copy.
+
+        The reader is one of them, or stands in one of them.
+        """
 
     @property
     def side(self) -> int:
-        """Of the reader's kernel."""
+        """The side of the reader's kernel; 1 for a linear layer."""
         return 1 if isinstance(self.reader, nn.Linear) else self.reader.kernel_size[0]
 
     def reader_name(self, kept: nn.Module) -> str:
-        """Where the reader stands in the block, and in a narrowed copy of it."""
+        """Returns the module path of the reader in the block `kept`, which is the same in a narrowed copy of it."""
         names: dict[nn.Module, str] = {module: name for name, module in kept.named_modules()}
         return names[self.reader]
 
     @property
     def features(self) -> int:
-        """What the reader reads at one place."""
+        """How many numbers the reader reads for one place of its output."""
         reader = self.reader
         inputs = reader.in_features if isinstance(reader, nn.Linear) else reader.in_channels
         return inputs * self.side**2
 
     @property
     def taps(self) -> int:
-        """What the reader reads of one unit: features that lie side by side."""
+        """How many of the features belong to one unit; they lie side by side."""
         return self.features // self.units
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The choices that leave it narrower than it is, and than those before them."""
+        """The choices that make the block narrower, only the first of those that keep the same number of units."""
         found: dict[int, str] = {}
         for choice in SHARES:
             found.setdefault(self.kept_count(choice), choice)
@@ -88,21 +95,28 @@ class Hidden(ABC):
 
 @dataclass(frozen=True)
 class HiddenChannels(Hidden):
-    """Channels that `maker` makes and `reader` reads, with the modules `between` that treat each for itself."""
+    """The channels between two layers.
+
+    Attributes:
+        maker: The layer that makes the channels.
+        between: The modules between maker and reader, which treat each channel alone.
+    """
 
     maker: nn.Module
     between: tuple[nn.Module, ...]
 
     @property
     def units(self) -> int:
+        """How many channels the reader reads."""
         return self.reader.in_features if isinstance(self.reader, nn.Linear) else self.reader.in_channels
 
     def kept_count(self, choice: str) -> int:
-        """Its share of them, to the nearest multiple of eight."""
+        """Returns the choice's share of the channels, rounded to a multiple of eight and at least eight."""
         return max(_ROUND_TO, _ROUND_TO * round(SHARES[choice] * self.units / _ROUND_TO))
 
     @torch.no_grad()
     def by_weights(self) -> Tensor:
+        """Returns the indices of the channels from the most to the least important, by the weights on both sides."""
         made: Any = self.maker
         into = made.weight.flatten(1).double().norm(dim=1)
         out_of = self.reader.weight.transpose(0, 1).flatten(1).double().norm(dim=1)
@@ -110,12 +124,13 @@ class HiddenChannels(Hidden):
         return order
 
     def replacements(self, units: Tensor) -> Mapping[nn.Module, nn.Module]:
+        """Returns maker, reader and the modules between, each with a copy that has these channels alone."""
         made = {module: sliced(module, outputs=units) for module in (self.maker, *self.between)}
         return made | {self.reader: sliced(self.reader, inputs=units)}
 
 
 def hidden_of(anatomy: Residual) -> Hidden | None:
-    """The last inner width of a block; None where it has none that can be cut."""
+    """Returns the last inner width of a block; None where the block has none that can be narrowed."""
     branch = anatomy.branch
     mixing = [place for place, step in enumerate(branch) if _mixes(step)]
     if len(mixing) < 2:
@@ -145,8 +160,19 @@ def hidden_of(anatomy: Residual) -> Hidden | None:
 def narrowed(
     kept: nn.Module, anatomy: Residual, hidden: Hidden, units: Tensor
 ) -> tuple[nn.Module, list[BatchNormPair]]:
-    """A copy of the block with these units of its inner width alone, without the activation that ends it; and its
-    BatchNorms, each with the convolution before it. A reader that no BatchNorm follows has a bias."""
+    """Returns a copy of a block with fewer units in its inner width, without the activation that ends the block.
+
+    A layer scale is multiplied into the reader's weights. A reader that no BatchNorm follows is given a bias.
+
+    Args:
+        kept: The block.
+        anatomy: What the block computes.
+        hidden: Its inner width.
+        units: The indices of the units that stay.
+
+    Returns:
+        The copy, and its BatchNorms, each with the convolution before it.
+    """
     replaced: dict[int, Any] = {id(module): new for module, new in hidden.replacements(units).items()}
     owners = [step.owner for step in hidden.behind if isinstance(step, Scale)]
     replaced |= {id(owner): nn.Identity() for owner in owners if owner is not kept}
@@ -212,7 +238,13 @@ def _keeps_size(step: Step) -> bool:
 
 
 def sliced(module: Any, outputs: Tensor | None = None, inputs: Tensor | None = None) -> Any:
-    """A copy of a layer with some of its outputs, or of its inputs."""
+    """Returns a copy of a layer with only these outputs, or only these inputs.
+
+    Args:
+        module: A linear layer, a convolution, a BatchNorm, a module without weights, or a squeeze-and-excitation.
+        outputs: The indices of the output channels that stay; None for all.
+        inputs: The indices of the input channels that stay; None for all.
+    """
     layer = copy.deepcopy(module)
     if isinstance(module, SqueezeExcite):
         layer.conv_reduce = sliced(module.conv_reduce, inputs=outputs)
@@ -233,7 +265,7 @@ def sliced(module: Any, outputs: Tensor | None = None, inputs: Tensor | None = N
 
 
 def _renumber(layer: Any, outputs: int | None, inputs: int | None) -> None:
-    """Has a layer say how wide it is."""
+    """Sets the attributes that say how wide a layer is."""
     depthwise = isinstance(layer, nn.Conv2d) and layer.groups > 1
     names: dict[str, int | None] = {"out_features": outputs, "out_channels": outputs, "num_features": outputs}
     names |= {"in_features": inputs, "in_channels": outputs if depthwise else inputs}

@@ -1,8 +1,6 @@
-"""What stands in for a whole block with weights of its own: one layer, whatever the block computes, or the block itself
-with a narrower inside (`hidden.py`).
+"""Stand-ins for a whole block with weights of their own: one layer, or a narrower copy of the block (`hidden.py`).
 
-Nothing here knows how their weights are found (`pruner/fitting/`): a new layer hands on its input, as if the block were
-dropped.
+Their weights are fitted in `pruner/fitting/`. Until then a new layer returns its input, as if the block were dropped.
 """
 
 import copy
@@ -18,7 +16,7 @@ from pruner.choices.choice import FIT, FIT_3X3, FIT_SEPARABLE
 from pruner.choices.forms import Form, Residual
 
 MOST_FEATURES: Final = 4608
-"""Of a fit: the sums over more would take more than 170 MB each, and a minute to solve."""
+"""The most features that a fit may have: the sums over more would take more than 170 MB each, and a minute to solve."""
 
 _SIDE: Final = 3
 
@@ -27,7 +25,14 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Fitted(Form):
-    """lam * block(x) + (1 - lam) * layer(x). An activation that ends the block stays, behind the layer."""
+    """lam * block(x) + (1 - lam) * layer(x). An activation that ends the block stays, behind the layer.
+
+    Attributes:
+        block: The steps of the block.
+        kept: The block's own module.
+        layer: The layer that stands in for the block up to the activation that ends it.
+        batch_norms: The convolutions of `layer`, each with the BatchNorm that follows it directly.
+    """
 
     block: Residual
     kept: nn.Module
@@ -35,6 +40,7 @@ class Fitted(Form):
     batch_norms: Sequence[BatchNormPair] = ()
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the block at `lam` 1, the layer at 0, and both between; then the activation that ends the block."""
         if lam == 1:
             whole: Tensor = self.kept(x)
             return whole
@@ -43,13 +49,27 @@ class Fitted(Form):
         return y if self.block.end is None else self.block.end.run(y, 1.0)
 
     def merged(self) -> nn.Module:
+        """Returns a copy of the layer with its BatchNorms folded, and of the activation that ends the block."""
         ends = [] if self.block.end is None else [copy.deepcopy(self.block.end.act)]
         return in_a_row([folded_copy(self.layer, self.batch_norms), *ends])
 
 
 def offered(shape: Sequence[int], *, own_depthwise: bool) -> tuple[str, ...]:
-    """The stand-ins that a block may have which takes and gives `shape`, tokens (N, C) or images (C, H, W), and which
-    begins with a depthwise convolution or not: those whose fits have no more than `MOST_FEATURES`."""
+    """Returns the fitted layers that may stand in for a block which takes and gives the same shape.
+
+    Only those are offered whose fits have no more than `MOST_FEATURES` features.
+
+    Args:
+        shape: Tokens (N, C) or images (C, H, W).
+        own_depthwise: Whether the block begins with a depthwise convolution that keeps the size of its images.
+
+    Example:
+        >>> from pruner.choices.stand_ins import offered
+        >>> offered((197, 192), own_depthwise=False)
+        ('fit',)
+        >>> offered((64, 56, 56), own_depthwise=False)
+        ('fit', 'fit-3x3', 'fit-separable')
+    """
     if len(shape) not in (2, 3):
         return ()
     channels = shape[1] if len(shape) == 2 else shape[0]
@@ -58,11 +78,16 @@ def offered(shape: Sequence[int], *, own_depthwise: bool) -> tuple[str, ...]:
 
 
 def new_layer(choice: str, block: Residual, shape: Sequence[int], like: Tensor) -> nn.Module:
-    """The layer of a choice, which leaves its input as it is until it is fitted; of the kind of number, and on the
-    device, of `like`.
+    """Returns the layer of a fitted choice, which returns its input until it is fitted.
 
-    `fit` is a linear for tokens and a 1x1 convolution for images, `fit-3x3` a dense convolution. `fit-separable` is
-    x + pointwise(depthwise(x)), beginning with the block's own depthwise convolution where the block does.
+    `fit` is a linear layer for tokens and a 1x1 convolution for images, `fit-3x3` a dense convolution. `fit-separable`
+    is x + pointwise(depthwise(x)); its depthwise convolution is the block's own where the block begins with one.
+
+    Args:
+        choice: `fit`, `fit-3x3` or `fit-separable`.
+        block: The steps of the block.
+        shape: The shape of the block's input and output: tokens (N, C) or images (C, H, W).
+        like: A tensor of the dtype, and on the device, that the layer is made for.
     """
     if len(shape) == 2:
         return linear(shape[1], like)
@@ -76,8 +101,19 @@ def new_layer(choice: str, block: Residual, shape: Sequence[int], like: Tensor) 
 
 
 def layer_like(merged: nn.Module, block: Residual, shape: Sequence[int] | None, like: Tensor) -> nn.Module | None:
-    """A new layer of the kind that a choice merges to, `merged`; None where that is more than one layer, or one
-    whose fit has more than `MOST_FEATURES`. `shape` is None for a block that changes that of its input."""
+    """Returns a new layer of the kind that a choice merges to, to be fitted.
+
+    Args:
+        merged: What the choice merges to.
+        block: The steps of the block.
+        shape: The shape of the block's input and output; None for a block that changes the shape of its input.
+        like: A tensor of the dtype, and on the device, that the layer is made for.
+
+    Returns:
+        The layer. Where the choice merges to several, it is that of `fit-separable` if the block keeps its shape and
+        begins with a depthwise convolution, else None. It is None too where its fit would have more than
+        `MOST_FEATURES` features, and for a convolution that is grouped, dilated or not centred.
+    """
     layer = merged[0] if isinstance(merged, nn.Sequential) else merged
     if isinstance(layer, nn.Linear):
         return linear(layer.in_features, like)
@@ -93,7 +129,7 @@ def layer_like(merged: nn.Module, block: Residual, shape: Sequence[int] | None, 
 
 
 def linear(channels: int, like: Tensor) -> nn.Linear:
-    """A linear layer that hands on its input."""
+    """Returns a linear layer that returns its input, of the dtype and on the device of `like`."""
     layer = _new(nn.Linear(channels, channels), like)
     nn.init.eye_(layer.weight)
     _zero_bias(layer)
@@ -101,7 +137,15 @@ def linear(channels: int, like: Tensor) -> nn.Linear:
 
 
 def convolution(channels: int, out_channels: int, side: int, like: Tensor, stride: int = 1) -> nn.Conv2d:
-    """A convolution of an odd side that hands on its input, or as many of its channels and places as it has itself."""
+    """Returns a convolution that returns its input, or as many channels and places of it as the output has.
+
+    Args:
+        channels: How many channels the input has.
+        out_channels: How many channels the output has.
+        side: The side of the kernel, which is odd.
+        like: A tensor of the dtype, and on the device, that the layer is made for.
+        stride: The stride along both axes.
+    """
     layer = _new(nn.Conv2d(channels, out_channels, side, stride, padding=side // 2), like)
     nn.init.dirac_(layer.weight)
     _zero_bias(layer)
@@ -109,14 +153,14 @@ def convolution(channels: int, out_channels: int, side: int, like: Tensor, strid
 
 
 def _is_plain(conv: nn.Conv2d) -> bool:
-    """Whether it is a dense convolution with a square kernel about every place, or every so many-th."""
+    """Whether it is dense, with a square centred kernel and the same stride along both axes."""
     side, stride = conv.kernel_size[0], conv.stride[0]
     square = conv.kernel_size == (side, side) and conv.padding == (side // 2, side // 2)
     return square and conv.stride == (stride, stride) and conv.dilation == (1, 1) and conv.groups == 1
 
 
 def own_depthwise(block: Residual) -> nn.Conv2d | None:
-    """The depthwise convolution that the block's branch begins with, if its images keep their size."""
+    """Returns the depthwise convolution that the branch begins with, if its images keep their size; else None."""
     first = block.branch[0]
     if not isinstance(first, Convolution) or first.why_not is not None:
         return None

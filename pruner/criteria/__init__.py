@@ -1,4 +1,4 @@
-"""What can be said of a block's importance without training: one file per criterion, its paper named."""
+"""Criteria: the importance of blocks without training, one file for each criterion, which names its paper."""
 
 from profiles.registry import load_members
 from pruner.criteria.criterion import CRITERIA, Criterion, criterion, known_criterion

@@ -1,4 +1,4 @@
-"""What can be said of the harm of cuts without training: the protocol, and the registry of those that are known."""
+"""The protocol of criteria, which estimate the harm of cuts without training, and their registry."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -10,11 +10,12 @@ from pruner.network.surgery import OpenNetwork
 
 
 class Criterion(ABC):
-    """Holds every cut of a network to do so much harm.
+    """Estimates the harm of every cut of a network, without training it.
 
     Example:
-        One that holds every cut to do as much as any other:
+        A criterion by which all cuts do the same harm:
 
+        >>> from pruner.criteria import Criterion
         >>> class Alike(Criterion):
         ...     name = "alike"
         ...     def harm_of_cuts(self, network):
@@ -26,18 +27,36 @@ class Criterion(ABC):
 
     @abstractmethod
     def harm_of_cuts(self, network: OpenNetwork) -> Mapping[tuple[str, str], float]:
-        """(block, choice) -> what cutting the block so is held to harm, in no particular unit; 0 for keeping it."""
+        """Estimates the harm of every cut.
+
+        Returns:
+            (block, choice) -> the harm of cutting the block so, in no particular unit; 0 for keeping it.
+        """
 
 
 CRITERIA: Final = Registry[Criterion]("criterion", SettingsError)
+"""The registered criteria by name."""
 
 
 def criterion(cls: type[Criterion]) -> type[Criterion]:
-    """Registers a criterion under its name, which is also its file's. Raises `ValueError` when the name is taken."""
+    """Registers a criterion under its name, which is also the name of its file. Raises `ValueError` when the name is
+    taken."""
     CRITERIA.add(cls.name, cls())
     return cls
 
 
 def known_criterion(name: str) -> Criterion:
-    """Raises `SettingsError` with the names there are."""
+    """The criterion of that name.
+
+    Raises:
+        SettingsError: with the known names, when none has that name.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from pruner.criteria import known_criterion
+        >>> from pruner.network.surgery import OpenNetwork
+        >>> harms = known_criterion("dimap").harm_of_cuts(OpenNetwork(small_network()))
+        >>> harms["blocks.0.mlp", "keep"] < harms["blocks.0.mlp", "merge"] < harms["blocks.0.mlp", "drop"]
+        True
+    """
     return CRITERIA.known(name)

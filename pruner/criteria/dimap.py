@@ -1,13 +1,13 @@
 """Module-aware, data-independent importance of weights, and of the blocks that lose them (DIMAP).
 
-"Data-independent Module-aware Pruning for Hierarchical Vision Transformers", ICLR 2024 (arXiv 2404.13648). Taken from
-there: weights are compared within their module (QKV, projection, MLP, other), the importance of a weight is its square
-over the sum of the squares of the weights that come before it and of its own, and no data is seen. Not public, or not
-read: the order of the weights. They are sorted from the largest here, as in LAMP (ICLR 2021): the largest weight of
-every module has importance 1, and the sum of the module's tells how evenly its energy is spread.
+"Data-independent Module-aware Pruning for Hierarchical Vision Transformers", ICLR 2024 (arXiv 2404.13648). From the
+paper: weights are compared within their module (QKV, projection, MLP, other), the importance of a weight is its square
+over the sum of the squares of the weights before it and its own, and no data is needed. The order of the weights was
+not checked against the paper. Here they are sorted from the largest, as in LAMP (ICLR 2021): the largest weight of
+every module has importance 1, and the sum over the module says how evenly its energy is spread.
 
-Our own: the sum over a block's modules, times the share of the block's parameters that a cut takes away, is the harm
-that the cut is held to do.
+Not from the paper: the harm of a cut is the sum over the block's modules, times the share of the block's parameters
+that the cut removes.
 """
 
 import re
@@ -27,8 +27,22 @@ _MODULES: Final = (("qkv", r"\bqkv\b"), ("projection", r"\bproj\b"), ("mlp", r"\
 
 
 def importance(weights: Iterable[Tensor]) -> list[Tensor]:
-    """Imp(w_p) = w_p^2 / sum over i <= p of w_i^2, the weights of the module sorted from the largest; in float64 and in
-    the shapes of `weights`, which are one module's. A module of zeros has none."""
+    """The importance of every weight of one module: Imp(w_p) = w_p^2 / sum over i <= p of w_i^2.
+
+    The weights of the module are sorted from the largest. In a module of zeros all importances are 0.
+
+    Args:
+        weights: The tensors of one module, of any shapes.
+
+    Returns:
+        The importances in float64, in the shapes of `weights`.
+
+    Example:
+        >>> import torch
+        >>> from pruner.criteria.dimap import importance
+        >>> importance([torch.tensor([1.0, 2.0])])[0].tolist()
+        [0.2, 1.0]
+    """
     tensors = [weight.detach().double() for weight in weights]
     squares = torch.cat([tensor.flatten() for tensor in tensors]).square()
     order = squares.argsort(descending=True, stable=True)
@@ -41,12 +55,12 @@ def importance(weights: Iterable[Tensor]) -> list[Tensor]:
 
 @criterion
 class Dimap(Criterion):
-    """The sum of the importance of a block's weights, times the share of them that a cut takes away."""
+    """Estimates the harm of a cut by the importance of the block's weights, times the share that the cut removes."""
 
     name = "dimap"
 
     def harm_of_cuts(self, network: OpenNetwork) -> Mapping[tuple[str, str], float]:
-        """By the network's own weights; needs no data."""
+        """The harm of every cut, by the network's own weights: (block, choice) -> harm."""
         sizes = parameters_by_choice(network)
         found: dict[tuple[str, str], float] = {}
         for name, site in network.sites.items():
@@ -58,7 +72,7 @@ class Dimap(Criterion):
 
 
 def _block_importance(site: Site) -> float:
-    """The sum over the modules of the block, matrices and kernels alone."""
+    """The sum of the importance of all matrices and kernels of the block."""
     modules: dict[str, list[Tensor]] = {}
     for name, parameter in site.kept.named_parameters():
         if parameter.ndim > 1:

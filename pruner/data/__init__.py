@@ -1,1 +1,1 @@
-"""Labelled images: built in, and in folders."""
+"""Data sets of images: the built-in digits, folders of images, and what timm's readers open."""

@@ -1,4 +1,4 @@
-"""How images are varied for training and cut to size for evaluation, in timm's names and with timm's defaults."""
+"""timm's transforms, which vary images for training and cut them to size for evaluation."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,7 +30,13 @@ _OF_TIMM: Final = {
 
 @dataclass(frozen=True)
 class Transforms:
-    """What makes tensors of images of `mode`: at random for training, always the same for all else."""
+    """The transforms that turn images into tensors: random ones for training, fixed ones for evaluation.
+
+    Attributes:
+        mode: Pillow's mode of the images that both take: "L" for one channel, "RGB" for three.
+        train: The transform of training images. It draws from the global random generators.
+        evaluation: The transform of all other images. It gives the same tensor each time.
+    """
 
     mode: str
     train: Transform
@@ -43,7 +49,29 @@ def transforms_for(
     augmentation: Augmentation = _AS_TIMM,
     evaluation: Evaluation = _AS_THE_MODEL,
 ) -> Transforms:
-    """Raises `DataError` when the network takes no images of 1 or 3 channels, or a setting makes no sense to timm."""
+    """Makes timm's transforms for the images of one network.
+
+    Args:
+        model: A timm network. Its configuration says how images are resized, cropped and normalised.
+        input_size: (channels, height, width) of the tensors.
+        augmentation: How training images are varied.
+        evaluation: Settings that replace those of the network's configuration. Its means and deviations hold for
+            training too.
+
+    Returns:
+        The transforms for training and for evaluation.
+
+    Raises:
+        DataError: when the network takes images of other than 1 or 3 channels, or timm cannot use a setting.
+
+    Example:
+        >>> from PIL import Image
+        >>> from pruner.data.augmentation import transforms_for
+        >>> from pruner.models.load import load_model
+        >>> transforms = transforms_for(load_model("deit_digits"), (3, 32, 32))
+        >>> transforms.evaluation(Image.new("RGB", (200, 100))).shape
+        torch.Size([3, 32, 32])
+    """
     channels = input_size[0]
     if channels not in _MODES:
         raise DataError(f"images have 1 or 3 channels, and the model takes {channels}")
@@ -60,13 +88,26 @@ def transforms_for(
 def normalisation(
     model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation = _AS_THE_MODEL
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of each channel by which images are normalised for `model`."""
+    """Returns the mean and the deviation of each channel by which images are normalised for a network.
+
+    Args:
+        model: A timm network, whose configuration has both.
+        input_size: (channels, height, width) of the images. Those of one channel are normalised by the mean over the
+            colours.
+        evaluation: Its `mean` and `std`, where they are given, replace those of the network's configuration.
+
+    Returns:
+        (means, deviations), each with one figure for a channel.
+
+    Raises:
+        DataError: when there are neither 1 nor 3 figures, nor as many as channels.
+    """
     config = _config(model, input_size, evaluation)
     return config["mean"], config["std"]
 
 
 def _config(model: nn.Module, input_size: tuple[int, int, int], evaluation: Evaluation) -> dict[str, Any]:
-    """timm's settings for evaluating `model`, with what was asked for in their place."""
+    """timm's settings for evaluating `model`, with those of `evaluation` in their place where they are given."""
     config: dict[str, Any] = resolve_data_config({"input_size": input_size}, model=model)
     config |= {name: value for name, value in dataclasses.asdict(evaluation).items() if value is not None}
     return config | {name: _for_channels(name, config[name], input_size[0]) for name in ("mean", "std")}

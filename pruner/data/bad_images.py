@@ -1,4 +1,4 @@
-"""Which images of a data set cannot be decoded: found by reading all of them once, and listed in a file."""
+"""Finds the images of data sets that cannot be decoded, and lists them in a file."""
 
 import hashlib
 import itertools
@@ -22,10 +22,18 @@ Bad = tuple[int, int, str, str]
 
 
 def bad_images(sources: Sequence[Source], report: Path, progress: Progress) -> list[frozenset[int]]:
-    """For each source the numbers of the images that cannot be decoded.
+    """Finds the images of each source that cannot be decoded.
 
-    They are listed in `report`. Where that is of the very same files already, nothing is read again. Else all are read,
-    in as many processes as there are cores.
+    A report that was written for the very same files is read, and no image is decoded again. Otherwise every image is
+    decoded once, in as many processes as there are cores.
+
+    Args:
+        sources: The images to decode.
+        report: The file that lists the images that cannot be decoded. It is written unless it is up to date.
+        progress: Is told how many images have been decoded.
+
+    Returns:
+        For each source, the numbers of its images that cannot be decoded.
     """
     state = hashlib.sha256("".join(source.state() for source in sources).encode()).hexdigest()
     found = _listed(report, state)
@@ -36,7 +44,7 @@ def bad_images(sources: Sequence[Source], report: Path, progress: Progress) -> l
 
 
 def count_listed(report: Path) -> int:
-    """How many images the file lists."""
+    """Returns how many images a report lists."""
     return sum(not line.startswith("#") for line in report.read_text(encoding="utf-8").splitlines())
 
 
@@ -57,7 +65,7 @@ def _read_all(sources: Sequence[Source], progress: Progress) -> list[Bad]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One list of faults for each row of (number of the source, number of the image)."""
+    """Decodes rows of (number of the source, number of the image), and lists the faults of each row."""
 
     sources: Sequence[Source]
     rows: Sequence[Sequence[tuple[int, int]]]
@@ -74,7 +82,7 @@ class _Reading:
 
 
 def _write(report: Path, state: str, found: Sequence[Bad]) -> None:
-    # JSON a line: a name may hold anything, a line's end among it.
+    # Each line is JSON, because a name may hold anything, even a line break.
     lines = [_HEADING, _STATE + state, *(json.dumps(bad) for bad in found)]
     report.parent.mkdir(parents=True, exist_ok=True)
     beside = report.with_name(f"{report.name}.{os.getpid()}.part")
@@ -83,7 +91,7 @@ def _write(report: Path, state: str, found: Sequence[Bad]) -> None:
 
 
 def _listed(report: Path, state: str) -> list[Bad] | None:
-    """What the file lists, if it is whole and of this state."""
+    """The images that the report lists; None where it is missing, damaged, or of another state of the files."""
     if not report.is_file():
         return None
     lines = report.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -93,5 +101,5 @@ def _listed(report: Path, state: str) -> list[Bad] | None:
         rows = [json.loads(line) for line in lines[2:]]
         return [(int(which), int(index), str(place), str(reason)) for which, index, place, reason in rows]
     except ValueError:
-        # Somebody has written into it: it is made anew.
+        # The file was edited: it is to be written again.
         return None

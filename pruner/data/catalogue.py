@@ -1,4 +1,4 @@
-"""A data set as it was found, before there is a model to prepare its images for."""
+"""Catalogues: data sets that were found, before there is a network to prepare their images for."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,29 +21,50 @@ _TEST_SHARE = 0.2
 
 
 class Catalogue(Protocol):
-    """What is known of a data set that was found."""
+    """A data set that was found: what is known of it, and how to get at its images."""
 
     @property
     def num_classes(self) -> int | None:
-        """Outputs that a network needs; None where the data set does not say."""
+        """How many outputs a network needs; None where the data set does not say."""
 
     @property
     def classes(self) -> ClassMap | None:
-        """Name -> label; None where the data set does not say."""
+        """Name of a class -> its label; None where the data set does not say."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What somebody may not expect of how the data set was read, for the log."""
+        """Remarks for the log on how the data set was read, where that may surprise."""
 
     def images(self, model: nn.Module, input_size: tuple[int, int, int], preparation: Preparation) -> ImageData:
-        """The images, prepared as timm's configuration of `model` says. Raises `DataError` if they are of no use."""
+        """Prepares the images for a network.
+
+        Args:
+            model: A timm network, whose configuration says how its images are prepared.
+            input_size: (channels, height, width) of the images.
+            preparation: What is to differ from that configuration, and how images are read.
+
+        Returns:
+            The images to train on, to calibrate with and to test with.
+
+        Raises:
+            DataError: when the images are of no use, because there are too few or they cannot be prepared so.
+        """
 
 
 @dataclass(frozen=True)
 class MappedCatalogue:
-    """Images that can be had by number; without a test split, a fifth of them all is set apart for the test.
+    """A data set whose images can be read by number.
 
-    `splits` are the names of both splits.
+    Without a test split, a fifth of all images is set apart for the test. Of the training images that are left, a tenth
+    is set apart for calibration.
+
+    Attributes:
+        dataset: What messages and the name of the images call the data set.
+        splits: The names of the training split and of the test split, the latter None where there is none.
+        classes: Name of a class -> its label.
+        train: The images of the training split.
+        test: The images of the test split; None to set some of `train` apart.
+        notes: Remarks for the log on how the data set was read.
     """
 
     dataset: str
@@ -55,9 +76,19 @@ class MappedCatalogue:
 
     @property
     def num_classes(self) -> int:
+        """How many outputs a network needs for the classes."""
         return num_classes(self.classes)
 
     def images(self, model: nn.Module, input_size: tuple[int, int, int], preparation: Preparation) -> MappedImages:
+        """Splits the images and prepares them for a network.
+
+        Images of none of the classes are left out. So are images that cannot be decoded, where `preparation` names a
+        file to list them in.
+
+        Raises:
+            DataError: when a class has no image to train on, one of the three splits has no image, or the images cannot
+                be prepared so.
+        """
         transforms = transforms_for(model, input_size, preparation.augmentation, preparation.evaluation)
         sources = [self.train] if self.test is None else [self.train, self.test]
         bad: Sequence[frozenset[int]] = [frozenset() for _ in sources]
@@ -114,7 +145,17 @@ class MappedCatalogue:
 
 @dataclass(frozen=True)
 class StreamedCatalogue:
-    """Images that come as streams; `classes` is None where the data set does not say which there are."""
+    """A data set whose images come as streams.
+
+    Attributes:
+        dataset: What messages and the name of the images call the data set.
+        splits: The names of the training split and of the test split.
+        classes: Name of a class -> its label; None where the data set does not say.
+        train: The training stream, of which every tenth sample is for calibration.
+        test: The test stream.
+        may_have_workers: Whether the streams can be read in several processes.
+        notes: Remarks for the log on how the data set was read.
+    """
 
     dataset: str
     splits: tuple[str, str]
@@ -126,9 +167,18 @@ class StreamedCatalogue:
 
     @property
     def num_classes(self) -> int | None:
+        """How many outputs a network needs; None where the data set does not say."""
         return None if self.classes is None else num_classes(self.classes)
 
     def images(self, model: nn.Module, input_size: tuple[int, int, int], preparation: Preparation) -> StreamedImages:
+        """Prepares the streams for a network.
+
+        The network's number of outputs counts as the number of classes where the data set does not say it.
+
+        Raises:
+            DataError: when images that cannot be decoded are to be left out, which a stream does not allow, when there
+                are too few images, or when they cannot be prepared so.
+        """
         if preparation.bad_images is not None:
             raise DataError(f"{self.dataset} is a stream, of which no image can be left out: without --skip-bad-images")
         whole, tested = sum(self.train.chunks), sum(self.test.chunks)
@@ -150,6 +200,6 @@ class StreamedCatalogue:
 
 
 def _digest(images: object, classes: ClassMap, preparation: Preparation) -> str:
-    """Two data sets have the same if the same images are in them, of the same classes, and go through the same."""
+    """Names images, classes and transforms: two data sets have the same digest if they agree in all three."""
     through = (preparation.augmentation, preparation.evaluation)
     return hashlib.sha256(repr((images, sorted(classes.items()), through)).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The data sets that can be named, by the kind that their names begin with."""
+"""Opens data sets by name; what a name begins with says which kind of data set it is."""
 
 import dataclasses
 import difflib
@@ -28,7 +28,17 @@ KINDS: Final = (FOLDER, UNLABELLED, *(f"{kind}/NAME" for kind in _KINDS))
 
 
 def open_catalogue(settings: DataSettings) -> Catalogue:
-    """Raises `DataError` when there is no such kind of data set, or it cannot be opened."""
+    """Opens the data set that the settings name.
+
+    Args:
+        settings: Which data set to open. A class map that does not exist is looked for in the data's own folder too.
+
+    Returns:
+        What is known of the data set, from which its images can be prepared for a network.
+
+    Raises:
+        DataError: when no kind of data set has this name, or the data set cannot be opened.
+    """
     settings = _with_class_map_found(settings)
     if settings.dataset in ("", FOLDER):
         return open_folder(settings)
@@ -44,7 +54,7 @@ def open_catalogue(settings: DataSettings) -> Catalogue:
 
 
 def _with_class_map_found(settings: DataSettings) -> DataSettings:
-    """As in timm, a class map that is not here may lie in the data's own folder."""
+    """As in timm, a class map that does not exist as named may lie in the data's own folder."""
     asked, root = settings.class_map, settings.root
     if asked is None or root is None or asked.exists() or not (root / asked).exists():
         return settings

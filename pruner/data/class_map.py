@@ -1,4 +1,4 @@
-"""Which class has which label, where a file says so."""
+"""Class maps: which class has which label, where a file says so."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,11 @@ ClassMap = Mapping[str, int]
 
 
 def load_class_map(path: Path) -> ClassMap:
-    """A text file with the name of one class a line, in the order of their labels; or JSON: name -> label.
+    """Reads a class map from a file.
 
-    Raises `DataError` for any other file; a pickle is never read.
+    A text file has the name of one class a line, in the order of their labels. A JSON file has name -> label.
+
+    Raises `DataError` for any other file, and for fewer than two classes. A pickle is never read.
     """
     if path.suffix.lower() in (".pkl", ".pickle"):
         raise DataError(f"{path} is a pickle, which could run anything: write one class name a line, or JSON")
@@ -29,14 +31,29 @@ def load_class_map(path: Path) -> ClassMap:
 
 
 def num_classes(classes: ClassMap) -> int:
-    """Outputs that a network needs for these labels."""
+    """Returns how many outputs a network needs for these labels: the highest label and one more."""
     return max(classes.values()) + 1
 
 
 def relabelled(path: Path | None, names: Sequence[str]) -> tuple[ClassMap, Sequence[int]]:
-    """(the classes, the label of each of the data set's own classes), whose names are `names` in their order.
+    """Gives the classes of a data set their labels, by a class map if there is one.
 
-    Without a class map the data set's labels stand. With one, -1 is the label of what it does not name.
+    Args:
+        path: The file of the class map; None leaves the labels as the data set has them.
+        names: The names of the data set's own classes, in the order of its own labels.
+
+    Returns:
+        (name -> label, the label of each of the data set's own classes). -1 is the label of a class that the class map
+        does not name.
+
+    Raises:
+        DataError: when the class map cannot be read.
+
+    Example:
+        >>> from pruner.data.class_map import relabelled
+        >>> classes, labels = relabelled(None, ["cat", "dog"])
+        >>> classes, list(labels)
+        ({'cat': 0, 'dog': 1}, [0, 1])
     """
     if path is None:
         return {name: label for label, name in enumerate(names)}, range(len(names))

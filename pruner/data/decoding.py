@@ -1,4 +1,4 @@
-"""From the bytes of an image file to pixels of 8 bit, or to the reason why there are none."""
+"""Decodes image files to pixels of 8 bits, or says why they cannot be decoded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +13,34 @@ _MOST_16_BIT = 65_535
 
 
 def decode(file: Path | BinaryIO, mode: str, place: str) -> Image.Image:
-    """The image in `mode`, "RGB" or "L"; whatever mode it is stored in.
+    """Decodes an image file, whatever mode it is stored in.
 
-    Gray levels of 16 bit are scaled to 8 bit. Transparency is dropped. An image stands as it is stored: like timm and
-    torchvision, this does not turn it as its EXIF data says.
+    Gray levels of 16 bits are scaled to 8 bits. Transparency is dropped. An image is not turned as its EXIF data says;
+    timm and torchvision do not turn it either.
 
-    Raises `BadImageError`, which names `place`, for what cannot be decoded to its end, and for an image of so many
-    pixels that Pillow takes it for a decompression bomb.
+    Args:
+        file: A path, or a file that is open for reading bytes.
+        mode: Pillow's mode of the result, "RGB" or "L".
+        place: Where the image is, for the message of the error.
+
+    Raises:
+        BadImageError: when the image cannot be decoded to its end, or has so many pixels that Pillow takes it for a
+            decompression bomb.
     """
     return in_mode(lambda: Image.open(file), mode, place)
 
 
 def in_mode(opened: Callable[[], Image.Image], mode: str, place: str) -> Image.Image:
-    """The same of an image that somebody else opens."""
+    """Converts an image that the caller opens, as `decode` does.
+
+    Args:
+        opened: Opens the image. Whatever it raises says that this is no image.
+        mode: Pillow's mode of the result, "RGB" or "L".
+        place: Where the image is, for the message of the error.
+
+    Raises:
+        BadImageError: when the image cannot be opened, or not decoded to its end.
+    """
     try:
         with opened() as image:
             return _with_8_bit(image).convert(mode)

@@ -25,6 +25,17 @@ class DigitScenes:
     """The built-in data set: 10 classes, images of shape (3, 32, 32) scaled to about [-1, 1].
 
     Training scenes are made afresh for every epoch; calibration and test scenes are always the same.
+
+    Attributes:
+        train_images: Scenes in an epoch.
+        calibration_images: Scenes to choose plans by.
+        test_images: Scenes to report the accuracy on.
+
+    Example:
+        >>> from pruner.data.digits import DigitScenes
+        >>> data = DigitScenes()
+        >>> data.input_size, data.num_classes, data.steps_per_epoch(batch_size=64)
+        ((3, 32, 32), 10, 31)
     """
 
     train_images: int = 2_000
@@ -36,12 +47,21 @@ class DigitScenes:
     input_size: tuple[int, int, int] = (3, SIDE, SIDE)
 
     def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns how many full batches an epoch has, and 1 where it has none."""
         return full_steps(self.train_images, batch_size)
 
     def train_batches(
         self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
     ) -> Iterator[Batch]:
-        """One epoch of fresh scenes; the same epoch and seed always give the same scenes."""
+        """Yields one epoch of fresh scenes; the same epoch and seed always give the same scenes.
+
+        Args:
+            epoch: The epoch's number, from 0.
+            batch_size: Scenes in a batch, over all processes.
+            seed: The seed of the training.
+            start: The first step that is made; those before it are left out.
+            part: The share of every batch that this process is given.
+        """
         part.check(batch_size)
         sources = _sources("train")
         for step in range(start, self.steps_per_epoch(batch_size)):
@@ -49,11 +69,11 @@ class DigitScenes:
             yield images[part.rank :: part.count], labels[part.rank :: part.count]
 
     def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        """The scenes on which plans are scored and BatchNorm statistics estimated."""
+        """Yields the scenes on which plans are scored and BatchNorm statistics estimated."""
         return _fixed_scenes("calibration", self.calibration_images, batch_size, part)
 
     def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
-        """The held-out scenes on which the accuracy that is reported is counted."""
+        """Yields the held-out scenes on which the reported accuracy is measured."""
         return _fixed_scenes("test", self.test_images, batch_size, part)
 
 
@@ -66,7 +86,7 @@ def _fixed_scenes(split: str, count: int, batch_size: int, part: Part) -> Iterat
 
 @functools.cache
 def _sources(split: str) -> tuple[Tensor, Tensor]:
-    """Ink in [0, 1] of shape (N, 1, 8, 8) and labels of shape (N,), of the source images of one split."""
+    """The source images of one split: ink in [0, 1] of shape (N, 1, 8, 8), and labels of shape (N,)."""
     # Imported here: reading the digits takes scikit-learn, which no other data set needs.
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class."""
+"""Data sets in folders of images, one folder a class."""
 
 import difflib
 import hashlib
@@ -25,24 +25,32 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The images in the class folders of one root: `names` are paths from there, parted by slashes."""
+    """Image files below one root folder, and their classes.
+
+    Attributes:
+        root: The folder that `names` start from.
+        names: The path of every image from the root, with slashes between its parts.
+        labels: The class of every image.
+    """
 
     root: Path
     names: tuple[str, ...]
     labels: tuple[int, ...]
 
     def image(self, index: int, mode: str) -> Image.Image:
+        """Decodes image `index` to the mode "RGB" or "L". Raises `BadImageError` when that fails."""
         return decode(self.root / self.names[index], mode, self.place(index))
 
     def place(self, index: int) -> str:
+        """Returns the path of image `index`."""
         return str(self.root / self.names[index])
 
     def digest(self) -> str:
-        """Of names and sizes, so that a copy on another machine is the same data."""
+        """Returns a digest of names, labels and sizes, so that a copy on another machine is the same data."""
         return _digest(f"{name}\0{label}\0{size}" for name, label, size, _ in self._files())
 
     def state(self) -> str:
-        """Of names, sizes and the times of the last change."""
+        """Returns a digest of names, labels, sizes and the times of the last change."""
         return _digest(f"{name}\0{label}\0{size}\0{changed}" for name, label, size, changed in self._files())
 
     def _files(self) -> Iterator[tuple[str, int, int, int]]:
@@ -57,26 +65,31 @@ class ImageFiles:
 
 
 def open_folder(settings: DataSettings) -> MappedCatalogue:
-    """`FOLDER/train/CLASS/*.png` and `FOLDER/val/CLASS/*.png`, or `FOLDER/CLASS/*.png`, of which a fifth is set apart
-    for the test. A tenth of the training images is set apart for calibration; neither is ever trained on.
+    """Opens image folders, with the labels that timm's reader gives the classes.
 
-    Classes have the labels that timm's reader gives them: in natural order, each by the innermost folder. What is
-    hidden is left out; with a class map, so are the classes that it does not name.
+    The images are `FOLDER/train/CLASS/*.png` and `FOLDER/val/CLASS/*.png`, or `FOLDER/CLASS/*.png`, of which a fifth is
+    set apart for the test. A tenth of the training images is set apart for calibration; neither is ever trained on.
 
-    Raises `DataError` when the folder or a split is not here or has no class folders, holds fewer than two classes, a
-    class has no training image, or the splits differ in their classes.
+    The innermost folder of an image names its class. Classes are numbered in natural order: 2 before 10. Hidden images
+    are left out; with a class map, so are the classes that it does not name.
+
+    Raises `DataError` when the folder or a split does not exist or has no class folders, holds fewer than two classes,
+    or when the splits overlap or differ in their classes.
     """
     return _opened(settings, TIMM)
 
 
 def open_torchvision_folder(settings: DataSettings) -> MappedCatalogue:
-    """The same with the labels that torchvision's `ImageFolder` gives: in the order of the letters, each class by the
-    outermost folder."""
+    """Opens image folders, with the labels that torchvision's `ImageFolder` gives the classes.
+
+    This is `open_folder`, but the outermost folder of an image names its class, and classes are numbered in the order
+    of the letters: 10 before 2. A class folder without images is refused.
+    """
     return _opened(settings, TORCHVISION)
 
 
 def folder_of(settings: DataSettings) -> Path:
-    """Raises `DataError` where none was named, or it is not here."""
+    """Returns the folder of the data set. Raises `DataError` where the settings name none, or it does not exist."""
     if settings.root is None:
         raise DataError(f"{settings.dataset} has no folder to read from: name it with --data-dir")
     if not settings.root.is_dir():
@@ -114,7 +127,7 @@ def _overlap(one: Path, other: Path) -> bool:
 
 
 def _with_class_folders(tree: ImageTree, reading: Reading, way_out: str) -> ImageTree:
-    """Raises `DataError`, which names what lies there in their place, when there are none to read."""
+    """Returns the tree. Raises `DataError`, which says what lies there instead, when it has no class folders."""
     root, beside = tree.root, tree.beside
     if beside and not tree.in_folders:
         raise DataError(
@@ -157,7 +170,7 @@ def _classes(train: ImageTree, test: ImageTree | None, settings: DataSettings, r
 
 
 def _notes(folder: Path, trees: Sequence[ImageTree], classes: ClassMap, reading: Reading) -> Iterator[str]:
-    """What somebody may not expect of how these folders are read."""
+    """Remarks on how these folders are read, where that may surprise."""
 
     def shown(paths: Sequence[tuple[Path, str]]) -> str:
         names = list(dict.fromkeys((root / path).relative_to(folder).as_posix() for root, path in paths))

@@ -1,4 +1,7 @@
-"""Data sets of the Hugging Face library, as timm opens them: by number, or as a stream. Nothing is fetched unasked."""
+"""Data sets of the Hugging Face library, as timm opens them: by number, or as a stream.
+
+Images by number are downloaded only where that is asked for; a stream may come over the network.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -25,33 +28,50 @@ _ROWS_AT_ONCE: Final = 16
 
 @dataclass(frozen=True)
 class HuggingFaceImages:
-    """One split that lies on this machine: `reader` is timm's."""
+    """The images of one split that lies on this machine, by number.
+
+    Attributes:
+        name: The data set and the split, for messages.
+        reader: timm's reader of the split.
+        labels: The label of every image; -1 for an image of none of the classes asked for.
+    """
 
     name: str
     reader: Any
     labels: Sequence[int]
 
     def image(self, index: int, mode: str) -> Image.Image:
+        """Decodes image `index` to the mode "RGB" or "L". Raises `BadImageError` when that fails."""
         file, _ = self.reader[index]
         with file:
             return decode(file, mode, self.place(index))
 
     def place(self, index: int) -> str:
+        """Returns the number of the image and the name of the split, for messages."""
         return f"image {index} of {self.name}"
 
     def digest(self) -> str:
+        """Returns a digest of the labels, the columns and the size of the data set."""
         rows = self.reader.dataset
         return hashlib.sha256(
             repr((tuple(self.labels), sorted(rows.features), rows.info.dataset_size)).encode()
         ).hexdigest()
 
     def state(self) -> str:
+        """Returns the digest together with the library's own fingerprint of the rows."""
         return self.digest() + str(self.reader.dataset._fingerprint)
 
 
 @dataclass(frozen=True)
 class HuggingFaceStream:
-    """One split that comes as a stream, from this machine or from elsewhere."""
+    """One split that comes as a stream, from this machine or over the network.
+
+    Attributes:
+        name: The data set and the split, for messages.
+        rows: The library's iterable of rows, with images that are not yet decoded.
+        num_samples: How many rows there are.
+        labels: The label of each of the data set's own classes; -1 for one that the class map does not name.
+    """
 
     name: str
     rows: Any
@@ -60,10 +80,12 @@ class HuggingFaceStream:
 
     @property
     def chunks(self) -> tuple[int, ...]:
+        """The number of samples: the stream is one chunk."""
         return (self.num_samples,)
 
     def read(self, _chunk: int) -> Iterator[Encoded]:
-        # In batches, for row by row the library gives each loading process some of the rows, and here all want all.
+        """Yields the samples of the stream, not yet decoded."""
+        # In batches: row by row, the library gives each loading process some of the rows, and here each needs all.
         position = 0
         for batch in self.rows.iter(batch_size=_ROWS_AT_ONCE):
             for image, label in zip(batch["image"], batch["label"], strict=True):
@@ -72,13 +94,17 @@ class HuggingFaceStream:
                 position += 1
 
     def digest(self) -> str:
+        """Returns a digest of the columns and the number of samples."""
         return hashlib.sha256(repr((self.num_samples, sorted(self.rows.features or ()))).encode()).hexdigest()
 
 
 def open_hugging_face(settings: DataSettings) -> MappedCatalogue:
-    """`hfds/NAME` or `hfds/FOLDER`; `root` is where the library keeps what it prepares, by default a place of its own.
+    """Opens `hfds/NAME` or `hfds/FOLDER`, whose images are read by number.
 
-    Raises `DataError` when it is not here, has no such split, or has no labels with names.
+    `settings.root` is the library's cache folder; without one, the library uses its own.
+
+    Raises `DataError` when the data set is not on this machine and may not be downloaded, has no such split, or has no
+    labels with names.
     """
     train_split, test_split = _splits(settings)
     readers = [_reader(settings, split) for split in (train_split, test_split) if split is not None]
@@ -91,7 +117,10 @@ def open_hugging_face(settings: DataSettings) -> MappedCatalogue:
 
 
 def open_hugging_face_stream(settings: DataSettings) -> StreamedCatalogue:
-    """`hfids/NAME`: read as it comes, over the network if it is not here. With `download` it is kept first.
+    """Opens `hfids/NAME`, whose images are read as a stream.
+
+    The stream comes over the network where the data set is not on this machine. With `settings.download` the data set
+    is downloaded and kept first.
 
     Raises `DataError` as `open_hugging_face` does, and when there is no test split or its length is not known.
     """
@@ -159,7 +188,7 @@ def _opening(settings: DataSettings) -> Iterator[None]:
 
 @contextmanager
 def _network(allowed: bool) -> Iterator[None]:
-    """The library fetches what is not here; the two switches that it looks at keep it from that."""
+    """Keeps the library from fetching what is not here, unless that is `allowed`, by the two switches that it reads."""
     import datasets
     import huggingface_hub
 

@@ -1,4 +1,4 @@
-"""The images below one folder, and which class each is of by the folders on its way."""
+"""The images below one folder, and the class of each by the folders that it lies in."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,17 +17,31 @@ Folders = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Reading:
-    """Which of the folders that an image lies in names its class, and in which order classes are numbered."""
+    """How a reader of image folders finds the class of an image, and how it numbers the classes.
+
+    Attributes:
+        reader: The reader's name, for messages.
+        which: The index of the folder that names the class: 0 for the outermost, -1 for the innermost.
+        key: The key that class names are sorted by.
+
+    Example:
+        >>> from pruner.data.image_tree import TIMM, TORCHVISION
+        >>> TIMM.ordered(["class10", "class2"]), TORCHVISION.ordered(["class10", "class2"])
+        (['class2', 'class10'], ['class10', 'class2'])
+        >>> TIMM.class_of(("animals", "cat")), TORCHVISION.class_of(("animals", "cat"))
+        ('cat', 'animals')
+    """
 
     reader: str
     which: int
     key: Callable[[str], Any]
 
     def class_of(self, folders: Folders) -> str:
+        """Returns which of the folders of an image names its class."""
         return folders[self.which]
 
     def ordered(self, names: Iterable[str]) -> list[str]:
-        """Raises `DataError` for names that the reader itself cannot put in order."""
+        """Returns the class names in the reader's order. Raises `DataError` for names that it cannot order."""
         try:
             # Names that the key holds for equal (A and a) stand in the order of their letters.
             return sorted(sorted(set(names)), key=self.key)
@@ -45,9 +59,16 @@ TORCHVISION: Final = Reading("torchvision", 0, str)
 
 @dataclass(frozen=True)
 class ImageTree:
-    """What lies below `root`: the names of the images in each folder, those that are hidden, folders without any.
+    """The images that lie in and below one folder.
 
-    An image is hidden whose name, or one of whose folders, begins with a dot: a preview that another program left.
+    An image is hidden if its name, or that of a folder on the way to it, begins with a dot: previews that other
+    programs leave.
+
+    Attributes:
+        root: The folder itself.
+        images: The folders on the way to an image -> the names of the images there, without the hidden ones.
+        hidden: For every hidden image, its path from the root up to the first name that begins with a dot.
+        empty: The paths from the root of folders that hold neither images nor folders.
     """
 
     root: Path
@@ -62,10 +83,11 @@ class ImageTree:
 
     @property
     def in_folders(self) -> Mapping[Folders, Sequence[str]]:
+        """The images that lie in a folder below the root, by the folders on the way to them."""
         return {folders: names for folders, names in self.images.items() if folders}
 
     def by_class(self, reading: Reading) -> Mapping[str, Sequence[str]]:
-        """Class -> its images: paths from the root, parted by slashes, in an order of their own."""
+        """Returns class -> the paths of its images from the root, with slashes, sorted folder by folder."""
         found: dict[str, list[str]] = {}
         for folders, names in self.in_folders.items():
             found.setdefault(reading.class_of(folders), []).extend("/".join((*folders, name)) for name in names)
@@ -73,8 +95,11 @@ class ImageTree:
 
 
 def images_below(root: Path) -> ImageTree:
-    """Links are followed, as timm does, but for those that lead back. Raises `DataError` for a folder that cannot be
-    read."""
+    """Finds the images in and below a folder.
+
+    Links are followed, as timm does, except those that lead back to a folder above them. Raises `DataError` for a
+    folder that cannot be read.
+    """
     images: dict[Folders, Sequence[str]] = {}
     hidden: list[str] = []
     empty: list[str] = []
@@ -104,7 +129,7 @@ def _is_hidden(parts: Iterable[str]) -> bool:
 
 
 def _hidden_part(parts: Sequence[str]) -> Iterator[str]:
-    """a, .b, c -> a, .b"""
+    """The parts of a path up to the first that begins with a dot: a, .b, c -> a, .b."""
     for part in parts:
         yield part
         if part.startswith("."):

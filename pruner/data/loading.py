@@ -1,4 +1,4 @@
-"""Work that is divided among processes and comes back in its order: the same results however many there are."""
+"""Divides work among processes and returns its results in order: the same results however many processes there are."""
 
 import itertools
 import random
@@ -26,7 +26,7 @@ Prepare = Callable[[Image.Image, int], Tensor]
 
 @dataclass(frozen=True)
 class Plain:
-    """Every image as the transform makes it."""
+    """Prepares every image by the transform alone."""
 
     transform: Transform
 
@@ -36,7 +36,13 @@ class Plain:
 
 @dataclass(frozen=True)
 class Varied:
-    """Every image as the transform makes it from the randomness of the seed, the epoch and the image's number."""
+    """Prepares every image by a random transform, seeded by the seed, the epoch and the image's number.
+
+    Attributes:
+        transform: The transform, which draws from the global random generators.
+        seed: The seed of the training.
+        epoch: The epoch's number, from 0.
+    """
 
     transform: Transform
     seed: int
@@ -48,7 +54,7 @@ class Varied:
 
 
 def _seed(seed: int) -> None:
-    """Of the global generators that timm's and torchvision's transforms draw from."""
+    """Seeds the global generators that timm's and torchvision's transforms draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     # Not torch.manual_seed, which would seed the accelerators' generators as well.
@@ -57,7 +63,7 @@ def _seed(seed: int) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """The global generators are afterwards as they were: whoever trains draws from them too."""
+    """Leaves the global generators as they were before, because the trainer draws from them too."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -68,17 +74,23 @@ def _undisturbed() -> Iterator[None]:
 
 
 class Work(Protocol[Result]):
-    """A row of results, of which each worker makes every so-manieth."""
+    """Work whose results form a row, and which can be shared: each of n workers makes every n-th result."""
 
     def share(self, worker: int, workers: int) -> Iterator[Result]:
-        """The results number worker::workers, in order."""
+        """Yields the results number `worker`, `worker + workers`, `worker + 2 workers` and so on, in order."""
 
 
 def carried_out(work: Work[Result], workers: int) -> Iterator[Result]:
-    """All results in order, made in `workers` processes of their own, or in this one if that is 0.
+    """Yields all results of the work, in order.
 
-    The global random generators of this process are left as they are. Raises the `DataError` of a worker where its
-    result would have stood.
+    The global random generators of this process are left as they are.
+
+    Args:
+        work: What is to be done.
+        workers: How many processes are started for it; 0 does the work in this process.
+
+    Raises:
+        DataError: when a worker raises it, in the place of its result.
     """
     if workers == 0:
         yield from _one_by_one(work)
@@ -110,7 +122,7 @@ def _one_by_one(work: Work[Result]) -> Iterator[Result]:
 
 @dataclass(frozen=True)
 class _Shares(IterableDataset[Any]):
-    """The loader asks its workers in turn, so that results come in the order of their numbers."""
+    """A worker's share of the results. The loader asks its workers in turn, so that all results come in order."""
 
     work: Work[Any]
 

@@ -1,4 +1,4 @@
-"""Images that can be had by number, in three splits that never mix."""
+"""Data sets whose images can be read by number, in three splits that never mix."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,19 @@ class Source(Protocol):
 
     @property
     def labels(self) -> Sequence[int]:
-        """The class of every image; -1 for one that is of no class asked for."""
+        """The label of every image; -1 for an image of none of the classes asked for."""
 
     def image(self, index: int, mode: str) -> Image.Image:
-        """Raises `BadImageError` for what is no image."""
+        """Decodes image `index` to the mode "RGB" or "L". Raises `BadImageError` when that fails."""
 
     def place(self, index: int) -> str:
-        """Where the image is to be found, for people."""
+        """Returns where image `index` is to be found, for messages."""
 
     def digest(self) -> str:
-        """Names the images: the same wherever, and whenever, the same ones are found."""
+        """Returns a digest of the images: the same wherever and whenever the same images are found."""
 
     def state(self) -> str:
-        """Names them in the state they are in: another one when any was changed."""
+        """Returns a digest of the images as they are now: another one when any of them was changed."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,18 @@ class Split:
 
 @dataclass(frozen=True)
 class MappedImages:
-    """Images that are read in any order, decoded in `workers` processes (0: in this one)."""
+    """A data set whose images are read by number, in any order.
+
+    Attributes:
+        name: Says which images these are, and how they are split.
+        num_classes: How many classes there are.
+        input_size: (channels, height, width) of the images.
+        train: The images to train on.
+        calibration: The images to choose plans by.
+        test: The images to report on.
+        transforms: What turns images into tensors.
+        workers: How many processes decode images; 0 decodes them in this one.
+    """
 
     name: str
     num_classes: int
@@ -60,12 +71,24 @@ class MappedImages:
     workers: int = 0
 
     def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns how many full batches an epoch has, and 1 where it has none."""
         return full_steps(len(self.train), batch_size)
 
     def train_batches(
         self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
     ) -> Iterator[Batch]:
-        """Every training image once but for the remainder, in an order of the epoch's own."""
+        """Yields every training image once, in an order drawn for the epoch, but for those that fill no last batch.
+
+        Args:
+            epoch: The epoch's number, from 0.
+            batch_size: Images in a batch, over all processes.
+            seed: The seed of the training.
+            start: The first step that is made. No image of the steps before it is decoded.
+            part: The share of every batch that this process is given.
+
+        Raises:
+            DataError: when a batch leaves a process without any image, or an image cannot be decoded.
+        """
         part.check(min(batch_size, len(self.train)))
         order = torch.randperm(len(self.train), generator=generator(seed, epoch)).tolist()
         steps = range(start, self.steps_per_epoch(batch_size))
@@ -74,9 +97,11 @@ class MappedImages:
         return carried_out(_Batches(self.train.source, rows, self.transforms.mode, prepare), self.workers)
 
     def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        """Yields the calibration images and their labels, in the same order each time."""
         return self._in_order(self.calibration, batch_size, part)
 
     def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        """Yields the test images and their labels, in the same order each time."""
         return self._in_order(self.test, batch_size, part)
 
     def _in_order(self, split: Split, batch_size: int, part: Part) -> Iterator[Batch]:
@@ -88,7 +113,7 @@ class MappedImages:
 
 @dataclass(frozen=True)
 class _Batches:
-    """One batch for each row of numbers."""
+    """Makes one batch of each row of image numbers."""
 
     source: Source
     rows: Sequence[Sequence[int]]
@@ -102,10 +127,23 @@ class _Batches:
 
 
 def set_apart(labels: Sequence[int], indices: Sequence[int], share: float) -> tuple[list[int], list[int]]:
-    """(the rest, about `share` of `indices`), both in their order; `labels` are those of the whole source.
+    """Divides images into two parts at random, in the same way each time.
 
-    Drawn by a seed of its own, so that every run sets the same images apart: at least as many as there are classes, but
-    never the last one that a class has.
+    At least as many images are set apart as there are classes, but never the last image of a class.
+
+    Args:
+        labels: The labels of the whole source.
+        indices: The numbers of the images to divide.
+        share: The share of them that is set apart, in [0, 1].
+
+    Returns:
+        (the numbers of the rest, the numbers of those set apart), both in their order.
+
+    Example:
+        >>> from pruner.data.mapped import set_apart
+        >>> rest, apart = set_apart([0] * 50 + [1] * 50, range(100), share=0.2)
+        >>> len(rest), len(apart)
+        (80, 20)
     """
     left = Counter(labels[index] for index in indices)
     count = max(len(left), round(share * len(indices)))

@@ -1,4 +1,4 @@
-"""Libraries that some data sets are read with, and that need not be here."""
+"""Libraries that only some data sets need, and that may not be installed."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pruner.errors import DataError
 
 
 def need(library: str, dataset: str) -> None:
-    """Raises `DataError`, which says how to install it, when `library` is not here."""
+    """Checks that a library is installed. Raises `DataError`, which says how to install it, when it is not."""
     if importlib.util.find_spec(library) is None:
         how = (
             'pip install "depthfinder[data]"' if library != "tensorflow_datasets" else "pip install tensorflow-datasets"
@@ -18,7 +18,12 @@ def need(library: str, dataset: str) -> None:
 
 @contextmanager
 def told_as_data_errors(dataset: str, hint: str) -> Iterator[None]:
-    """What a library has against a data set that it is asked to open, as a `DataError` with its words and a hint."""
+    """Turns any error of a library that opens a data set into a `DataError`, with the library's words and a hint.
+
+    Args:
+        dataset: What the message calls the data set.
+        hint: What can be done about the error.
+    """
     try:
         yield
     except DataError:

@@ -1,4 +1,4 @@
-"""What is asked for of a data set: where it is, which of its splits, and how its images are read."""
+"""Settings of a data set: where it is, which of its splits are used, and how its images are read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,16 @@ from pruner.progress import Progress, silent
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """`dataset` is "folder", or what timm calls a data set: torch/NAME, hfds/NAME, hfids/NAME, wds/NAME, tfds/NAME.
+    """Which data set to open, and where it is.
 
-    `root` is its folder on this machine. Where a split has no name, the usual names are tried. `download` lets a data
-    set that is not here be fetched.
+    Attributes:
+        dataset: "folder", "unlabelled", or what timm calls a data set: torch/NAME, hfds/NAME, hfids/NAME, wds/NAME,
+            tfds/NAME.
+        root: The folder of the data set on this machine.
+        train_split: The name of the training split; None tries the usual names.
+        val_split: The name of the split to test with; None tries the usual names.
+        class_map: A file that says which class has which label.
+        download: Whether a data set that is not on this machine may be downloaded.
     """
 
     dataset: str = "folder"
@@ -25,8 +31,16 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How images become batches. With a `bad_images` file, images that cannot be decoded are left out and listed there;
-    without one, the first of them ends the work."""
+    """How the images of a data set become batches.
+
+    Attributes:
+        augmentation: How training images are varied.
+        evaluation: How images are resized, cropped and normalised, where not as the network's configuration says.
+        workers: How many processes decode images; 0 decodes them in this one.
+        bad_images: The file that lists the images that cannot be decoded, which are then left out. Without one, the
+            first such image raises an error.
+        progress: Is told how far the search for such images is.
+    """
 
     augmentation: Augmentation = field(default_factory=Augmentation)
     evaluation: Evaluation = field(default_factory=Evaluation)

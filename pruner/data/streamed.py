@@ -1,4 +1,4 @@
-"""Images that come one after the other and cannot be had by number, in three splits that never mix."""
+"""Data sets whose images come one after the other and cannot be read by number, in three splits that never mix."""
 
 import io
 import itertools
@@ -22,7 +22,13 @@ _SHUFFLED_AT_ONCE: Final = 2048
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sample as it comes: the bytes of an image file, such a file, or an image that somebody else has decoded."""
+    """A sample as it comes from a stream, before it is decoded.
+
+    Attributes:
+        place: Where the sample is, for messages.
+        content: The bytes of an image file, the path of one, or an image that the reader has decoded already.
+        label: The class of the sample.
+    """
 
     place: str
     content: bytes | Path | Image.Image
@@ -34,12 +40,13 @@ class Stream(Protocol):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Samples in each stretch that can be read without those before it."""
+        """The number of samples in each chunk; a chunk can be read without those before it."""
 
-    def read(self, chunk: int) -> Iterator[Encoded]: ...
+    def read(self, chunk: int) -> Iterator[Encoded]:
+        """Yields the samples of chunk number `chunk`, in order, not yet decoded."""
 
     def digest(self) -> str:
-        """Names the images."""
+        """Returns a digest that names the images."""
 
 
 Numbered = tuple[int, Encoded]
@@ -48,11 +55,22 @@ Numbered = tuple[int, Encoded]
 
 @dataclass(frozen=True)
 class StreamedImages:
-    """Every tenth sample of the training stream, by its position, is for calibration; the others are trained on.
+    """A data set whose images come as streams.
 
-    Each epoch takes the stream's chunks in an order of its own, and draws from the next 2048 samples. Each process, and
-    each of its `workers`, reads the whole stream, and decodes its own share of it. To take an epoch up, the samples of
-    the steps before are read but not decoded.
+    Every tenth sample of the training stream, by its position, is for calibration; the others are trained on. Each
+    epoch takes the chunks of the stream in an order of its own, and draws each sample from the 2048 that come next.
+
+    Each process, and each of its workers, reads the whole stream and decodes its own share of the images. To resume an
+    epoch, the samples of the steps before are read but not decoded.
+
+    Attributes:
+        name: Says which images these are, and how they are split.
+        num_classes: How many classes there are.
+        input_size: (channels, height, width) of the images.
+        train: The stream of the images for training and calibration.
+        test: The stream of the images to report on.
+        transforms: What turns images into tensors.
+        workers: How many processes decode images; 0 decodes them in this one.
     """
 
     name: str
@@ -64,6 +82,7 @@ class StreamedImages:
     workers: int = 0
 
     def steps_per_epoch(self, batch_size: int) -> int:
+        """Returns how many full batches an epoch has, and 1 where it has none."""
         return full_steps(self._train_images, batch_size)
 
     @property
@@ -74,7 +93,19 @@ class StreamedImages:
     def train_batches(
         self, *, epoch: int, batch_size: int, seed: int, start: int = 0, part: Part = WHOLE
     ) -> Iterator[Batch]:
-        """Every training image once but for the remainder, in an order of the epoch's own."""
+        """Yields every training image once, in an order drawn for the epoch, but for those that fill no last batch.
+
+        Args:
+            epoch: The epoch's number, from 0.
+            batch_size: Images in a batch, over all processes.
+            seed: The seed of the training.
+            start: The first step that is made. No image of the steps before it is decoded.
+            part: The share of every batch that this process is given.
+
+        Raises:
+            DataError: when a batch leaves a process without any image, an image cannot be decoded, a label is none of
+                the classes, or a chunk has another number of samples than it should.
+        """
         step_images = min(batch_size, self._train_images)
         part.check(step_images)
         steps = range(start, self.steps_per_epoch(batch_size))
@@ -84,9 +115,11 @@ class StreamedImages:
         )
 
     def calibration_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        """Yields the calibration images and their labels, in the same order each time."""
         return self._in_order(_Calibration(self.train), sum(self.train.chunks) // CALIBRATION_EVERY, batch_size, part)
 
     def test_batches(self, *, batch_size: int, part: Part = WHOLE) -> Iterator[Batch]:
+        """Yields the test images and their labels, in the same order each time."""
         return self._in_order(_Whole(self.test), sum(self.test.chunks), batch_size, part)
 
     def _in_order(self, samples: "Samples", images: int, batch_size: int, part: Part) -> Iterator[Batch]:
@@ -99,7 +132,7 @@ class StreamedImages:
 
 
 Samples = Callable[[], Iterator[Numbered]]
-"""The samples of a split, from the first on."""
+"""Starts a split anew: returns an iterator over its samples, from the first on."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +172,7 @@ class _Whole:
 
 @dataclass(frozen=True)
 class _Batches:
-    """The part's share of each of the steps, which are the next to each other."""
+    """Makes one process's share of the batches of consecutive steps."""
 
     samples: Samples
     batch_size: int
@@ -173,7 +206,7 @@ def _is_for_calibration(pair: Numbered) -> bool:
 
 
 def _numbered(stream: Stream, order: Iterable[int]) -> Iterator[Numbered]:
-    """The samples of the chunks in `order`. Raises `DataError` when a chunk has not as many as it should."""
+    """The samples of the chunks in `order`. Raises `DataError` when a chunk has too few or too many."""
     first = list(itertools.accumulate(stream.chunks, initial=0))
     for chunk in order:
         count = 0

@@ -1,5 +1,7 @@
-"""Data sets of tensorflow_datasets, handed through from timm's reader. No test runs it: TensorFlow is not among what
-this project installs."""
+"""Data sets of tensorflow_datasets, as timm's reader gives them.
+
+No test runs this module, because the project does not install TensorFlow.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +18,15 @@ from pruner.data.streamed import Encoded
 
 @dataclass(frozen=True)
 class TensorflowStream:
-    """One split; timm's reader divides it among loading processes by itself, so it is read in one."""
+    """One split, as a stream.
+
+    timm's reader divides a split among loading processes by itself, so it is read in this process alone.
+
+    Attributes:
+        name: The data set and the split, for messages.
+        reader: timm's reader of the split.
+        labels: The label of each of the data set's own classes.
+    """
 
     name: str
     reader: Any
@@ -24,18 +34,21 @@ class TensorflowStream:
 
     @property
     def chunks(self) -> tuple[int, ...]:
+        """The number of samples: the stream is one chunk."""
         return (len(self.reader),)
 
     def read(self, _chunk: int) -> Iterator[Encoded]:
+        """Yields the samples of the stream, with images that the reader has decoded."""
         for position, (image, label) in enumerate(self.reader):
             yield Encoded(f"image {position} of {self.name}", image, self.labels[label])
 
     def digest(self) -> str:
+        """Returns a digest of the name and the number of samples."""
         return hashlib.sha256(f"{self.name} {len(self.reader)}".encode()).hexdigest()
 
 
 def open_tensorflow(settings: DataSettings) -> StreamedCatalogue:
-    """`tfds/NAME` under the folder `root`. Raises `DataError` when it cannot be opened."""
+    """Opens `tfds/NAME` under the folder `settings.root`. Raises `DataError` when that fails."""
     need("tensorflow_datasets", settings.dataset)
     splits = (settings.train_split or "train", settings.val_split or "validation")
     root = None if settings.root is None else str(settings.root)

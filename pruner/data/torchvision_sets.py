@@ -1,4 +1,4 @@
-"""The data sets that torchvision has, as timm opens them."""
+"""The data sets that torchvision reads, as timm opens them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pruner.data.optional import told_as_data_errors
 from pruner.data.settings import DataSettings
 from pruner.errors import DataError
 
-# timm takes whatever is not a name of the training split for the test split, a slip of the pen among them.
+# timm takes every name that is not the training split's for the test split, even a misspelt one.
 _TRAIN_SPLITS: Final = ("train", "training")
 _TEST_SPLITS: Final = ("test", "val", "valid", "validation", "eval", "evaluation")
 _TWO_SPLITS: Final = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist", "qmnist")
@@ -25,19 +25,28 @@ _TWO_SPLITS: Final = ("cifar10", "cifar100", "mnist", "kmnist", "fashion_mnist",
 
 @dataclass(frozen=True)
 class TorchvisionImages:
-    """One split of a data set that torchvision reads."""
+    """One split of a data set that torchvision reads.
+
+    Attributes:
+        name: The data set and the split, for messages.
+        dataset: torchvision's data set, without a transform.
+        labels: The label of every image; -1 for an image of none of the classes asked for.
+    """
 
     name: str
     dataset: Any
     labels: Sequence[int]
 
     def image(self, index: int, mode: str) -> Image.Image:
+        """Decodes image `index` to the mode "RGB" or "L". Raises `BadImageError` when that fails."""
         return in_mode(lambda: self.dataset[index][0], mode, self.place(index))
 
     def place(self, index: int) -> str:
+        """Returns the number of the image and the name of the split, for messages."""
         return f"image {index} of {self.name}"
 
     def digest(self) -> str:
+        """Returns a digest of the labels, and of the pixels where torchvision holds them in memory."""
         digest = hashlib.sha256(repr(tuple(self.labels)).encode())
         data = getattr(self.dataset, "data", None)
         if data is not None:
@@ -45,11 +54,15 @@ class TorchvisionImages:
         return digest.hexdigest()
 
     def state(self) -> str:
+        """Returns the digest, which stands for the state too."""
         return self.digest()
 
 
 def open_torchvision(settings: DataSettings) -> MappedCatalogue:
-    """`torch/NAME` under the folder `root`. Raises `DataError` when it is not there, or has no such split."""
+    """Opens `torch/NAME` under the folder `settings.root`; `torch/folder` and `torch/image_folder` are image folders.
+
+    Raises `DataError` when the data set is not there, or has no such split.
+    """
     name = settings.dataset.partition("/")[2].lower()
     if name in ("folder", "image_folder"):
         return open_torchvision_folder(settings)
@@ -77,7 +90,7 @@ def _opened(settings: DataSettings, split: str) -> Any:
 
 
 def _labels(dataset: Any) -> list[int]:
-    """The labels without the images: most of torchvision's data sets keep them beside."""
+    """The labels, which most of torchvision's data sets keep apart from the images, so that none is decoded."""
     targets = getattr(dataset, "targets", None)
     if targets is None:
         targets = [label for label, _ in dataset.index]

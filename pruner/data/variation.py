@@ -1,4 +1,4 @@
-"""How images are varied for training and cut to size for evaluation: settings in timm's names, with timm's defaults."""
+"""Settings of how images are varied for training and cut to size for evaluation, with timm's names and defaults."""
 
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -26,7 +26,13 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, config=CHECKED)
 class Augmentation:
-    """What training images go through: timm's own defaults."""
+    """How training images are varied, with timm's own defaults.
+
+    Example:
+        >>> from pruner.data.variation import Augmentation
+        >>> Augmentation(hflip=0.0).scale
+        (0.08, 1.0)
+    """
 
     PANEL: ClassVar = _PANEL
 
@@ -55,7 +61,7 @@ class Augmentation:
 
 @dataclass(frozen=True, config=CHECKED)
 class Evaluation:
-    """What differs from the model's own configuration when images are evaluated; None is as the model has it."""
+    """How images are resized, cropped and normalised for evaluation; None is as the network's configuration says."""
 
     PANEL: ClassVar = _PANEL
 

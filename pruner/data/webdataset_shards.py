@@ -1,4 +1,4 @@
-"""Data sets in tar files, as WebDataset lays them out and timm describes them. They are read on this machine alone."""
+"""Data sets in tar files, as WebDataset lays them out and timm describes them. Nothing is downloaded."""
 
 import hashlib
 import json
@@ -20,7 +20,15 @@ _IMAGE_SUFFIXES: Final = ("jpg", "jpeg", "png", "webp")
 
 @dataclass(frozen=True)
 class Shards:
-    """The tar files of one split: of each sample an image and a label, in `.cls` or as a field of `.json`."""
+    """The tar files of one split, as a stream.
+
+    Each sample has an image, and a label in `.cls` or in a field of `.json`.
+
+    Attributes:
+        paths: The tar files.
+        field: The field of `.json` that holds the label; empty where `.cls` holds it.
+        classes: Name of a class -> its label; None where the samples hold the labels as numbers.
+    """
 
     paths: tuple[Path, ...]
     lengths: tuple[int, ...]
@@ -30,9 +38,11 @@ class Shards:
 
     @property
     def chunks(self) -> tuple[int, ...]:
+        """The number of samples in each tar file, or in all together."""
         return self.lengths
 
     def read(self, chunk: int) -> Iterator[Encoded]:
+        """Yields the samples of chunk number `chunk`, not yet decoded. Raises `DataError` for a damaged file."""
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         for path in (self.paths[chunk],) if len(self.lengths) == len(self.paths) else self.paths:
@@ -54,13 +64,16 @@ class Shards:
             raise DataError(f"{place} has no label that can be read: {type(error).__name__} {error}") from error
 
     def digest(self) -> str:
+        """Returns a digest of the names and sizes of the files, the numbers of samples and the label's field."""
         files = [(path.name, path.stat().st_size) for path in self.paths]
         return hashlib.sha256(repr((files, self.lengths, self.field)).encode()).hexdigest()
 
 
 def open_shards(settings: DataSettings) -> StreamedCatalogue:
-    """`wds/` under the folder `root`: with an `_info.json` by the names of its splits, else by those of the tar files
-    and how many samples are in them together, as in `data-{000..009}.tar|12000`.
+    """Opens the tar files of `wds/` in the folder `settings.root`.
+
+    With an `_info.json` in the folder, a split is named as it is there. Otherwise it is named by its tar files and by
+    how many samples they hold together, as in `data-{000..009}.tar|12000`.
 
     Raises `DataError` when a file or a split is not there, or the number of samples is not known.
     """

@@ -1,4 +1,4 @@
-"""The families of networks that can be cut: one file each, found by a module's own structure, never by its name."""
+"""The families of networks that can be cut, one file each, recognised by the structure of a network, not its name."""
 
 from profiles.registry import load_members
 from pruner.families.convnext import ConvNeXts

@@ -1,4 +1,4 @@
-"""ConvNeXts: a block becomes one dense convolution, a depthwise one and a pointwise one behind it, or nothing."""
+"""ConvNeXts: a block becomes one dense convolution, a depthwise and a pointwise convolution, or nothing."""
 
 from typing import Any
 
@@ -17,14 +17,16 @@ from pruner.families.parts import batch_norm_like, conv_step, linear_step, noise
 
 @family
 class ConvNeXts(Family):
-    """timm's ConvNeXt; the second version's blocks, whose response norm does not fold, can be dropped."""
+    """timm's ConvNeXt. Blocks of ConvNeXt V2 can be dropped alone, because their response norm does not fold."""
 
     name = "convnext"
 
     def recognises(self, model: nn.Module) -> bool:
+        """Returns whether `model` runs like timm's ConvNeXt."""
         return runs_like(model, ConvNeXt)
 
     def open(self, model: nn.Module) -> list[Site]:
+        """Puts a site in place of every block `stages.S.blocks.B`, and returns the sites in order."""
         network: Any = model
         sites = []
         for stage, holder in enumerate(network.stages):
@@ -34,6 +36,7 @@ class ConvNeXts(Family):
         return sites
 
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Returns stem, blocks, the downsampling before each stage and head, as they run one after another."""
         network: Any = model
         found: dict[str, nn.Module] = {"stem": network.stem}
         for stage, holder in network.stages.named_children():
@@ -87,7 +90,7 @@ def _mlp_steps(mlp: Any, over_channels: bool) -> tuple[Step, ...]:
 
 
 class _Head(nn.Module):
-    """Last norm, pooling and classifier: (B, C, H, W) -> logits (B, classes)."""
+    """The last norm, pooling and classifier: (B, C, H, W) -> logits (B, classes)."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a family of networks has to know about itself, and the registry of those that exist."""
+"""The interface of a family of networks, and the registry of all families."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -15,39 +15,63 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Family(ABC):
-    """Knows where networks of one kind may be cut."""
+    """A kind of networks: it recognises them, and knows where they may be cut.
+
+    A new family is a file in `pruner/families/` with a subclass under `@family`.
+
+    Attributes:
+        name: The name under which the family is registered, such as "vit".
+    """
 
     name: ClassVar[str]
 
     @abstractmethod
     def recognises(self, model: nn.Module) -> bool:
-        """Whether `model` is built, and computes, the way this family expects."""
+        """Returns whether `model` is built, and computes, as this family expects."""
 
     @abstractmethod
     def open(self, model: nn.Module) -> list[Site]:
-        """Puts a `Site` in place of every block of `model`, which belongs to the caller; returns them in order."""
+        """Puts a `Site` in place of every block of `model`, in place, and returns the sites in order."""
 
     @abstractmethod
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
-        """An opened model as modules that run one after another, by name: what stands before, between and after the
-        blocks, and each block's site under the block's own name. They share their weights with the model."""
+        """Returns an opened model as modules that run one after another, and that share their weights with it.
+
+        Args:
+            model: A model that `open` has put sites into.
+
+        Returns:
+            Name -> module, in order: the site of each block under the block's name, and "stem", "head" and the like for
+            what stands before, between and after the blocks.
+        """
 
     def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
-        """The BatchNorms outside the blocks, each with the convolution that it follows directly."""
+        """Returns the BatchNorms outside the blocks, each with the convolution that it follows directly."""
         return []
 
 
 FAMILIES: Final = Registry[Family]("family", UnknownModelError)
+"""Every family by its name."""
 
 
 def family(cls: type[Family]) -> type[Family]:
-    """Registers a family under its name. Raises `ValueError` when the name is taken."""
+    """Registers a family under its name, as a decorator. Raises `ValueError` when the name is taken."""
     FAMILIES.add(cls.name, cls())
     return cls
 
 
 def family_of(model: nn.Module) -> Family:
-    """The family that recognises `model`. Raises `UnknownModelError` when none does."""
+    """Returns the family that recognises `model`.
+
+    Raises:
+        UnknownModelError: when no family does.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from pruner.families import family_of
+        >>> family_of(small_network()).name
+        'vit'
+    """
     for candidate in FAMILIES.values():
         if candidate.recognises(model):
             return candidate
@@ -55,13 +79,16 @@ def family_of(model: nn.Module) -> Family:
 
 
 def runs_like(model: nn.Module, cls: type[nn.Module]) -> bool:
-    """Whether `model` is of that class, or of one below it that runs in the same way."""
+    """Returns whether `model` is of class `cls`, or of a subclass that has the same forward methods."""
     methods = ("forward", "forward_features", "forward_head")
     return isinstance(model, cls) and all(getattr(type(model), name) is getattr(cls, name) for name in methods)
 
 
 def without(model: Network, *names: str) -> Network:
-    """`model` over the same weights, without the submodules and parameters of these names, where it has them."""
+    """Returns a copy of `model` over the same weights, without the submodules and parameters of these names.
+
+    An identity takes the place of such a submodule, None that of a parameter. Names that the model lacks are ignored.
+    """
     bare = copy.copy(model)
     bare.__dict__ |= {table: dict(getattr(model, table)) for table in ("_modules", "_parameters", "_buffers")}
     for name in names:

@@ -1,11 +1,11 @@
-"""Attention heads with half their channels: which ones go, and what is left of the attention.
+"""Attention heads with half their channels: the scores that decide which channels stay, and the narrower attention.
 
-After "Automatic Channel Pruning for Multi-Head Attention" (arXiv 2405.20867). Taken from it: the channels
-of query and key, and those of value and projection, are pruned apart; every head loses as many, so that all heads
-stay of one width; and a channel counts for less the more it is like another of its head. The paper learns an indicator
-for each channel, weighted by dissimilarity, and a module that weighs channels anew behind it; its formulas are not
-public. Ours are the score below, which needs neither data nor training, the share of a half, and the gate; there is
-nothing that weighs anew, for the network is trained as the gate closes.
+After "Automatic Channel Pruning for Multi-Head Attention" (arXiv 2405.20867). From the paper: the channels of query and
+key are pruned apart from those of value and projection; every head loses the same number, so that all heads stay of one
+width; and a channel counts for less the more it resembles another channel of its head. The paper learns an indicator
+for each channel, weighted by dissimilarity, and a module behind it that reweights the channels; its formulas are not
+public. Different here are the score below, which needs neither data nor training, the share of a half, and the gate;
+nothing reweights the channels, because the network is trained as the gate closes.
 """
 
 import copy
@@ -26,12 +26,18 @@ _SHARE: Final = 0.5
 
 
 def channel_scores(into: Tensor, out_of: Tensor) -> Tensor:
-    """(heads, channels): what each channel of a head adds that no other does, by the weights on its two sides, each
-    (heads, channels, numbers).
+    """Returns a score for each channel of each head: how much it adds that no other channel of the head adds.
 
-    A channel adds a matrix of rank one, the outer product of its two sides. Its score is that matrix's norm (the
-    product of the sides' norms) times how unlike it is to the others: 1 - the largest |cosine| between it and that of
-    another channel of the same head (the product of the sides' cosines).
+    A channel adds a matrix of rank one, the outer product of the weights on its two sides. Its score is the norm of
+    this matrix (the product of the norms of the sides) times its dissimilarity: 1 - the largest |cosine| between it and
+    the matrix of another channel of the same head (the product of the cosines of the sides).
+
+    Args:
+        into: The weights on one side of each channel, (heads, channels, numbers).
+        out_of: The weights on the other side, (heads, channels, numbers).
+
+    Returns:
+        (heads, channels).
     """
     magnitude: Tensor = torch.linalg.vector_norm(into, dim=-1) * torch.linalg.vector_norm(out_of, dim=-1)
     one, other = functional.normalize(into, dim=-1), functional.normalize(out_of, dim=-1)
@@ -41,13 +47,26 @@ def channel_scores(into: Tensor, out_of: Tensor) -> Tensor:
 
 
 def kept_channels(scores: Tensor) -> Tensor:
-    """(heads, half of the channels, rounded up): the places of the best in each head, in their order."""
+    """Returns the indices of the channels with the best scores in each head, in ascending order.
+
+    Args:
+        scores: (heads, channels).
+
+    Returns:
+        (heads, kept), where `kept` is half of the channels, rounded up.
+
+    Example:
+        >>> import torch
+        >>> from pruner.families.head_channels import kept_channels
+        >>> kept_channels(torch.tensor([[0.1, 0.9, 0.2, 0.5]]))
+        tensor([[1, 3]])
+    """
     count = math.ceil(_SHARE * scores.shape[-1])
     return scores.topk(count, dim=-1).indices.sort(dim=-1).values
 
 
 def why_not_narrow(attention: nn.Module) -> str | None:
-    """Why an attention cannot lose channels; None when it can."""
+    """Returns why the heads of an attention cannot lose channels; None when they can."""
     plain: Any = attention
     why = why_not_by_heads(attention)
     if why is not None:
@@ -61,11 +80,14 @@ def why_not_narrow(attention: nn.Module) -> str | None:
 
 @dataclass(frozen=True)
 class Narrowed(Form):
-    """x + branch(x), the branch a row of modules with an attention `attn` among them that has lost channels.
+    """x + branch(x), where the attention in the branch loses half the channels of its heads.
 
-    `rows` (3 x heads x kept) are the outputs of the attention's `qkv` that stay, `columns` (heads x kept) the inputs of
-    its `proj`. They are chosen by the weights that the network is opened with, once and for all: a training changes the
-    weights, and not which they are.
+    The channels are chosen once, by the weights that the network is opened with: training does not change the choice.
+
+    Attributes:
+        branch: The modules of the branch in a row, the attention `attn` among them.
+        rows: (3 * heads * kept,) the outputs of the attention's `qkv` that stay.
+        columns: (heads * kept,) the inputs of its `proj` that stay.
     """
 
     branch: nn.Sequential
@@ -75,6 +97,7 @@ class Narrowed(Form):
     @classmethod
     @torch.no_grad()
     def of(cls, branch: nn.Sequential) -> "Narrowed":
+        """Returns the form for a branch, with the channels chosen by the weights of its attention."""
         attention: Any = branch.attn
         heads, width = attention.num_heads, attention.head_dim
         inputs = attention.qkv.weight.unflatten(0, (3, heads, width))
@@ -88,19 +111,21 @@ class Narrowed(Form):
         return cls(branch, torch.cat([pairs, heads * width + pairs, 2 * heads * width + columns]), columns)
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the block on tokens (B, N, C), with what the lost channels add scaled by `lam`."""
         y = x
         for name, module in self.branch.named_children():
             y = self._attend(module, y, lam) if name == "attn" else module(y)
         return x + y
 
     def merged(self) -> nn.Module:
+        """Returns a copy of the block with the narrower attention."""
         attention: Any = self.branch.attn
         # What is replaced is not copied.
         branch = copy.deepcopy(self.branch, {id(attention): self._narrowed(attention)})
         return residual(branch)
 
     def _attend(self, attention: Any, x: Tensor, lam: float) -> Tensor:
-        """The attention with what the lost channels add scaled by lambda; at 0 without them."""
+        """Runs the attention, with what the lost channels add scaled by lambda; at 0 without those channels."""
         qkv, proj, heads = attention.qkv, attention.proj, attention.num_heads
         if lam == 0:
             rows, columns = self.rows.to(x.device), self.columns.to(x.device)
@@ -116,8 +141,8 @@ class Narrowed(Form):
         return dropped
 
     def _factors(self, count: int, lam: float, like: Tensor) -> Tensor:
-        """(count,) of the outputs of `qkv`: lambda for queries and values that are lost, 1 for the rest. What a key
-        adds is scaled by its query."""
+        """(count,) factors of the outputs of `qkv`: lambda for queries and values that are lost, 1 for the rest. What a
+        key adds is scaled by its query."""
         factors = like.new_full((count,), lam)
         factors[self.rows.to(like.device)] = 1
         factors[count // 3 : 2 * (count // 3)] = 1
@@ -138,7 +163,7 @@ class Narrowed(Form):
             proj_drop=attention.proj_drop.p,
         ).to(qkv.weight)
         narrow.fused_attn = attention.fused_attn
-        # timm scales by the width of a head, which is another now: what that does is taken back in the queries.
+        # timm scales by the width of a head, which has changed: the queries make up for the difference.
         scales = torch.ones(len(rows), 1, dtype=qkv.weight.dtype, device=qkv.weight.device)
         scales[: len(columns)] = attention.scale / narrow.scale
         narrow.qkv.weight.copy_(qkv.weight[rows] * scales)

@@ -1,8 +1,7 @@
-"""Attentions with fewer heads: which are left is found like the channels of an FFN, by least squares on what they give.
+"""Attentions with fewer heads. The heads that stay are found like the channels of an FFN, by least squares on outputs.
 
-A head is a unit of what the last matrix of an attention reads: all heads are computed apart from one another, so that
-one may go without any change to the others (Michel, Levy and Neubig, "Are Sixteen Heads Really Better than One?",
-NeurIPS 2019).
+The last matrix of an attention reads its heads. They are computed apart from one another, so that one may be removed
+without any change to the others (Michel, Levy and Neubig, "Are Sixteen Heads Really Better than One?", NeurIPS 2019).
 """
 
 import copy
@@ -22,27 +21,30 @@ from pruner.choices.hidden import Hidden, sliced
 
 @dataclass(frozen=True)
 class Heads(Hidden):
-    """The heads of an `attention`, whose `proj` reads them."""
+    """The heads of a timm attention, as units that its last matrix `proj` reads."""
 
     attention: Any
 
     @property
     def units(self) -> int:
+        """How many heads the attention has."""
         heads: int = self.attention.num_heads
         return heads
 
     def kept_count(self, choice: str) -> int:
-        """Its share of them, to the nearest whole one."""
+        """Returns the choice's share of the heads, rounded to a whole number and at least one."""
         return max(1, int(SHARES[choice] * self.units + 0.5))
 
     @torch.no_grad()
     def by_weights(self) -> Tensor:
+        """Returns the indices of the heads from the most to the least important, by their values and `proj`."""
         values = self.attention.qkv.weight.unflatten(0, (3, self.units, -1))[2].flatten(1).double().norm(dim=1)
         out_of = self.reader.weight.T.unflatten(0, (self.units, -1)).flatten(1).double().norm(dim=1)
         order: Tensor = (values * out_of).argsort(descending=True, stable=True)
         return order
 
     def replacements(self, units: Tensor) -> Mapping[nn.Module, nn.Module]:
+        """Returns the attention with a copy that has these heads alone."""
         attention = self.attention
         width = attention.head_dim
         columns = (units[:, None] * width + torch.arange(width, device=units.device)).flatten()
@@ -55,13 +57,13 @@ class Heads(Hidden):
 
 
 def heads_of(attention: nn.Module, behind: tuple[Step, ...]) -> Heads | None:
-    """The heads of an attention, with the steps behind it; None where they cannot be taken apart."""
+    """Returns the heads of an attention with the steps `behind` it; None where single heads cannot be removed."""
     plain: Any = attention
     return Heads(plain.proj, behind, plain) if why_not_by_heads(attention) is None else None
 
 
 def why_not_by_heads(attention: nn.Module) -> str | None:
-    """Why the matrices of an attention cannot be taken apart by heads; None when they can."""
+    """Returns why the matrices of an attention cannot be divided by heads; None when they can."""
     plain: Any = attention
     if type(attention) is not Attention or not hasattr(plain, "attn_dim"):
         return f"its {type(attention).__name__} is no plain attention of heads that may have any width"

@@ -28,14 +28,16 @@ from pruner.families.parts import attention_step, batch_norm_like, blur_step, co
 
 @family
 class MobileNets(Family):
-    """timm's EfficientNet and MobileNetV3 classes, which MobileNetV2 to V4, MNASNet and EfficientNet are built with."""
+    """timm's EfficientNet and MobileNetV3 classes, of which MobileNetV2 to V4, MNASNet and EfficientNet are built."""
 
     name = "mobilenet"
 
     def recognises(self, model: nn.Module) -> bool:
+        """Returns whether `model` runs like timm's EfficientNet or MobileNetV3."""
         return runs_like(model, EfficientNet) or runs_like(model, MobileNetV3)
 
     def open(self, model: nn.Module) -> list[Site]:
+        """Puts a site in place of every block `blocks.S.B`, and returns the sites in order."""
         network: Any = model
         sites = []
         for stage, blocks in enumerate(network.blocks):
@@ -45,6 +47,7 @@ class MobileNets(Family):
         return sites
 
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Returns stem, blocks and head, as they run one after another."""
         network: Any = model
         blocks = {
             f"blocks.{stage}.{name}": site
@@ -54,6 +57,7 @@ class MobileNets(Family):
         return {"stem": nn.Sequential(network.conv_stem, network.bn1), **blocks, "head": _Head(network)}
 
     def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
+        """Returns the first and the last convolution of the network, each with the BatchNorm behind it, if any."""
         network: Any = model
         last = network.bn2 if isinstance(network, EfficientNet) else network.norm_head
         ends = [(network.conv_stem, network.bn1), (network.conv_head, last)]
@@ -77,7 +81,7 @@ def _site(name: str, block: Any) -> Site:
 
 
 def _steps(block: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
-    """What a block of a known kind does before stochastic depth; nothing for a kind that is not known."""
+    """The steps of a block of a known kind up to its stochastic depth; none for a kind that is not known."""
 
     def conv(name: str, norm: str) -> tuple[Step, ...]:
         return (conv_step(getattr(block, name)), *norm_steps(getattr(block, norm), norms))
@@ -100,7 +104,7 @@ def _steps(block: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
 
 
 def _within(module: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
-    """The steps of a convolution with norm and activation, where there is one."""
+    """The steps of a convolution with its norm and activation; none where the block lacks this convolution."""
     if does_nothing(module):
         return ()
     if type(module) is not ConvNormAct:
@@ -109,7 +113,7 @@ def _within(module: Any, norms: list[nn.Module]) -> tuple[Step, ...]:
 
 
 def _scale(module: nn.Module) -> tuple[Step, ...]:
-    """The layer scale, where there is one."""
+    """The layer scale; nothing where the block has none."""
     if does_nothing(module):
         return ()
     why = why_not_plain(module, "layer scale", LayerScale2d)

@@ -1,4 +1,4 @@
-"""Steps for the modules that blocks of several families are made of."""
+"""Steps for the modules that occur in the blocks of several families."""
 
 from collections.abc import Iterable
 from typing import Final, TypeVar
@@ -17,22 +17,27 @@ BatchNorms = TypeVar("BatchNorms", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def conv_step(conv: nn.Module) -> Step:
-    """A convolution, or what stands in place of one."""
+    """Returns the step of a convolution; an opaque step where another module stands in its place."""
     if isinstance(conv, nn.Conv2d):
         return Convolution(conv)
     return Opaque(conv, f"its {type(conv).__name__} is no plain convolution")
 
 
 def linear_step(linear: nn.Module, over_channels: bool = False) -> Step:
-    """A linear, or what stands in place of one."""
+    """Returns the step of a linear layer; an opaque step where another module stands in its place."""
     if isinstance(linear, nn.Linear):
         return Linear(linear, over_channels)
     return Opaque(linear, f"its {type(linear).__name__} is no plain linear layer", over_channels=over_channels)
 
 
 def norm_steps(norm: nn.Module, switched: list[nn.Module]) -> tuple[Step, ...]:
-    """A norm of images, with the activation that timm may have built in. A norm that no fixed map can stand for gets a
-    BatchNorm to switch to, which is added to `switched`."""
+    """Returns the steps of a norm of images, with the activation that timm may have built into it.
+
+    Args:
+        norm: A BatchNorm, which folds; a GroupNorm or a LayerNorm, which gets a new BatchNorm to switch to; an
+            identity, which has no steps; or any other module, which is opaque.
+        switched: Takes the new BatchNorm.
+    """
     if isinstance(norm, nn.BatchNorm2d) and why_not_plain(norm, "BatchNorm", nn.BatchNorm2d, BatchNormAct2d) is None:
         act = getattr(norm, "act", nn.Identity())
         return (BatchNorm(norm), *noise(getattr(norm, "drop", None)), *activation(act))
@@ -44,7 +49,7 @@ def norm_steps(norm: nn.Module, switched: list[nn.Module]) -> tuple[Step, ...]:
 
 
 def twin(norm: nn.LayerNorm | nn.GroupNorm, kind: type[BatchNorms]) -> BatchNorms:
-    """A BatchNorm with the factors of another norm, to switch to."""
+    """Returns a BatchNorm of class `kind` with the factors and offsets of another norm, to switch to."""
     batch_norm = batch_norm_like(norm.weight, kind)
     factors = {name: tensor for name, tensor in norm.state_dict().items() if name in ("weight", "bias")}
     batch_norm.load_state_dict(factors, strict=False)
@@ -52,16 +57,20 @@ def twin(norm: nn.LayerNorm | nn.GroupNorm, kind: type[BatchNorms]) -> BatchNorm
 
 
 def batch_norm_like(weight: Tensor, kind: type[BatchNorms]) -> BatchNorms:
-    """A new BatchNorm for the channels that `weight` begins with, of its kind of number and on its device."""
+    """Returns a new BatchNorm of class `kind` with as many channels as the first axis of `weight` is long.
+
+    It has the dtype of `weight` and stands on the same device.
+    """
     return kind(len(weight), device=weight.device, dtype=weight.dtype)
 
 
 def activation(act: nn.Module) -> tuple[Step, ...]:
+    """Returns the step of an activation; nothing for an identity."""
     return () if does_nothing(act) else (Activation(act),)
 
 
 def noise(module: nn.Module | None) -> tuple[Step, ...]:
-    """Dropout, stochastic depth and their kin, where there are any."""
+    """Returns the step of a dropout or a stochastic depth; nothing where there is none."""
     if module is None or does_nothing(module):
         return ()
     why = why_not_plain(module, "dropout", *_NOISE)
@@ -69,21 +78,21 @@ def noise(module: nn.Module | None) -> tuple[Step, ...]:
 
 
 def attention_step(module: nn.Module | None) -> tuple[Step, ...]:
-    """What weighs channels or places by the image itself, where there is such a thing."""
+    """Returns the opaque step of a channel attention, such as a squeeze-and-excitation; nothing where there is none."""
     if module is None or does_nothing(module):
         return ()
     return (Opaque(module, f"its {type(module).__name__} weighs channels by the image itself and cannot fold"),)
 
 
 def blur_step(module: nn.Module | None) -> tuple[Step, ...]:
-    """Anti-aliasing, where there is any."""
+    """Returns the opaque step of an anti-aliasing layer; nothing where there is none."""
     if module is None or does_nothing(module):
         return ()
     return (Opaque(module, f"its {type(module).__name__} resamples and does not fold"),)
 
 
 def projection_steps(module: nn.Module | None, switched: list[nn.Module]) -> tuple[Step, ...]:
-    """What stands in a shortcut, where there is anything."""
+    """Returns the steps of a shortcut, none where it is the identity; new BatchNorms are added to `switched`."""
     if module is None:
         return ()
     why = why_not_plain(module, "row of layers", nn.Sequential)
@@ -91,7 +100,7 @@ def projection_steps(module: nn.Module | None, switched: list[nn.Module]) -> tup
 
 
 def steps_of(modules: Iterable[nn.Module], switched: list[nn.Module]) -> tuple[Step, ...]:
-    """Pooling, convolutions and norms, one after another."""
+    """Returns the steps of convolutions, norms and opaque layers in a row; new BatchNorms are added to `switched`."""
     steps: list[Step] = []
     for module in modules:
         if isinstance(module, nn.Conv2d):
@@ -104,6 +113,6 @@ def steps_of(modules: Iterable[nn.Module], switched: list[nn.Module]) -> tuple[S
 
 
 def unknown_site(name: str, kind: str, block: nn.Module) -> Site:
-    """The site of a block of a kind that is not known, or about which something is odd: it can only be kept."""
+    """Returns the site of a block that can only be kept, because its class is unknown or something about it is odd."""
     reason = oddity(block) or f"a {type(block).__name__} is no block this family knows"
     return kept_site(name, kind, block, reason)

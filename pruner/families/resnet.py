@@ -29,14 +29,16 @@ _LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 @family
 class ResNets(Family):
-    """timm's ResNet with its basic and bottleneck blocks: ResNet, Wide ResNet, ResNeXt, and their kin."""
+    """timm's ResNet with basic and bottleneck blocks: ResNet, Wide ResNet, ResNeXt, and others of that class."""
 
     name = "resnet"
 
     def recognises(self, model: nn.Module) -> bool:
+        """Returns whether `model` runs like timm's ResNet."""
         return runs_like(model, ResNet)
 
     def open(self, model: nn.Module) -> list[Site]:
+        """Puts a site in place of every block `layerS.B`, and returns the sites in order."""
         sites = []
         for layer in _LAYERS:
             for index, block in model.get_submodule(layer).named_children():
@@ -45,6 +47,7 @@ class ResNets(Family):
         return sites
 
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Returns stem, blocks and head, as they run one after another."""
         network: Any = model
         blocks = {
             f"{layer}.{name}": site for layer in _LAYERS for name, site in getattr(network, layer).named_children()
@@ -53,6 +56,7 @@ class ResNets(Family):
         return {"stem": stem, **blocks, "head": _Head(network)}
 
     def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
+        """Returns the convolutions of the stem that a BatchNorm follows directly, each with that BatchNorm."""
         network: Any = model
         is_row = why_not_plain(network.conv1, "row of layers", nn.Sequential) is None
         convs = network.conv1 if is_row else [network.conv1]

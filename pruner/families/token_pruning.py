@@ -1,11 +1,11 @@
-"""An attention behind which a share of the tokens is left out: which ones, by how tokens attend to each other.
+"""Token pruning: behind an attention, the tokens to which the others attend least are left out.
 
 After Zero-TPrune (Wang, Dedhia and Jha, "Zero-TPrune: Zero-Shot Token Pruning through Leveraging of the Attention Graph
-in Pre-Trained Transformers", CVPR 2024, arXiv 2305.17328). Taken from it: the attention matrix is a directed graph of
-the tokens; a token counts as much as the tokens that attend to it do (Weighted Page Rank, s <- A^T s from the uniform
-start); the least important go, without any training. Ours are the mean over the heads, where the paper weighs regions
-and leaves out heads by their variance; the one number of iterations; the one share; and that a network does it once.
-Left out is the paper's second stage, which prunes of the most similar tokens.
+in Pre-Trained Transformers", CVPR 2024, arXiv 2305.17328). From the paper: the attention matrix is a directed graph of
+the tokens; a token counts as much as the tokens that attend to it (Weighted Page Rank, s <- A^T s from the uniform
+start); the least important tokens are removed, without any training. Different here are the mean over the heads, where
+the paper weighs regions and leaves out heads by their variance; one fixed number of iterations; one fixed share of
+tokens; and that a network prunes once. The paper's second stage, which prunes the most similar tokens, is left out.
 """
 
 import copy
@@ -21,15 +21,30 @@ from pruner.algebra.oddities import oddity, why_not_plain
 from pruner.choices.forms import Form
 
 SHARE_KEPT: Final = 0.7
-# On the trained network that ships, over 64 scenes and all blocks, as many iterations keep the tokens that hundreds
-# would; after 12 a few scenes still keep another one. On networks drawn at random 8 are enough.
+"""The share of the patch tokens that stays."""
+
+# On the trained network that ships, over 64 scenes and all blocks, this many iterations keep the same tokens as
+# hundreds do; after 12 a few scenes still keep another token. On networks with random weights 8 are enough.
 _ITERATIONS: Final = 16
 
 
 def importance(attention: Tensor) -> Tensor:
-    """(B, N): the weighted PageRank of tokens in the graph of an attention (B, heads, N, N) whose rows sum to 1.
+    """Returns the importance of each token: its weighted PageRank in the graph of an attention.
 
-    It sums to 1 as well: each token hands on all that it has, shared out by where it attends to.
+    Each token passes all of its importance on to the tokens that it attends to, so that the sum over tokens stays 1.
+
+    Args:
+        attention: The attention matrix (B, heads, N, N), whose rows sum to 1.
+
+    Returns:
+        (B, N), where the importance of the tokens of an image sums to 1.
+
+    Example:
+        >>> import torch
+        >>> from pruner.families.token_pruning import importance
+        >>> everyone_attends_to_the_first = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
+        >>> importance(everyone_attends_to_the_first)
+        tensor([[1., 0.]])
     """
     graph = attention.mean(dim=1).transpose(-2, -1)
     scores = graph.mean(dim=-1, keepdim=True)  # the first iteration, from 1 / N each
@@ -39,12 +54,12 @@ def importance(attention: Tensor) -> Tensor:
 
 
 def kept_count(patches: int) -> int:
-    """How many of so many tokens stay."""
+    """Returns how many of a number of patch tokens stay, rounded up."""
     return math.ceil(round(SHARE_KEPT * patches, 6))
 
 
 def why_not_thin(network: Any, attention: nn.Module) -> str | None:
-    """Why tokens cannot be left out behind an attention of a timm VisionTransformer; None when they can."""
+    """Returns why tokens cannot be left out behind an attention of a timm VisionTransformer; None when they can."""
     plain: Any = attention
     if type(attention) is not Attention:
         return f"its {type(attention).__name__} is no plain attention, whose matrix would be known"
@@ -64,18 +79,25 @@ def why_not_thin(network: Any, attention: nn.Module) -> str | None:
 
 
 class Thinning(nn.Module):
-    """x + branch(x), the branch a row of modules with an attention `attn` among them, and of that the `prefix` first
-    tokens and the `kept` most important others: (B, N, C) -> (B, prefix + kept, C), in their order.
+    """x + branch(x) for fewer tokens: (B, N, C) -> (B, prefix + kept, C), in their order.
 
-    It runs the branch's own modules. No network has it: a merged one has its operators as a `torch.fx.GraphModule`.
+    It runs the branch's own modules. Merged networks do not contain this class, but a `torch.fx.GraphModule` of it.
     """
 
     def __init__(self, branch: nn.Sequential, prefix: int, kept: int) -> None:
+        """Takes the branch and the numbers of tokens.
+
+        Args:
+            branch: The modules of the branch in a row, an attention `attn` among them.
+            prefix: How many tokens at the front always stay, such as the class token.
+            kept: How many of the others stay, the most important ones.
+        """
         super().__init__()
         self.branch = branch
         self.prefix, self.kept = prefix, kept
 
     def forward(self, x: Tensor) -> Tensor:
+        """Runs the block on tokens (B, N, C) and returns those that stay, (B, prefix + kept, C)."""
         y, scores = x, x
         for name, module in self.branch.named_children():
             if name == "attn":
@@ -91,7 +113,7 @@ class Thinning(nn.Module):
 
 
 def _attend(attention: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What timm's attention makes of tokens (B, N, C), and its matrix (B, heads, N, N)."""
+    """Runs timm's attention on tokens (B, N, C); returns its output and its matrix (B, heads, N, N)."""
     # Sides by name, not `unflatten`: what is traced for ONNX would have the example's batch in it.
     heads = attention.qkv(x).reshape(x.shape[0], x.shape[1], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     queries, keys = attention.q_norm(heads[0]), attention.k_norm(heads[1])
@@ -104,22 +126,27 @@ def _attend(attention: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Thinned(Form):
-    """The block as it is, and behind it fewer tokens: all of them at lambda 1, the most important ones at any other,
-    for there is no half of a token."""
+    """The block as it is, with fewer tokens behind it.
+
+    The gate is not gradual, because a token cannot be kept by half: the site runs the block itself, with all tokens, at
+    lambda 1, and this form, with the most important tokens alone, at any other lambda.
+    """
 
     network: Thinning
 
     def run(self, x: Tensor, lam: float) -> Tensor:
+        """Runs the block on tokens (B, N, C) and returns the most important ones, whatever `lam` is."""
         y: Tensor = self.network(x)
         return y
 
     def merged(self) -> nn.Module:
+        """Returns a copy of the block and of the pruning of tokens, as a graph module."""
         own = copy.deepcopy(self.network)
         return fx.GraphModule(own, _WholeModules().trace(own), "Thinning")
 
 
 class _WholeModules(fx.Tracer):
-    """Takes every module within the one that is traced as it is."""
+    """A tracer that takes every module inside the traced one as a whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True

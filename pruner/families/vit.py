@@ -1,6 +1,8 @@
-"""Vision transformers (ViT, DeiT): every attention may be dropped, every FFN merged into one linear or dropped; both
-may be narrower. On request an attention has half the channels in its heads, or leaves out tokens for the rest of the
-network."""
+"""Vision transformers (ViT, DeiT): an attention may be dropped; an FFN may be merged into one linear layer, or dropped.
+
+On request both may be narrowed, and an attention may have half the channels in its heads, or leave out tokens for the
+rest of the network.
+"""
 
 from collections import OrderedDict
 from typing import Any
@@ -23,11 +25,12 @@ from pruner.families.token_pruning import Thinned, Thinning, kept_count, why_not
 
 @family
 class VisionTransformers(Family):
-    """timm's VisionTransformer with its plain pre-norm blocks; two sites a block, `attn` and `mlp`."""
+    """timm's VisionTransformer with its plain pre-norm blocks; each has two sites, `attn` and `mlp`."""
 
     name = "vit"
 
     def recognises(self, model: nn.Module) -> bool:
+        """Returns whether `model` runs like timm's VisionTransformer and has a plain block."""
         # Another kind of block may compute something else (parallel branches, post-norm): it is kept as it is.
         # The distilled DeiT runs like a ViT but for its second classifier.
         return (
@@ -37,6 +40,7 @@ class VisionTransformers(Family):
         )
 
     def open(self, model: nn.Module) -> list[Site]:
+        """Puts two sites, `blocks.B.attn` and `blocks.B.mlp`, in place of every block, and returns all in order."""
         network: Any = model
         sites: list[Site] = []
         for index, block in enumerate(network.blocks):
@@ -51,6 +55,7 @@ class VisionTransformers(Family):
         return sites
 
     def segments(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Returns stem, attentions, FFNs and head, as they run one after another."""
         network: Any = model
         blocks: dict[str, nn.Module] = {}
         for index, block in network.blocks.named_children():
@@ -78,8 +83,11 @@ def _thinned(branch: nn.Sequential, network: Any) -> Thinned:
 
 
 def _ffn_site(name: str, block: Any) -> Site:
-    """x + fc2(act(fc1(norm(x)))), or, cut, x + fc2(fc1(bn(x))): without its activation and with a BatchNorm in place of
-    the LayerNorm, every step is linear and the whole folds into one C x C layer (UPDP's transformer block)."""
+    """The site of an FFN: x + fc2(act(fc1(norm(x)))), or, merged, x + fc2(fc1(bn(x))).
+
+    Without the activation and with a BatchNorm in place of the LayerNorm, every step is affine, and the whole folds
+    into one C x C layer (UPDP's transformer block).
+    """
     mlp, norm = block.mlp, block.norm2
     branch = without_identities(norm=norm, mlp=mlp, scale=block.ls2, drop_path=block.drop_path2)
     kept = residual(branch)
@@ -126,7 +134,7 @@ def _why_not(block: Any) -> str | None:
 
 
 class _Stem(nn.Module):
-    """Patches and position embedding: images (B, C, H, W) -> tokens (B, N, D)."""
+    """The patch and position embeddings: images (B, C, H, W) -> tokens (B, N, D)."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -138,7 +146,7 @@ class _Stem(nn.Module):
 
 
 class _Head(nn.Module):
-    """Last norm, pooling and classifier: tokens (B, N, D) -> logits (B, classes)."""
+    """The last norm, pooling and classifier: tokens (B, N, D) -> logits (B, classes)."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Stand-ins for blocks, fitted by least squares to what the blocks compute on images without labels."""
+"""Layers that replace blocks, fitted by least squares to what the blocks compute on images without labels."""

@@ -1,4 +1,4 @@
-"""What fitting costs, told before it begins."""
+"""How long fitting will take, and how much memory, estimated before it begins."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,17 @@ _FEW: Final = 4
 
 @dataclass(frozen=True)
 class FittingCost:
-    """How long `fit_at_once` is expected to take, and the memory of its sums; it holds one batch's activations too."""
+    """How long `fit_at_once` is expected to take, and the memory of its sums.
+
+    The activations of one batch take memory besides, which is not counted.
+    """
 
     seconds: float
     sums_bytes: int
 
     @property
     def text(self) -> str:
+        """The estimate in words, such as 'about 17 s, and 53 MB for sums'."""
         minutes = self.seconds / 60
         took = f"{self.seconds:.0f} s" if minutes < 1 else f"{minutes:.1f} minutes"
         return f"about {took}, and {self.sums_bytes / 1e6:,.0f} MB for sums"
@@ -36,8 +40,17 @@ class FittingCost:
 def expected_cost(
     network: OpenNetwork, choices: Mapping[str, Sequence[str]], example: Tensor, images: int
 ) -> FittingCost:
-    """From a run of the uncut network over a few of the `example` images (B, C, H, W), and from how many products there
-    are to take in float64, at the pace of one that is taken now. `images` is how many there will be."""
+    """Estimates what `fit_at_once` will cost on this machine.
+
+    The estimate adds up the runs of the uncut network, timed on a few images now, and the multiplications of the sums
+    and solutions in float64, at the pace of a matrix product that is timed now.
+
+    Args:
+        network: The opened network.
+        choices: Block -> those of its choices whose layers are to be fitted.
+        example: A few images (B, C, H, W); the first four are run.
+        images: How many images the layers will be fitted on.
+    """
     few = example[:_FEW]
     with only_training(network, []):
         began = time.perf_counter()
@@ -57,7 +70,7 @@ def expected_cost(
 
 
 def _seconds_a_product(device: torch.device) -> float:
-    """Of one multiplication within a matrix product in float64."""
+    """The time that one multiplication within a matrix product in float64 takes."""
     square = torch.ones(_SIDE, _SIDE, dtype=torch.float64, device=device)
     float((square @ square).sum())  # the first one warms up
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Fits for the blocks of one plan, each for the inputs that the blocks before it leave it, cut as they are."""
+"""Fits for the blocks of one plan, each on the inputs that it gets behind the blocks cut before it."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,31 @@ from pruner.progress import Progress, silent
 
 @torch.no_grad()
 def fit_in_sequence(cut: Cut, batches: Sequence[Tensor], progress: Progress = silent) -> Fits:
-    """The layers that stand in for blocks of the plan, put into `cut` one after another; from `batches` of training
-    images (B, C, H, W), whose activations are held in memory twice: as the uncut network has them, and as the cut one.
+    """Fits the layers of a plan one after another, and loads their weights into `cut`.
 
-    What a layer is fitted to is what the uncut network computes there, so that it makes good what the cuts before it
-    did. Raises `FitError` as `fit_at_once` does.
+    Each layer gets its inputs from the cut network and its targets from the uncut one, so it makes up for the cuts
+    before it. The activations of all images are held in memory twice: those of the uncut network and those of the cut
+    one.
+
+    Args:
+        cut: The network of the plan. It is left at lambda 0, with the fitted weights.
+        batches: Training images (B, C, H, W), normalised as the network is given them.
+        progress: Told of the segments of the network that were done.
+
+    Returns:
+        The fit of every layer of the plan.
+
+    Raises:
+        FitError: when the network gives numbers that are not finite, or there are fewer than five images.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network, some_images
+        >>> from pruner.choices.plan import Plan
+        >>> from pruner.fitting.in_sequence import fit_in_sequence
+        >>> from pruner.network.surgery import apply
+        >>> plan = Plan("deit_tiny_patch16_224", {"blocks.1.attn": "fit", "blocks.1.mlp": "drop"})
+        >>> list(fit_in_sequence(apply(small_network(), plan), [some_images(10)]))
+        [Key(block='blocks.1.attn', choice='fit', span=2)]
     """
     followers = followers_of(cut)
     segments = list(cut.segments().items())
@@ -51,7 +71,7 @@ def fit_in_sequence(cut: Cut, batches: Sequence[Tensor], progress: Progress = si
 
 
 def _onwards(segment: nn.Module, whole: list[Tensor], flowing: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Both streams behind a segment. They are one up to the first cut."""
+    """The activations of the uncut and of the cut network behind a segment. Up to the first cut they are the same."""
     if not isinstance(segment, Site):
         after = [segment(x) for x in flowing]
         return (after, after) if whole is flowing else ([segment(x) for x in whole], after)
@@ -59,7 +79,7 @@ def _onwards(segment: nn.Module, whole: list[Tensor], flowing: list[Tensor]) -> 
 
 
 def _uncut(blocks: Sequence[Site], whole: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """What the uncut network computes behind these blocks, without the activation that ends the last and with it."""
+    """What the uncut network computes up to the end of these blocks, without the last activation and with it."""
     targets = whole
     for site in blocks:
         both = [site.before_end(x) for x in whole]
@@ -68,7 +88,7 @@ def _uncut(blocks: Sequence[Site], whole: list[Tensor]) -> tuple[list[Tensor], l
 
 
 def _counts(cut: Cut, batches: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-    """What each place counts for in the uncut network, batch by batch, of every block that is fitted."""
+    """How much the answer of the uncut network depends on each place, batch by batch, for every fitted block."""
     found: dict[str, list[Tensor]] = {name: [] for name in cut.layers}
     with only_training(cut, []):
         start = 0

@@ -1,4 +1,4 @@
-"""What the layer of each fitted choice is fitted by, and how its weights follow from the sums."""
+"""How each kind of layer is fitted: which features it has, and how its weights follow from the sums."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,17 @@ _ROUNDS: Final = 8
 
 @dataclass(frozen=True)
 class Way:
-    """How a layer that stands in for a block is fitted.
+    """How a layer that replaces a block is fitted.
 
-    `rows` makes features of the block's input, `features` of them. The targets are what the block gives less what is
-    `beside` the layer. `solved` gives the fits of all `choices` with these features, one for each group of targets.
+    The targets of the fit are the block's output minus what `beside` gives.
+
+    Attributes:
+        choices: The choices that are fitted by the same features.
+        features: How many features there are.
+        rows: (the block's input, places in an image) -> the features as rows (B * P, features).
+        beside: The block's input -> what the block adds the layer's output to; None for nothing.
+        solved: (sums to fit by, sums of the held-out rows, groups of targets) -> the fits of each choice, one for each
+            group.
     """
 
     choices: tuple[str, ...]
@@ -34,8 +41,14 @@ Solved = Callable[[Sums, Sums, Sequence[slice]], list[Fit]]
 
 
 def way_of(choice: str, layer: Any) -> Way:
-    """How the layer of a choice is fitted, by what it is: a linear, a convolution, or x + pointwise(depthwise(x)). What
-    it has to give is what the block adds to its input, or all of its output where that is of another shape."""
+    """How the layer of a choice is fitted.
+
+    The fit is to what the block adds to its input, or to the whole output where its shape is not that of the input.
+
+    Args:
+        choice: The name of the choice.
+        layer: The layer itself: a linear, a convolution, or x + pointwise(depthwise(x)).
+    """
     features, rows, solved = _parts_of(layer)
     changes_shape = isinstance(layer, nn.Conv2d) and _changes_shape(layer)
     return Way(
@@ -48,7 +61,7 @@ def way_of(choice: str, layer: Any) -> Way:
 
 
 def _parts_of(layer: Any) -> tuple[int, Rows, Solved]:
-    """How many features, rows of them, and what follows from their sums."""
+    """The number of features of a layer, what makes rows of them, and what solves for its weights."""
     if isinstance(layer, nn.Linear):
         return layer.in_features, values, _linear
     if isinstance(layer, nn.Conv2d):
@@ -86,7 +99,7 @@ def _changes_shape(conv: nn.Conv2d) -> bool:
 
 
 def _convolution(solution: Solution, shape: torch.Size, added: bool) -> Fit:
-    """What is added to the input has it in the tap in the middle."""
+    """The fit of a convolution. What is `added` to the input gets the identity in the middle tap of its kernel."""
     kernel = solution.weight.reshape(shape).clone()
     if added:
         kernel[:, :, shape[2] // 2, shape[3] // 2] += torch.eye(len(kernel)).to(kernel)
@@ -94,7 +107,7 @@ def _convolution(solution: Solution, shape: torch.Size, added: bool) -> Fit:
 
 
 def _behind_its_depthwise(seen: Sums, apart: Sums, groups: Sequence[slice]) -> list[Fit]:
-    """The pointwise part alone: the depthwise one is the block's own."""
+    """Fits of the pointwise convolution alone: the depthwise one is the block's own."""
     return [
         Fit({"branch.1.weight": one.weight[:, :, None, None], "branch.1.bias": one.bias}, one.ridge, one.error)
         for one in fitted(seen, apart, groups)
@@ -102,10 +115,11 @@ def _behind_its_depthwise(seen: Sums, apart: Sums, groups: Sequence[slice]) -> l
 
 
 def _separable(seen: Sums, apart: Sums, group: slice, side: int) -> Fit:
-    """Both parts, in turn: each is a least-squares fit once the other is fixed, by the sums of the dense one.
+    """Fits the depthwise and the pointwise convolution in turn, from the sums of the dense convolution.
 
-    They begin with the nearest product to the dense kernel, channel by channel (its first singular vectors). Of all
-    rounds that is taken which is best on the rows set apart.
+    With one of the two fixed, the other is a least-squares fit. The first depthwise kernel is that of the product
+    nearest to the dense kernel, channel by channel (its first singular vectors). The round with the smallest error on
+    the held-out rows is taken.
     """
     sums, taps = seen.of_targets(group), side**2
     (dense,) = fitted(seen, apart, [group])
@@ -132,7 +146,7 @@ def _separable(seen: Sums, apart: Sums, group: slice, side: int) -> Fit:
 
 
 def _behind(sums: Sums, depthwise: Tensor) -> Sums:
-    """The sums of what a depthwise kernel (C, taps) makes of the patches."""
+    """The sums of the features that a depthwise kernel (C, taps) computes from the patches."""
     channels, taps = depthwise.shape
     patches_only = sums.inner[:-1, :-1].reshape(channels, taps, channels, taps)
     inner = torch.einsum("ct,ctds,ds->cd", depthwise, patches_only, depthwise)
@@ -147,8 +161,11 @@ def _behind(sums: Sums, depthwise: Tensor) -> Sums:
 
 
 def _depthwise(sums: Sums, pointwise: Solution, taps: int) -> Tensor:
-    """The depthwise kernel (C, taps) that is best before a pointwise layer: the minimum over D of
-    sum |P (D patches) + b - y|^2, whose normal matrix is (P'P) by the patches' sums, channel pair by channel pair."""
+    """The best depthwise kernel (C, taps) before a fixed pointwise convolution P with bias b.
+
+    It is the D that minimises sum |P (D patches) + b - y|^2. The normal matrix is the patches' sums times P'P, channel
+    pair by channel pair.
+    """
     weight = pointwise.weight
     channels = weight.shape[1]
     inner = (weight.T @ weight).repeat_interleave(taps, 0).repeat_interleave(taps, 1) * sums.inner[:-1, :-1]

@@ -1,4 +1,4 @@
-"""Linear layers by least squares with a ridge, which is chosen by rows that the fit has not seen."""
+"""Linear layers by ridge regression. The ridge is chosen on held-out rows."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,21 @@ from torch import Tensor
 from pruner.fitting.sums import Sums
 
 RIDGES: Final = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""As shares of the features' mean variance."""
+"""The ridges that are tried, as shares of the features' mean variance."""
 
 _ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A layer y = weight x + bias, weight (m, n) and bias (m,) in float64.
+    """A fitted layer y = weight x + bias.
 
-    `error` is the mean squared error on rows that took no part in choosing it, as a share of the targets' mean square:
-    0 is exact, 1 no better than no layer at all.
+    Attributes:
+        weight: (m, n) in float64, for n features and m targets.
+        bias: (m,) in float64.
+        ridge: The ridge that was chosen, as a share of the features' mean variance.
+        error: The mean squared error on the held-out rows of a fit to the other rows, as a share of the targets' mean
+            square: 0 is exact, and 1 is no better than no layer at all.
     """
 
     weight: Tensor
@@ -31,18 +35,37 @@ class Solution:
 
 
 def solve(sums: Sums, ridge: float) -> tuple[Tensor, Tensor] | None:
-    """The weight and bias that minimise sum w |weight x + bias - y|^2 + ridge v |weight|^2 (Hoerl and Kennard, 1970), w
-    what a row counts for and v the mean over the features of sum w (x - mean)^2; None where rounding leaves no such
-    minimum, which a larger ridge mends.
+    """Solves one ridge regression (Hoerl and Kennard, 1970).
 
-    The bias is not shrunk. A feature that never varies has weight 0, whatever the ridge.
+    The solution minimises sum w |weight x + bias - y|^2 + ridge v |weight|^2, where w is the weight of a row and v is
+    the mean over the features of sum w (x - mean)^2. The bias is not shrunk. A feature that never varies gets weight
+    0, whatever the ridge.
+
+    Args:
+        sums: The sums over the rows, for n features and m targets.
+        ridge: The ridge, as a share of the features' mean variance.
+
+    Returns:
+        The weight (m, n) and the bias (m,) in float64; None where the ridge is too small for the system to be solved in
+        float64.
+
+    Example:
+        >>> import torch
+        >>> from pruner.fitting.least_squares import solve
+        >>> from pruner.fitting.sums import Sums
+        >>> x = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> sums = Sums.empty(features=1, targets=1)
+        >>> sums.add(x, 2 * x + 1)
+        >>> weight, bias = solve(sums, ridge=1e-9)
+        >>> round(weight.item(), 3), round(bias.item(), 3)
+        (2.0, 1.0)
     """
-    total = sums.inner[-1, -1]  # of what the rows count for
+    total = sums.inner[-1, -1]  # the sum of the row weights
     mean_x, mean_y = sums.inner[-1, :-1] / total, sums.cross[-1] / total
     covariance = sums.inner[:-1, :-1] - total * torch.outer(mean_x, mean_x)
     with_targets = sums.cross[:-1] - total * torch.outer(mean_x, mean_y)
     variance = covariance.diagonal().clone()
-    # What varies by no more than rounding does not vary.
+    # A feature that varies by no more than rounding counts as constant.
     dead = variance <= _ROUNDING * sums.inner.diagonal()[:-1]
     covariance[dead], covariance[:, dead], with_targets[dead] = 0.0, 0.0, 0.0
     shrunk = variance.clamp(min=0).mean() * ridge + dead.double()
@@ -54,9 +77,22 @@ def solve(sums: Sums, ridge: float) -> tuple[Tensor, Tensor] | None:
 
 
 def fitted(seen: Sums, apart: Sums, groups: Sequence[slice], ridges: Sequence[float] = RIDGES) -> list[Solution]:
-    """For each group of targets the layer with the ridge that is best on the rows set `apart`, fitted to all rows.
+    """Fits one layer for each group of targets, with the ridge that is best on held-out rows.
 
-    Raises `ValueError` where there are no rows.
+    A group's ridge is the one whose fit to the rows of `seen` has the smallest error on the rows of `apart`. The layer
+    is then fitted to all rows with that ridge.
+
+    Args:
+        seen: The sums over the rows to fit by.
+        apart: The sums over the held-out rows.
+        groups: The targets of each layer, as slices of all targets.
+        ridges: The ridges to try, as shares of the features' mean variance.
+
+    Returns:
+        A layer for each group, in the order of `groups`.
+
+    Raises:
+        ValueError: when `seen` or `apart` has no rows.
     """
     if not seen.rows or not apart.rows:
         raise ValueError("there are no rows to fit by, or none to choose a ridge by")

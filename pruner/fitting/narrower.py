@@ -1,4 +1,4 @@
-"""Which inner channels of a block stay, and what is made of these: both from the sums of all of them."""
+"""Narrower blocks: which inner channels or heads stay, and the last layer fitted anew to those that do."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -17,12 +17,18 @@ from pruner.fitting.sums import Sums
 
 _RIDGE: Final = 1e-4
 _AT_ONCE: Final = 64
-"""One of so many channels that are left goes at once."""
+"""In each round one in 64 of the remaining channels is removed, and at least one."""
 
 
 def narrower_way(site: Site, choices: Sequence[str]) -> Way:
-    """How a block that keeps some of its inner channels is fitted, for all shares of them in one pass: its features are
-    all that its last layer reads, its targets what its branch computes."""
+    """How a block that keeps a share of its inner width is fitted, for all shares in one pass.
+
+    The features are all that the block's last layer reads. The targets are what its branch computes.
+
+    Args:
+        site: The block, which has an inner width.
+        choices: The choices that keep a share of it, such as `narrow-50`.
+    """
     hidden = site.hidden
     assert hidden is not None, "only a block with an inner width offers such choices"
 
@@ -38,12 +44,20 @@ def narrower_way(site: Site, choices: Sequence[str]) -> Way:
 
 
 def nested_order(sums: Sums, taps: int, fewest: int) -> Tensor:
-    """The units, `taps` features each, from those that stay longest to that which goes first, down to `fewest`.
+    """Ranks the units (inner channels, or heads) of a block by backward elimination.
 
-    Backward elimination: that channel goes by which the least-squares fit loses least when all others are refitted.
-    The loss is w' B^-1 w, with w the channel's weights in the fit as it is and B its block of the inverse of the normal
-    matrix (Optimal Brain Surgeon, Hassibi and Stork, 1993, equation 5, for a block of weights and many outputs). The
-    inverse follows from the one before, so that all of it costs little more than one solution.
+    The unit that is removed next is the one that the least-squares fit loses least by when all others are refitted.
+    The loss is w' B^-1 w, where w are the unit's weights in the present fit and B is its block of the inverse of the
+    normal matrix (Optimal Brain Surgeon, Hassibi and Stork, 1993, equation 5, for a block of weights and many outputs).
+    The inverse is updated, not computed anew, so the whole elimination costs little more than one solution.
+
+    Args:
+        sums: The sums over rows of `taps` features for each unit.
+        taps: How many features a unit has; they lie side by side.
+        fewest: How many units remain when the elimination stops.
+
+    Returns:
+        (units,) the numbers of all units, from the one that counts most to the one that was removed first.
     """
     total = sums.inner[-1, -1]
     mean_x, mean_y = sums.inner[-1, :-1] / total, sums.cross[-1] / total
@@ -75,7 +89,7 @@ def _features_of(channels: Tensor, taps: int) -> Tensor:
 
 
 def _read(kept: nn.Module, hidden: Hidden, x: Tensor, places: Tensor) -> Tensor:
-    """What the block's last layer reads at every place, (B * P, features)."""
+    """The features that the block's last layer reads at the given places, (B * P, features)."""
     read: list[Tensor] = []
     hook = hidden.reader.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
     try:
@@ -107,8 +121,11 @@ def _fit(site: Site, hidden: Hidden, units: Tensor, seen: Sums, apart: Sums) -> 
 
 
 def _as_it_is(eps: float, solution: Solution, seen: Sums, apart: Sums) -> Mapping[str, Tensor]:
-    """What a BatchNorm behind the solution's matrix has to be, so that in evaluation the two are the solution and in
-    training its statistics are those of the images."""
+    """The parameters and statistics of a BatchNorm behind the fitted matrix.
+
+    In evaluation the matrix and the BatchNorm compute the solution together. The running statistics are those of the
+    images, so that they fit what training finds.
+    """
     sums = seen + apart
     mean_x = sums.inner[-1, :-1] / sums.inner[-1, -1]
     covariance = sums.inner[:-1, :-1] / sums.inner[-1, -1] - torch.outer(mean_x, mean_x)

@@ -1,7 +1,7 @@
-"""Spans: one layer in the place of several blocks in a row.
+"""Spans: one fitted layer in the place of several blocks in a row.
 
-A plan says it by what it does: a block that is fitted, and right behind it blocks that are dropped. Nothing computes
-there but the layer, so that it is fitted to what all of them compute together.
+A span is a fitted block of a plan together with the dropped blocks right behind it. The layer is all that is left of
+them, so it is fitted to what all of them compute together.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,18 @@ from pruner.choices.site import Site
 from pruner.network.surgery import Cut, OpenNetwork
 
 LONGEST: Final = 4
-"""Blocks that one layer may stand in for."""
+"""The most blocks that one layer may replace."""
 
 Followers = Mapping[str, tuple[str, ...]]
-"""Block -> the blocks right behind it, in order, that its layer could stand in for too."""
+"""Block -> the blocks right behind it, in order, that its layer could replace too."""
 
 
 def followers_of(network: OpenNetwork) -> Followers:
-    """For every block that may be fitted: those of the next three that nothing stands before, that may be dropped, and
-    that end as it ends, with the same activation or none."""
+    """Finds, for every block that may be fitted, the blocks right behind it that its layer could replace too.
+
+    They are the next blocks, three at the most, up to the first that cannot be dropped, that ends with another
+    activation, or that something other than a block stands before.
+    """
     segments = list(network.segments().values())
     found = {}
     for place, segment in enumerate(segments):
@@ -34,8 +37,23 @@ def followers_of(network: OpenNetwork) -> Followers:
 
 
 def span_of(plan: Plan, block: str, followers: Followers) -> int:
-    """How many blocks what was fitted for a block stands in for: a narrower block for itself alone; 0 for a block that
-    nothing is fitted for."""
+    """How many blocks the layer that a plan puts in a block's place replaces.
+
+    Args:
+        plan: The plan.
+        block: The name of the block.
+        followers: What `followers_of` finds for the network.
+
+    Returns:
+        1 and the number of dropped blocks right behind for a fitted block; 1 for a narrower block; 0 for others.
+
+    Example:
+        >>> from pruner.choices.plan import Plan
+        >>> from pruner.fitting.spans import span_of
+        >>> plan = Plan("deit_digits", {"blocks.0.attn": "fit", "blocks.0.mlp": "drop"})
+        >>> span_of(plan, "blocks.0.attn", {"blocks.0.attn": ("blocks.0.mlp", "blocks.1.attn")})
+        2
+    """
     choice = plan.choice_of(block)
     if choice not in FITS:
         return int(choice in SHARES)
@@ -43,7 +61,8 @@ def span_of(plan: Plan, block: str, followers: Followers) -> int:
 
 
 def stood_in_for(cut: Cut) -> set[str]:
-    """The blocks of a plan whose work layers do: those that became one, and the dropped ones of their spans."""
+    """The blocks that layers replace in a cut network: those that became a layer, and the dropped ones of their
+    spans."""
     followers, found = followers_of(cut), set(cut.layers)
     for block in cut.layers:
         found.update(followers.get(block, ())[: max(0, span_of(cut.plan, block, followers) - 1)])

@@ -1,4 +1,4 @@
-"""The sums that a least-squares fit needs to know of its rows, taken in one pass and in float64."""
+"""The sums over rows that a least-squares fit needs, taken in one pass and in float64."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,23 @@ from torch.nn import functional
 
 @dataclass
 class Sums:
-    """Of rows of features x (n,) and targets y (m,) that count for w: sum w [x 1]'[x 1], sum w [x 1]'y and sum w y^2.
+    """The weighted sums over rows of features x (n,) and targets y (m,), where a row has weight w.
 
-    However many rows there were, it takes (n + 1)(n + 1 + m) numbers. `rows` says how many there were.
+    The memory does not depend on how many rows there are: it is about (n + 1)(n + 1 + m) numbers.
+
+    Attributes:
+        inner: (n + 1, n + 1), sum w [x 1]'[x 1].
+        cross: (n + 1, m), sum w [x 1]'y.
+        square: (m,), sum w y^2.
+        rows: How many rows were added.
+
+    Example:
+        >>> import torch
+        >>> from pruner.fitting.sums import Sums
+        >>> sums = Sums.empty(features=1, targets=1)
+        >>> sums.add(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [5.0]]))
+        >>> sums.rows, sums.inner.tolist(), sums.cross.tolist()
+        (2, [[5.0, 3.0], [3.0, 2.0]], [[13.0], [8.0]])
     """
 
     inner: Tensor
@@ -21,6 +35,8 @@ class Sums:
 
     @classmethod
     def empty(cls, features: int, targets: int, device: torch.device | None = None) -> "Sums":
+        """The sums over no rows, of so many features (n) and targets (m)."""
+
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, dtype=torch.float64, device=device)
 
@@ -28,10 +44,17 @@ class Sums:
 
     @property
     def features(self) -> int:
+        """The number n of features, without the 1 for the bias."""
         return len(self.inner) - 1
 
     def add(self, x: Tensor, y: Tensor, weights: Tensor | None = None) -> None:
-        """Rows of features (rows, n) and of targets (rows, m), and what each counts for (rows,): 1 by default."""
+        """Adds rows to the sums.
+
+        Args:
+            x: The features (rows, n).
+            y: The targets (rows, m).
+            weights: The weight of each row (rows,), not negative; 1 for every row by default.
+        """
         x = functional.pad(x.double(), (0, 1), value=1.0)
         y = y.double()
         if weights is not None:
@@ -49,21 +72,33 @@ class Sums:
         )
 
     def of_features(self, places: Tensor) -> "Sums":
-        """The same of some of the features alone: what a layer with fewer inputs is fitted by."""
+        """The sums for some of the features alone, which a layer with fewer inputs is fitted by.
+
+        Args:
+            places: The indices of the features that are left.
+        """
         places = torch.cat([places, places.new_tensor([self.features])])
         return Sums(self.inner[places][:, places], self.cross[places], self.square, self.rows)
 
     def of_targets(self, places: slice) -> "Sums":
-        """The same of some of the targets alone."""
+        """The sums for some of the targets alone; the slice `places` says which."""
         return Sums(self.inner, self.cross[:, places], self.square[places], self.rows)
 
     def error(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """(m,) the sum over the rows of (weight x + bias - y)^2, for each target."""
+        """The weighted sum over the rows of (weight x + bias - y)^2, for each target.
+
+        Args:
+            weight: (m, n).
+            bias: (m,).
+
+        Returns:
+            (m,) in float64.
+        """
         both = torch.cat([weight, bias[:, None]], dim=1).double()
         explained = 2 * (both * self.cross.T).sum(1) - ((both @ self.inner) * both).sum(1)
         return (self.square - explained).clamp(min=0)
 
     @property
     def is_finite(self) -> bool:
-        """Whether every number that was added was one."""
+        """Whether every feature and target that was added is finite."""
         return bool(torch.isfinite(self.square).all() and torch.isfinite(self.inner.diagonal()).all())

@@ -1,4 +1,4 @@
-"""One run of the uncut network over a batch: what comes to every block, what it computes, and what that counts for."""
+"""One run of the uncut network over a batch: the inputs and outputs of every block, and which of them matter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,13 @@ _LEAST: Final = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class UncutRun:
-    """By block: `inputs`, what it computes up to the activation that ends it (`before_end`), and for every image and
-    place of its output how much the network's answer depends on it (`counts`): (B, N) for tokens, (B, H, W) for images.
+    """What one run of the uncut network found, by block.
+
+    Attributes:
+        inputs: The block's input, (B, N, C) of tokens or (B, C, H, W) of images.
+        before_end: The block's output before the activation that ends it, if one does.
+        counts: How much the network's answer depends on each place (token or pixel) of the block's output: (B, N) for
+            tokens, (B, H, W) for images, in float64.
     """
 
     inputs: Mapping[str, Tensor]
@@ -25,12 +30,18 @@ class UncutRun:
 
 
 def run_uncut(network: OpenNetwork, images: Tensor, seed: int) -> UncutRun:
-    """Runs images (B, C, H, W) through the blocks of `network` as they were; the number of the first of them may be the
-    seed, so that the same images are taken the same way again.
+    """Runs images through the uncut blocks of `network`.
 
-    What a place counts for is the length of the gradient there of one random projection of the outputs: in the mean
-    over projections its square is the sum of the squared gradients of all outputs. A fit that is judged by an error
-    weighted so spends itself on what reaches the answer, such as a class token behind the last attention.
+    A place of a block's output counts for the length of the gradient there of one random projection of the network's
+    outputs. In the mean over projections, the square of that length is the sum of the squared gradients of all outputs.
+    A fit with errors weighted so is best where the answer depends on it, such as the class token behind the last
+    attention.
+
+    Args:
+        network: The opened network, whatever is selected in it.
+        images: (B, C, H, W), normalised as the network is given them.
+        seed: Seeds the random projection. With the number of the first image as the seed, the same images give the
+            same result.
     """
     inputs, before_end, after = {}, {}, {}
     random = torch.Generator().manual_seed(seed)
@@ -53,8 +64,11 @@ def run_uncut(network: OpenNetwork, images: Tensor, seed: int) -> UncutRun:
 
 
 def _counts(gradient: Tensor) -> Tensor:
-    """The lengths over the channels, in float64, with a little for every place; the same for all where all are zero, as
-    in a network whose last layer was not trained yet."""
+    """The lengths of the gradients over the channels, in float64.
+
+    Every place gets a thousandth of the mean besides, so that none counts for nothing. Where all gradients are zero, as
+    in a network whose last layer was not trained yet, all places count the same.
+    """
     lengths: Tensor = torch.linalg.vector_norm(gradient.double(), dim=-1 if gradient.dim() == 3 else 1)
     mean = lengths.mean()
     return lengths + torch.where(mean == 0, torch.ones_like(mean), _LEAST * mean)

@@ -1,1 +1,1 @@
-"""Learned gates: every choice of a network under one latency budget, trained with its weights."""
+"""Learned gates: a network learns which choice each block takes, together with its weights, under a latency budget."""

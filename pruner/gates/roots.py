@@ -7,18 +7,34 @@ import torch
 from torch import Tensor
 
 Rising = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""t (...) -> the values there and their derivatives, which are not negative."""
+"""Arguments t (...) -> the values of a function there, and its derivatives, which are not negative."""
 
 _MOST_STEPS: Final = 200
 _TOLERANCE: Final = 1e-13
 
 
 def rising_root(function: Rising, low: Tensor, high: Tensor, start: Tensor) -> Tensor:
-    """t (...) in float64 where `function` is zero, each between its `low` and `high` (...), where it is not positive
-    and not negative; looked for from `start` (...) on.
+    """Finds the roots of many rising functions at once.
 
-    The bracket gets narrower with every step, by Newton's where that stays inside and at least halves the value, else
-    by half, so that flat stretches, of which soft selections have many at low temperatures, do no harm.
+    A step is Newton's where that stays inside the bracket and the value was at least halved, and halves the bracket
+    otherwise. So flat stretches do no harm, of which soft selections have many at low temperatures.
+
+    Args:
+        function: Gives the values and the derivatives at t (...), in float64.
+        low: (...) where the function is not positive.
+        high: (...) where the function is not negative.
+        start: (...) where the search begins.
+
+    Returns:
+        (...) the roots in float64, each between its `low` and `high`.
+
+    Example:
+        >>> import torch
+        >>> from pruner.gates.roots import rising_root
+        >>> low, high = torch.zeros(2, dtype=torch.float64), torch.full((2,), 4.0, dtype=torch.float64)
+        >>> squares = torch.tensor([4.0, 9.0], dtype=torch.float64)
+        >>> rising_root(lambda t: (t**2 - squares, 2 * t), low, high, start=high).round(decimals=6).tolist()
+        [2.0, 3.0]
     """
     t = torch.minimum(torch.maximum(start, low), high)
     before = torch.full_like(t, torch.inf)

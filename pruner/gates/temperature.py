@@ -1,4 +1,4 @@
-"""How soft masks are over a training: the temperature tau of their sigmoids."""
+"""How soft masks and gates are over a training: the temperature tau of their sigmoids."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,21 @@ from pruner.errors import SettingsError
 
 
 class Temperature(Protocol):
-    """Tau over a training."""
+    """The temperature tau over a training."""
 
     def at(self, share: float) -> float:
-        """Tau when `share` of the time, in [0, 1], is over."""
+        """The temperature after `share` of the time, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Falling:
-    """Tau falls geometrically, by the same factor at each step, from `start` to `end`."""
+    """A temperature that falls geometrically, by the same factor at each step, from `start` to `end`.
+
+    Example:
+        >>> from pruner.gates.temperature import Falling
+        >>> [round(Falling(0.1, 0.001).at(share), 4) for share in (0, 0.5, 1)]
+        [0.1, 0.01, 0.001]
+    """
 
     start: float
     end: float
@@ -27,12 +33,13 @@ class Falling:
             raise SettingsError(f"a temperature falls to something above 0, not from {self.start} to {self.end}")
 
     def at(self, share: float) -> float:
+        """The temperature after `share` of the time, in [0, 1]."""
         return self.start * math.pow(self.end / self.start, share)
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Tau stays what it is."""
+    """A temperature that stays the same."""
 
     tau: float
 
@@ -42,4 +49,5 @@ class Fixed:
             raise SettingsError(f"a temperature is above 0, not {self.tau}")
 
     def at(self, share: float) -> float:
+        """The temperature, whatever `share` of the time is over."""
         return self.tau

@@ -1,1 +1,1 @@
-"""Masks that are learned with the weights: the SMART pruner's soft top-k, and gates that meet a latency exactly."""
+"""Masks over parts of a network's weights: what they cover, the methods that find them, and how they are exported."""

@@ -1,7 +1,7 @@
-"""Channels that can be removed exactly: which there are, and a network without some of them.
+"""Channels that can be removed exactly: finding them, and removing some of them.
 
-The one place that knows torch-pruning. Its graph says which layers share a channel; a trial says whether the removal is
-exact, for a graph of operators does not know that a norm looks at all channels at once.
+This is the one place that uses torch-pruning. Its graph says which layers share a channel. A trial then says whether
+the removal is exact, for a graph of operators does not know that a norm looks at all channels at once.
 """
 
 import copy
@@ -18,7 +18,7 @@ from pruner.masks.layers import unmasked, uses_its_weight
 from pruner.masks.parts import ChannelPart
 from pruner.network.surgery import input_size_of
 
-# What a channel may pass on its way: none of it joins two streams or looks across channels, or the trial shows it.
+# What a channel may pass on its way. None of these joins two streams or looks across channels; else the trial shows it.
 _MODULES: Final = frozenset({"CONV", "DEPTHWISE_CONV", "BN", "LINEAR"})
 _OPERATORS: Final = (
     *("Relu", "Hardtanh", "Gelu", "Silu", "Hardswish", "Sigmoid", "Hardsigmoid", "LeakyRelu", "Elu", "Mish", "Mul"),
@@ -29,18 +29,24 @@ _EXACT: Final = 1e-8
 
 
 def channel_parts(model: nn.Module) -> tuple[ChannelPart, ...]:
-    """The channels of `model`, which is left alone, that only the next layers see: of a convolution with its BatchNorm
-    and activation, of depthwise convolutions and squeeze-and-excitations on the way, of the first linear of an FFN.
+    """Finds the channels of a network that can be removed exactly: those that only the next layers read.
 
-    Not those of residual streams, attention heads, the first convolution, the classifier, nor any that pass a norm over
-    channels. In the order in which the network holds them.
+    These are the channels of a convolution with its BatchNorm and activation, with the depthwise convolutions and
+    squeeze-and-excitations on their way, and the hidden channels of an FFN. Not among them are the channels of residual
+    streams, attention heads, the first convolution and the classifier, nor any that pass a norm over channels.
+
+    Args:
+        model: The network; it is left alone.
+
+    Returns:
+        The parts, in the order in which the network holds their weights.
     """
     network = _learning_copy(model)
     graph = _graph(network)
     left_out = set(unmasked(network))
     found = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of groups that are not taken
+        warnings.simplefilter("ignore")  # about groups that are not taken
         for group in graph.get_all_groups():
             part = _part(network, group, left_out)
             if part is not None:
@@ -53,10 +59,16 @@ def channel_parts(model: nn.Module) -> tuple[ChannelPart, ...]:
 
 
 def without_channels(model: nn.Module, kept: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of `model` without the channels that `kept` leaves out: the key of a part -> (channels,) bool, with one
-    channel at least. Where these are masked in `model`, it computes the same to rounding.
+    """Copies a network without some of its channels.
 
-    Raises `KeyError` for a part that the model does not have.
+    Where the removed channels are masked in `model`, the copy computes the same to rounding.
+
+    Args:
+        model: The network; it is left alone.
+        kept: The key of a part -> (channels,) bool, true for the channels that stay; at least one stays.
+
+    Raises:
+        AttributeError: when channels are to be removed from a part that the network does not have.
     """
     network = _learning_copy(model)
     graph = _graph(network)
@@ -74,7 +86,7 @@ def without_channels(model: nn.Module, kept: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _learning_copy(model: nn.Module) -> nn.Module:
-    """The graph is traced along gradients."""
+    """A copy in evaluation mode whose parameters all learn, for the graph is traced along gradients."""
     return copy.deepcopy(model).requires_grad_(True).eval()
 
 
@@ -82,12 +94,12 @@ def _graph(network: nn.Module) -> Any:
     parameter = next(network.parameters())
     images = torch.zeros(1, *input_size_of(network), dtype=parameter.dtype, device=parameter.device)
     with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parameters outside modules: what they share channels with is not taken
+        warnings.simplefilter("ignore")  # about parameters outside modules: no channels that they share are taken
         return torch_pruning.DependencyGraph().build_dependency(network, example_inputs=images, verbose=False)
 
 
 def _part(network: nn.Module, group: Any, left_out: set[nn.Module]) -> ChannelPart | None:
-    """The part of a group of the graph, unless its channels are seen by more than the next layers."""
+    """The part for a group of the graph; None where more than the next layers read its channels."""
     names = {module: name for name, module in network.named_modules()}
     makers, layers, consumers = [], [], 0
     channels = len(group[0].idxs)
@@ -123,7 +135,7 @@ def _part(network: nn.Module, group: Any, left_out: set[nn.Module]) -> ChannelPa
 
 
 def _passes(node: Any) -> bool:
-    """Whether an operator hands channels on one by one. One that adds two tensors is where streams join."""
+    """Whether an operator hands channels on one by one. One that adds two tensors does not: streams join there."""
     if node.type.name == "RESHAPE":
         return True
     operator = str(node.name).partition("(")[2].partition("Backward")[0]
@@ -132,8 +144,10 @@ def _passes(node: Any) -> bool:
 
 @torch.no_grad()
 def _is_exact(model: nn.Module, parts: Sequence[ChannelPart]) -> bool:
-    """Whether a network without every other channel computes what it does with these masked, at weights drawn so that
-    nothing hides behind a factor of zero."""
+    """Whether removing every other channel of the parts gives what masking them gives.
+
+    It is tried with random factors and offsets, so that no difference hides behind a factor of zero.
+    """
     random = torch.Generator().manual_seed(0)
     network = copy.deepcopy(model).cpu().double().eval()
     for parameter in network.parameters():

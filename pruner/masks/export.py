@@ -1,4 +1,4 @@
-"""Handing masked weights over: safetensors, with what the masks mean in JSON, and nothing that has to be executed."""
+"""Masked weights and masks as safetensors files, which describe the masks in JSON and hold no code."""
 
 import json
 from collections.abc import Mapping
@@ -17,15 +17,27 @@ _LAYOUT: Final = "depthfinder masks 1"
 
 
 def weights_file(masked: Masked, images: Mapping[str, Any]) -> bytes:
-    """The network's weights under their own names, zeros where groups went: any reader of timm's weights takes them.
-    `images` says in the metadata what they were learnt from."""
+    """The contents of a file with the masked network's weights, zeros where groups were removed.
+
+    The weights have their own names, so any reader of timm's weights can load them.
+
+    Args:
+        masked: The masked network, whose masks are decided.
+        images: What the weights were learnt from, for the metadata; plain data.
+    """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in masked.hardened().state_dict().items()}
     return safetensors.torch.save(tensors, metadata={ENTRY: json.dumps(_about(masked) | {"images": dict(images)})})
 
 
 def masks_file(masked: Masked) -> bytes:
-    """A bool mask for every masked weight, under the weight's name, as the metadata's `layout` and `layers` say: of
-    blocks one entry for each, (blocks out, blocks in, ...); of N:M one for each weight, in the weight's shape."""
+    """The contents of a file with a bool mask for every masked weight, under the weight's name.
+
+    A mask over blocks has one entry for each block, (blocks out, blocks in, ...). A mask of N:M has one entry for each
+    weight, in the weight's shape. The metadata says so in `layout` and `layers`.
+
+    Args:
+        masked: The masked network, of any granularity but channels.
+    """
     support = masked.support()
     tensors = {part.weight: _compact(part, support[part.key]).cpu().contiguous() for part in masked.parts}
     layers = {part.weight: _layout(part) for part in masked.parts}
@@ -33,9 +45,13 @@ def masks_file(masked: Masked) -> bytes:
 
 
 def read_masks(path: Path) -> dict[str, Tensor]:
-    """Weight -> its mask, bool and of its shape, of a file that `masks_file` made.
+    """Reads the masks from a file that `masks_file` made.
 
-    Raises `KeyError` for a file of another layout.
+    Returns:
+        The name of a weight -> its mask, bool and of the weight's shape.
+
+    Raises:
+        KeyError: when the file has another layout.
     """
     with safetensors.safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()[ENTRY])

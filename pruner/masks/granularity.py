@@ -1,4 +1,4 @@
-"""What one entry of a mask stands for: a block of a weight, an output channel, or a weight among M neighbours."""
+"""The granularity of a mask: what one entry covers, a block of a weight, a channel, or one of M weights in a row."""
 
 import re
 from abc import ABC, abstractmethod
@@ -16,41 +16,55 @@ from pruner.masks.selection import Selection, Within, globally
 
 
 class Granularity(ABC):
-    """How the weights of a network are divided into groups, and what these are ranked among."""
+    """How the weights of a network are divided into groups, and which groups are ranked together."""
 
     keeps_its_shape: ClassVar[bool] = True
-    """Whether a network with a hard mask has the layers that it had before."""
+    """Whether the layers of the network keep their shapes when the masks are final. Channels are removed instead."""
     has_masks: ClassVar[bool] = True
-    """Whether a method that learns masks gives every group one, beside the weights."""
+    """Whether a method that learns masks has one number to learn for every group, beside the weights."""
     restarts_from_zero: ClassVar[bool] = True
-    """Whether what was set to zero can learn again: a channel cannot, whose BatchNorm has a factor of zero too."""
+    """Whether weights that were set to zero can learn again. Those of a channel cannot: the factor of its BatchNorm is
+    zero too."""
 
     @property
     @abstractmethod
     def text(self) -> str:
-        """As `parse` reads it."""
+        """The granularity as `parse` reads it."""
 
     @abstractmethod
     def parts(self, network: nn.Module) -> tuple[Part, ...]:
-        """The parts of a network. Raises `SettingsError` when there is none."""
+        """Divides the weights of a network into parts. Raises `SettingsError` when none of them can be masked."""
 
     @abstractmethod
     def selection(self, parts: Sequence[Part], sparsity: float | None) -> Selection:
-        """What leaves the share `sparsity` of all groups out. Raises `SettingsError` for a share that cannot be had."""
+        """The selection that removes a share of all groups.
+
+        Args:
+            parts: The parts of the network.
+            sparsity: The share of groups to remove, in (0, 1); None for the share that the granularity implies.
+
+        Raises:
+            SettingsError: when that share cannot be removed.
+        """
 
 
 @dataclass(frozen=True)
 class Blocks(Granularity):
-    """Blocks of `sides` along the dimensions of a weight: (out, in, height, width), of a linear (out, in). Sides that
-    are not given are 1. Blocks are ranked over all layers together."""
+    """Blocks of a weight, ranked over all layers together.
+
+    Attributes:
+        sides: The sides of a block along (out, in, height, width), of a linear along (out, in). Missing sides are 1.
+    """
 
     sides: tuple[int, ...]
 
     @property
     def text(self) -> str:
+        """The sides, such as `16x8x1x1`."""
         return "x".join(map(str, self.sides))
 
     def parts(self, network: nn.Module) -> tuple[Part, ...]:
+        """The blocks of every layer that may be masked. Raises `SettingsError` when there is no such layer."""
         found = []
         for path, layer in maskable(network).items():
             shape = tuple(layer.weight.shape)
@@ -58,34 +72,40 @@ class Blocks(Granularity):
         return _some(found, "no layer of it can be masked: only its first convolution and its classifier have weights")
 
     def selection(self, parts: Sequence[Part], sparsity: float | None) -> Selection:
+        """The best blocks of all layers. Raises `SettingsError` without a sparsity, or when too few are left."""
         return _of_all(parts, sparsity)
 
 
 @dataclass(frozen=True)
 class Channels(Granularity):
-    """Output channels that nothing but the next layers see, ranked over all layers together."""
+    """Output channels that only the next layers read, ranked over all layers together."""
 
     keeps_its_shape = False
     restarts_from_zero = False
 
     @property
     def text(self) -> str:
+        """The word `channels`."""
         return "channels"
 
     def parts(self, network: nn.Module) -> tuple[Part, ...]:
+        """The channels that can be removed exactly. Raises `SettingsError` when there are none."""
         return _some(
             channel_parts(network),
             "none of its channels can be removed: all stand in residual streams, or pass a norm over channels",
         )
 
     def selection(self, parts: Sequence[Part], sparsity: float | None) -> Selection:
+        """The best channels of all layers. Raises `SettingsError` without a sparsity, or when too few are left."""
         return _of_all(parts, sparsity)
 
 
 @dataclass(frozen=True)
 class NOfM(Granularity):
-    """`keep` of every `size` weights that lie beside each other along the input dimension. Layers whose inputs are no
-    multiple of `size` stay dense."""
+    """N:M sparsity: `keep` (N) of every `size` (M) weights in a row along the input dimension stay.
+
+    Layers whose number of inputs is no multiple of `size` stay dense.
+    """
 
     keep: int
     size: int
@@ -94,9 +114,11 @@ class NOfM(Granularity):
 
     @property
     def text(self) -> str:
+        """The two numbers, such as `2:4`."""
         return f"{self.keep}:{self.size}"
 
     def parts(self, network: nn.Module) -> tuple[Part, ...]:
+        """The weights of every layer that may be masked and divided so. Raises `SettingsError` when there is none."""
         layers = maskable(network).items()
         found = [
             GroupedPart(f"{path}.weight", tuple(layer.weight.shape), self.size)
@@ -106,6 +128,7 @@ class NOfM(Granularity):
         return _some(found, f"none of its layers has a multiple of {self.size} inputs")
 
     def selection(self, parts: Sequence[Part], sparsity: float | None) -> Selection:
+        """The best `keep` of every `size` weights. Raises `SettingsError` for any sparsity but 1 - keep / size."""
         implied = 1 - self.keep / self.size
         if sparsity is not None and abs(sparsity - implied) > 1e-9:
             raise SettingsError(f"{self.text} is a sparsity of {implied:g}, not {sparsity:g}: leave --sparsity away")
@@ -113,7 +136,16 @@ class NOfM(Granularity):
 
 
 def parse(text: str) -> Granularity:
-    """'16x8x1x1', 'channels' or '2:4'. Raises `SettingsError` for anything else."""
+    """The granularity that a text such as '16x8x1x1', 'channels' or '2:4' names.
+
+    Raises:
+        SettingsError: when the text names none.
+
+    Example:
+        >>> from pruner.masks.granularity import parse
+        >>> parse("16x8x1x1"), parse("2:4")
+        (Blocks(sides=(16, 8, 1, 1)), NOfM(keep=2, size=4))
+    """
     if text == "channels":
         return Channels()
     if re.fullmatch(r"[1-9]\d*(x[1-9]\d*){0,3}", text):

@@ -1,4 +1,4 @@
-"""Which layers of a network may be masked."""
+"""The layers of a network that may be masked."""
 
 from typing import Any
 
@@ -10,11 +10,13 @@ _CONVOLUTIONS = (nn.Conv2d.forward, Conv2dSame.forward)
 
 
 def maskable(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Path -> layer: convolutions of one group and linears, without the first convolution and the classifier, in the
-    order in which the network holds them.
+    """Finds the layers of a network whose weights may be masked.
 
-    A layer that makes another weight of its own before it is used, as under weight standardisation, would bring back
-    what a mask takes away; it is left out.
+    These are convolutions of one group and linears, without the first convolution and the classifier. A layer that
+    standardises its weight before it uses it is left out, because it would bring back what a mask takes away.
+
+    Returns:
+        Path -> layer, in the order in which the network holds them.
     """
     left_out = set(unmasked(network))
     return {
@@ -28,7 +30,7 @@ def maskable(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 
 
 def unmasked(network: nn.Module) -> list[nn.Module]:
-    """The first convolution, and what gives the classes: the last linear, and what timm holds for the classifier."""
+    """The layers that are never masked: the first convolution, the last linear, and what timm calls the classifier."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
     asked: Any = getattr(network, "get_classifier", tuple)()
@@ -37,7 +39,7 @@ def unmasked(network: nn.Module) -> list[nn.Module]:
 
 
 def uses_its_weight(module: nn.Module) -> bool:
-    """Whether it is a convolution or a linear that computes with its weight as it is."""
+    """Whether a module is a convolution or a linear that computes with its weight as it is."""
     return (isinstance(module, nn.Conv2d) and type(module).forward in _CONVOLUTIONS) or (
         isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
     )

@@ -1,4 +1,4 @@
-"""A network under masks: its own modules, run with weights that are multiplied by the masks of the moment."""
+"""A network under masks: it runs with its weights multiplied by the present masks."""
 
 import copy
 from collections.abc import Mapping
@@ -17,24 +17,52 @@ DECIDED: Final = 1_000_000
 
 
 class Masked(nn.Module):
-    """A copy of a model, the masks that a method puts on it, and all that the method remembers.
+    """A copy of a network, with the masks that a method puts on it and all that the method remembers.
 
-    Nothing in the network is replaced: `forward` runs it with the masked parameters in the place of its own. `masks`
-    are the numbers that a method learns beside the weights, `supports` the hard masks as they were last decided,
-    `memory` what else a method goes by. All of it is in the state, so that a training can be left and taken up again.
+    No module of the network is replaced: `forward` runs it with masked parameters in place of its own. All that a
+    method needs is in the state, so a training can be interrupted and resumed.
+
+    Attributes:
+        network: The copy of the network, with its weights unmasked.
+        parts: What the masks cover, part by part.
+        selection: How many groups stay.
+        masks: The numbers that the method learns beside the weights, by part.
+        supports: The hard masks as they were last decided, by part.
+        memory: Other tensors that the method keeps.
+        phase: The phase of the search, or `DECIDED`.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from pruner.masks.granularity import parse
+        >>> from pruner.masks.masked import DECIDED, Masked
+        >>> from pruner.masks.methods import known_method
+        >>> masked = Masked(small_network(), parse("2:4"), None, known_method("magnitude"))
+        >>> masked.enter(DECIDED)
+        >>> masked.sparsities()["blocks.0.mlp.fc1"]
+        0.5
     """
 
     phase: Tensor
 
     def __init__(self, model: nn.Module, granularity: Granularity, sparsity: float | None, method: Method) -> None:
-        """Raises `SettingsError` when the model cannot be masked so, or that much cannot go."""
+        """Copies `model` and sets its masks to their initial values.
+
+        Args:
+            model: The network to mask; it is left alone.
+            granularity: What one entry of a mask covers.
+            sparsity: The share of the groups to remove, in (0, 1); None for the share that the granularity implies.
+            method: What finds the groups to remove.
+
+        Raises:
+            SettingsError: when the network cannot be masked so, or that share cannot be removed.
+        """
         super().__init__()
         self.granularity = granularity
         self.method = method
         self.parts = granularity.parts(model)
         self.selection = granularity.selection(self.parts, sparsity)
         self.searched: float | None = None
-        """How much of the search is over: what the soft masks go by; None for the supports."""
+        """How much of the search is over, in [0, 1]; None to run with the hard masks."""
         self.network = copy.deepcopy(model)
         self.mask_lr_scale = method.mask_lr_scale
         self.masks = nn.ParameterDict(method.initial_masks(self))
@@ -48,13 +76,22 @@ class Masked(nn.Module):
         self.register_buffer("phase", torch.zeros((), dtype=torch.long))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Runs images (B, C, H, W) under the soft masks of the search, or under the hard masks where `searched` is
+        None."""
         hard = self.searched is None
         masks = self.support() if hard else self.method.masks(self, self.searched or 0.0)
         logits: Tensor = functional_call(self.network, self.masked_parameters(masks), (images,))
         return logits
 
     def masked_parameters(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Parameter -> its values times the mask: part -> (entries,)."""
+        """Multiplies the parameters by masks.
+
+        Args:
+            masks: Part -> (entries,).
+
+        Returns:
+            The name of every parameter that is masked -> its masked values.
+        """
         parameters = dict(self.network.named_parameters())
         return {
             name: parameters[name] * factor.to(parameters[name].dtype)
@@ -63,33 +100,36 @@ class Masked(nn.Module):
         }
 
     def weights(self) -> dict[str, Tensor]:
-        """Part -> the weight that its groups are of."""
+        """Part -> the weight whose numbers its groups hold."""
         return {part.key: self.network.get_parameter(part.weight) for part in self.parts}
 
     def magnitudes(self) -> dict[str, Tensor]:
-        """Part -> (entries,): the L2 norm of each group over the square root of its size."""
+        """Part -> (entries,): the root mean square of the weights in each group."""
         weights = self.weights()
         with torch.no_grad():
             return {part.key: part.magnitudes(weights[part.key]) for part in self.parts}
 
     def support(self) -> dict[str, Tensor]:
-        """Part -> (entries,) bool: the hard masks as they were last decided; before that, everything."""
+        """Part -> (entries,) bool: the hard masks as they were last decided; all true before that."""
         return {part.key: self.supports.get_buffer(part.key) for part in self.parts}
 
     def decide(self, chosen: Mapping[str, Tensor]) -> None:
-        """Makes these the hard masks."""
+        """Sets the hard masks: part -> (entries,)."""
         for key, mask in self.support().items():
             mask.copy_(chosen[key])
 
     @torch.no_grad()
     def project(self) -> None:
-        """Sets to zero what the supports leave out."""
+        """Sets the weights to zero that the hard masks leave out."""
         for name, masked in self.masked_parameters(self.support()).items():
             self.network.get_parameter(name).copy_(masked)
 
     @torch.no_grad()
     def enter(self, phase: int) -> None:
-        """Does what is to be done when a phase begins, if it was not done."""
+        """Begins a phase of the search, or decides the hard masks for good when `phase` is `DECIDED`.
+
+        Does nothing when that phase has begun already.
+        """
         if int(self.phase) == phase:
             return
         if phase == DECIDED:
@@ -100,7 +140,8 @@ class Masked(nn.Module):
 
     @torch.no_grad()
     def hardened(self) -> nn.Module:
-        """The network alone, in evaluation, its parameters multiplied by the hard masks: zeros where groups went."""
+        """A copy of the network in evaluation mode, with zeros where groups were removed. The masks have to be
+        decided."""
         assert int(self.phase) == DECIDED, "masks are decided before the network is handed over"
         network = copy.deepcopy(self.network).eval()
         for name, masked in self.masked_parameters(self.support()).items():
@@ -108,13 +149,16 @@ class Masked(nn.Module):
         return network
 
     def removed(self) -> nn.Module:
-        """The network without the channels that are masked, in evaluation: smaller, and computing the same."""
+        """A smaller network in evaluation mode, without the masked channels, that computes the same.
+
+        The masks have to be decided, and the granularity has to be channels.
+        """
         assert not self.granularity.keeps_its_shape, "only channels can be removed"
         assert int(self.phase) == DECIDED, "masks are decided before the network is handed over"
         return without_channels(self.network, self.support()).eval()
 
     def sparsities(self) -> dict[str, float]:
-        """Layer -> the share of its groups that the supports leave out."""
+        """Layer -> the share of its groups that the hard masks leave out."""
         return {
             part.weight.removesuffix(".weight"): 1 - float(mask.float().mean())
             for part, mask in zip(self.parts, self.support().values(), strict=True)

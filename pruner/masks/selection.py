@@ -1,4 +1,4 @@
-"""Which groups stay: the highest scores, of all layers together or of every few neighbours, softly or for good."""
+"""Which groups stay: those with the highest scores, over all layers or among neighbours, in hard or in soft masks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,51 +11,74 @@ from pruner.errors import SettingsError
 from pruner.masks.topk import soft_topk
 
 Scores = Mapping[str, Tensor]
-"""Part -> a figure for each of its groups, (entries,); more is better."""
+"""Part -> the score of each of its groups, (entries,); higher is better."""
 
 
 class Selection(ABC):
-    """How many groups stay, and what they are ranked among. `ramp`, from 0 to 1, is how much of the way from all groups
-    to that number is gone."""
+    """How many groups stay, and which groups are ranked together."""
 
     @property
     @abstractmethod
     def sparsity(self) -> float:
-        """The share of all groups that go in the end."""
+        """The share of all groups that are removed in the end."""
 
     @abstractmethod
     def hard(self, scores: Scores, ramp: float = 1.0) -> dict[str, Tensor]:
-        """Part -> (entries,) bool: exactly as many groups as stay. Of equal scores the first stays."""
+        """The hard masks, with exactly as many groups as stay. Of equal scores the first stays.
+
+        Args:
+            scores: Part -> (entries,).
+            ramp: How far the number of groups has come from all of them, at 0, to those that stay in the end, at 1.
+
+        Returns:
+            Part -> (entries,) bool.
+        """
 
     @abstractmethod
     def soft(self, scores: Scores, tau: float) -> dict[str, Tensor]:
-        """Part -> (entries,) in (0, 1), which sum up to how many groups stay."""
+        """The soft masks, which sum to the number of groups that stay.
+
+        Args:
+            scores: Part -> (entries,), which learn through the masks.
+            tau: The temperature; the masks become hard as it falls to 0.
+
+        Returns:
+            Part -> (entries,) in [0, 1].
+        """
 
     @abstractmethod
     def kept(self, scores: Scores) -> dict[str, int]:
-        """Part -> how many stay of each of its `rows`, as these scores have it."""
+        """Part -> how many groups stay in each of its `rows`, by these scores."""
 
     @abstractmethod
     def rows(self, scores: Tensor) -> Tensor:
-        """(entries,) of one part -> (rows, columns): what is ranked together within the part, in each row."""
+        """Reshapes the scores (entries,) of one part to (rows, columns): the groups of a row are ranked together."""
 
 
 @dataclass(frozen=True)
 class Globally(Selection):
-    """`keep` of all groups of all parts, of which there are `entries` by part; at least one in each part."""
+    """Keeps the best groups of all parts together, and at least one in each part.
+
+    Attributes:
+        entries: Part -> how many groups it has.
+        keep: How many groups stay in all.
+    """
 
     entries: Mapping[str, int]
     keep: int
 
     @property
     def total(self) -> int:
+        """How many groups there are in all parts."""
         return sum(self.entries.values())
 
     @property
     def sparsity(self) -> float:
+        """The share of all groups that are removed in the end."""
         return 1 - self.keep / self.total
 
     def hard(self, scores: Scores, ramp: float = 1.0) -> dict[str, Tensor]:
+        """The hard masks: the best group of each part, and the best of all others."""
         every = self._joined(scores).detach()
         chosen = torch.zeros_like(every, dtype=torch.bool)
         begin = 0
@@ -63,18 +86,21 @@ class Globally(Selection):
             chosen[begin + every[begin : begin + count].argmax()] = True
             begin += count
         keep = left_after(self.total, self.keep, ramp)
-        # What no part can do without stands before all others.
+        # The best group of each part stands before all others.
         first = every.masked_fill(chosen, torch.inf)
         chosen[first.argsort(descending=True, stable=True)[:keep]] = True
         return self._apart(chosen)
 
     def soft(self, scores: Scores, tau: float) -> dict[str, Tensor]:
+        """The soft masks by one soft top-k over all parts. Unlike in `hard`, a part may be left without a group."""
         return self._apart(soft_topk(self._joined(scores), float(self.keep), tau))
 
     def kept(self, scores: Scores) -> dict[str, int]:
+        """Part -> how many of its groups stay, by these scores."""
         return {key: int(mask.sum()) for key, mask in self.hard(scores).items()}
 
     def rows(self, scores: Tensor) -> Tensor:
+        """All groups of the part in one row, (1, entries)."""
         return scores[None]
 
     def _joined(self, scores: Scores) -> Tensor:
@@ -86,26 +112,31 @@ class Globally(Selection):
 
 @dataclass(frozen=True)
 class Within(Selection):
-    """`keep` of every `size` neighbours."""
+    """Keeps the best `keep` of every `size` neighbours."""
 
     keep: int
     size: int
 
     @property
     def sparsity(self) -> float:
+        """The share of all groups that are removed in the end."""
         return 1 - self.keep / self.size
 
     def hard(self, scores: Scores, ramp: float = 1.0) -> dict[str, Tensor]:
+        """The hard masks: the best of every `size` neighbours."""
         keep = left_after(self.size, self.keep, ramp)
         return {key: self._hard(self.rows(some.detach()), keep) for key, some in scores.items()}
 
     def soft(self, scores: Scores, tau: float) -> dict[str, Tensor]:
+        """The soft masks by a soft top-k over every `size` neighbours."""
         return {key: soft_topk(self.rows(some), float(self.keep), tau).flatten() for key, some in scores.items()}
 
     def kept(self, scores: Scores) -> dict[str, int]:
+        """Part -> `keep`, whatever the scores are."""
         return dict.fromkeys(scores, self.keep)
 
     def rows(self, scores: Tensor) -> Tensor:
+        """The neighbours in a row each, (rows, size)."""
         return scores.reshape(-1, self.size)
 
     def _hard(self, rows: Tensor, keep: int) -> Tensor:
@@ -116,9 +147,21 @@ class Within(Selection):
 
 
 def globally(entries: Mapping[str, int], sparsity: float) -> Globally:
-    """What leaves the share `sparsity` of all groups out, to the nearest whole number of them.
+    """The selection that removes a share of all groups, to the nearest whole number of them.
 
-    Raises `SettingsError` outside (0, 1), and when less than one group for each part is left.
+    Args:
+        entries: Part -> how many groups it has.
+        sparsity: The share of groups to remove, in (0, 1).
+
+    Raises:
+        SettingsError: when the share is outside (0, 1), or fewer groups are left than there are parts.
+
+    Example:
+        >>> import torch
+        >>> from pruner.masks.selection import globally
+        >>> masks = globally({"a": 2, "b": 2}, 0.5).hard({"a": torch.tensor([4.0, 3.0]), "b": torch.tensor([1.0, 2.0])})
+        >>> {part: mask.tolist() for part, mask in masks.items()}
+        {'a': [True, False], 'b': [False, True]}
     """
     if not 0 < sparsity < 1:
         raise SettingsError(f"a sparsity is a share in (0, 1), not {sparsity:g}")
@@ -133,5 +176,5 @@ def globally(entries: Mapping[str, int], sparsity: float) -> Globally:
 
 
 def left_after(total: int, keep: int, ramp: float) -> int:
-    """How many of `total` are left when `ramp` of the way to `keep` is gone."""
+    """How many of `total` groups are left on a linear ramp from all of them, at 0, to `keep` of them, at 1."""
     return total - round((total - keep) * ramp)

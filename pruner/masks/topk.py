@@ -1,4 +1,4 @@
-"""The soft top-k of the SMART pruner: gates between 0 and 1 whose sum is k exactly, and that learn."""
+"""The soft top-k of the SMART pruner: gates between 0 and 1 that sum to exactly k and have gradients."""
 
 from typing import Any
 
@@ -10,15 +10,31 @@ from pruner.gates.roots import rising_root
 
 
 def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:
-    """Gates (..., n) of the scores (..., n): f_i = sigmoid((x_i - theta) / tau), theta such that they sum to k.
+    """The soft top-k of scores x: gates f_i = sigmoid((x_i - theta) / tau), with theta such that they sum to k.
 
-    `k` is one number for all, or (...), within [0, n]. As `tau` falls to 0, f goes to 1 for the k largest scores and to
-    0 for the others. Computed in float64 whatever the scores are, and given back in their dtype.
+    As tau falls to 0, f goes to 1 for the k largest scores and to 0 for the others. The gates are computed in float64
+    whatever the dtype of the scores is.
 
     SMART pruner (arXiv 2403.19969). With v = f (1 - f), the gradient is that of the implicit function: from g to
-    (v / tau) (g - <g, v> / sum v). Gradients sum to zero: a common shift of the scores changes nothing.
+    (v / tau) (g - <g, v> / sum v). Gradients sum to zero, because a common shift of the scores changes nothing.
 
-    Raises `ValueError` for a `k` that so many gates cannot sum to, and for a temperature that is not positive.
+    Args:
+        scores: (..., n).
+        k: What the gates sum to, in [0, n]: one number, or (...).
+        tau: The temperature.
+
+    Returns:
+        (..., n) in the dtype of the scores.
+
+    Raises:
+        ValueError: when `k` is outside [0, n], or the temperature is not positive.
+
+    Example:
+        >>> import torch
+        >>> from pruner.masks.topk import soft_topk
+        >>> gates = soft_topk(torch.tensor([0.1, 0.9, 0.5, 0.2]), k=2, tau=0.01)
+        >>> [round(gate, 3) for gate in gates.tolist()]
+        [0.0, 1.0, 1.0, 0.0]
     """
     if tau <= 0:
         raise ValueError(f"a temperature is positive, not {tau}")
@@ -31,8 +47,11 @@ def soft_topk(scores: Tensor, k: float | Tensor, tau: float) -> Tensor:
 
 
 def _cold_theta(x: Tensor, number: Tensor, tau: float) -> Tensor:
-    """(...) where theta lies at low temperatures: midway between the last score that is in and the first that is not,
-    or where the gate of the one score that is partly in has the part that is left for it."""
+    """Where theta lies at low temperatures, (...), from which the search for it starts.
+
+    For a whole k it is midway between the k-th largest score and the next. Else it is where the gate of the next score
+    is the fraction of k.
+    """
     ordered, part = x.sort(dim=-1, descending=True).values, number - number.floor()
     place = number.long().clamp(max=x.shape[-1] - 1)[..., None]
     last, after = ordered.gather(-1, (place - 1).clamp(min=0))[..., 0], ordered.gather(-1, place)[..., 0]

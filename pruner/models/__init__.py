@@ -1,1 +1,1 @@
-"""Networks by name, their weights, and files of both."""
+"""Networks by name, their weights, and the files that hold weights and training states."""

@@ -1,4 +1,4 @@
-"""Training state on disk: safetensors and JSON alone, whole or not at all, with the state before it kept."""
+"""Checkpoints of trainings: safetensors and JSON alone, written whole or not at all, with the one before kept."""
 
 import hashlib
 import json
@@ -18,7 +18,13 @@ from pruner.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands: `step` steps done, and every tensor and plain fact (JSON) that the next depends on."""
+    """The state of a training after a step.
+
+    Attributes:
+        step: How many steps are done.
+        tensors: Every tensor that the next step depends on, by name.
+        facts: Everything else that the next step depends on, as JSON has it.
+    """
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -27,10 +33,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """The newest checkpoint of one training at `path`, and the one before it beside it.
+    """The file of a training's newest checkpoint, and beside it that of the one before.
 
-    `identity` says which training it is (model, data, seed, settings): another training's state is refused. `images`
-    tells whoever opens the file what the weights are learnt from.
+    Attributes:
+        path: The file of the newest checkpoint.
+        identity: Says which training it is (model, data, seed, settings). A checkpoint of another training is refused.
+        images: What the weights are learnt from, for whoever opens the file.
     """
 
     path: Path
@@ -42,6 +50,7 @@ class CheckpointFile:
         return self.path.with_name(self.path.name + ".before")
 
     def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint to `path`, and keeps the one that was there under the name with `.before`."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
         facts = json.dumps(checkpoint.facts)
         about = {"step": checkpoint.step, "identity": self.identity, "facts": facts, "digest": _digest(tensors, facts)}
@@ -55,7 +64,7 @@ class CheckpointFile:
         written.replace(self.path)
 
     def is_of_this_training(self) -> bool:
-        """Whether the newest checkpoint is there and of this very training, by what it says of itself."""
+        """Returns whether the newest checkpoint exists and its identity is this training's."""
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 return bool(json.loads(file.metadata()["depthfinder"])["identity"] == self.identity)
@@ -63,7 +72,7 @@ class CheckpointFile:
             return False
 
     def load(self) -> Checkpoint | None:
-        """The newest whole checkpoint; None when there never was one.
+        """Reads the newest checkpoint that is whole; None when there never was one.
 
         Raises `CheckpointError` when there are files but none is whole, or they belong to another training.
         """
@@ -82,18 +91,19 @@ class CheckpointFile:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 facts = json.loads(file.metadata()["depthfinder"])
+                step, identity, told, digest = (facts[name] for name in ("step", "identity", "facts", "digest"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError):
             return None
-        if facts["digest"] != _digest(tensors, facts["facts"]):
+        if digest != _digest(tensors, told):
             return None
-        if facts["identity"] != self.identity:
-            raise CheckpointError(f"{path} belongs to another training: {facts['identity']}, not {self.identity}")
-        return Checkpoint(facts["step"], tensors, json.loads(facts["facts"]))
+        if identity != self.identity:
+            raise CheckpointError(f"{path} belongs to another training: {identity}, not {self.identity}")
+        return Checkpoint(step, tensors, json.loads(told))
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
-    """Of names, shapes and bits, in an order of its own, and of the facts."""
+    """A digest of the names, shapes, types and bits of the tensors, sorted by name, and of the facts."""
     digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         tensor = tensors[name].cpu()

@@ -1,4 +1,4 @@
-"""Networks by name: timm's, and the small trained one that ships with the package."""
+"""Opens networks by name: timm's, and the small trained one that ships with the package."""
 
 import difflib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pruner.models.weights_fit import LoadedWeights, fit_weights, head_names
 
 _WEIGHTS: Final = Path(__file__).parent.parent / "weights"
 
-# Name -> the timm entry point and the arguments that make it ours.
+# Name -> the timm entry point and the arguments that make the shipped network of it.
 _BUILT_IN: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "deit_digits": (
         "deit_tiny_patch16_224",
@@ -33,21 +33,37 @@ def load_model(
     checkpoint_img_size: int | Sequence[int] | None = None,
     **timm_kwargs: Any,
 ) -> nn.Module:
-    """A timm model by its name, in evaluation mode, with the given or no trained weights.
+    """Returns a timm model by its name, in evaluation mode, with trained weights where they are asked for.
 
-    `name` is timm's, with or without the tag of published weights and the hub's prefixes: `resnet18`,
-    `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes.
+    Weights that do not have the model's number of classes leave its classifier untrained: `load_model_and_source` says
+    whether they do.
 
-    `pretrained` takes the weights that timm's hub, or for `deit_digits` this package, holds; `checkpoint` those of a
-    safetensors or torch file, a training's checkpoint included, and goes before `pretrained`. Where a file has both,
-    its EMA's weights are taken unless `weights` says otherwise. `img_size` is for every network, a side in pixels or
-    (height, width): one that takes images of any size is described, measured and exported at this one, and at the size
-    in timm's configuration where nothing is said. `checkpoint_img_size` is the same of the images that the weights of
-    the file are for: it says the grid of their position embeddings, where that cannot be known otherwise.
+    Args:
+        name: timm's name, with or without the tag of published weights and the hub's prefixes: `resnet18`,
+            `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes.
+        pretrained: Takes the weights that timm's hub holds or, for `deit_digits`, this package.
+        checkpoint: A safetensors or torch file to take the weights from, such as a training's checkpoint. It goes
+            before `pretrained`.
+        weights: Which weights of a file that has both: "ema", the average, or "raw". The average by default.
+        checkpoint_img_size: The size of the images that the weights of the file are for, as a side in pixels or
+            (height, width). It says which grid their position embeddings are of, where that cannot be known otherwise.
+        **timm_kwargs: Arguments of timm's `create_model`. `img_size` goes with every network, as a side in pixels or
+            (height, width): a network that takes images of any size is described, measured and exported at this one,
+            and by default at the size in timm's configuration.
 
-    Raises `UnknownModelError` with the nearest names, or for arguments that timm cannot use, and `CheckpointError`
-    when the weights cannot be had or do not fit. A classifier for other classes than the weights' stays untrained:
-    `load_model_and_source` says whether.
+    Returns:
+        The model. Its `pretrained_cfg` names the architecture, and the input size (channels, height, width).
+
+    Raises:
+        UnknownModelError: when there is no such network, with the nearest names, or timm cannot use the arguments.
+        CheckpointError: when the weights cannot be had or do not fit.
+        ValueError: when a size is neither a side in pixels nor (height, width).
+
+    Example:
+        >>> from pruner.models.load import load_model
+        >>> model = load_model("deit_digits", pretrained=True)
+        >>> len(model.blocks), model.num_classes, model.pretrained_cfg["input_size"]
+        (12, 10, (3, 32, 32))
     """
     model, _ = load_model_and_source(
         name,
@@ -69,7 +85,19 @@ def load_model_and_source(
     checkpoint_img_size: int | Sequence[int] | None = None,
     **timm_kwargs: Any,
 ) -> tuple[nn.Module, LoadedWeights | None]:
-    """As `load_model`, and which weights the model was given; None when it was given none."""
+    """Returns a model as `load_model` does, and which weights it was given.
+
+    It takes the same arguments as `load_model` and raises the same errors.
+
+    Returns:
+        (the model, which weights it was given); the latter None when it was given none.
+
+    Example:
+        >>> from pruner.models.load import load_model_and_source
+        >>> model, loaded = load_model_and_source("deit_digits", pretrained=True)
+        >>> loaded.tensors, loaded.new_head
+        (152, False)
+    """
     asked = ModelName.parse(name)
     entry, kwargs = _BUILT_IN.get(str(asked), (str(asked), {}))
     name = asked.architecture
@@ -97,8 +125,10 @@ def load_model_and_source(
 
 
 def _input_size(entry: str, kwargs: dict[str, Any]) -> tuple[int, int, int]:
-    """(channels, height, width) of the images; takes `img_size` out of `kwargs` where timm's network has no such
-    argument, since it takes images of any size."""
+    """(channels, height, width) of the images.
+
+    Takes `img_size` out of `kwargs` where timm's network has no such argument because it takes images of any size.
+    """
     known: Any = get_pretrained_cfg(entry)
     channels, *sides = (3, 224, 224) if known is None else known.input_size
     asked = kwargs.get("img_size")
@@ -119,7 +149,7 @@ def _sides(asked: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _from_hub(model: Any) -> LoadedWeights:
-    """What timm has given the model: all but a classifier for other classes than the published."""
+    """Which weights timm has given the model: all but a classifier for another number of classes than the published."""
     published = model.pretrained_cfg
     source = published.get("hf_hub_id") or published.get("url") or "timm's hub"
     new_head = model.num_classes not in (0, published["num_classes"])
@@ -128,7 +158,7 @@ def _from_hub(model: Any) -> LoadedWeights:
 
 
 def _check_known(asked: ModelName, entry: str) -> None:
-    """Raises `UnknownModelError` for an architecture, or a tag of its weights, that there is not."""
+    """Raises `UnknownModelError` for an architecture, or a tag of its weights, that does not exist."""
     if "/" in str(asked):
         raise UnknownModelError(
             f"{str(asked)!r} is no network of timm's own: name its architecture, as timm calls it, and give its "

@@ -1,4 +1,4 @@
-"""Names of networks as the ecosystem writes them: timm's architecture, the tag of its weights, the hub's prefixes."""
+"""Names of networks as they are written: timm's architecture, the tag of its weights, the hub's prefixes."""
 
 import re
 from dataclasses import dataclass
@@ -10,15 +10,29 @@ _OWNER: Final = "timm/"
 
 @dataclass(frozen=True)
 class ModelName:
-    """The architecture, which says the structure and is what plans and tables are of; and the tag of published weights,
-    empty for timm's default ones."""
+    """The name of a network, in its parts.
+
+    Attributes:
+        architecture: timm's name of the structure, which plans and latency tables are of.
+        tag: The tag of published weights; empty for timm's default ones.
+    """
 
     architecture: str
     tag: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "ModelName":
-        """'resnet18', 'resnet18.a1_in1k', 'timm/resnet18.a1_in1k', 'hf-hub:timm/resnet18.a1_in1k' and 'hf_hub:...'."""
+        """Reads a name in any of its spellings, with or without the hub's prefixes and the tag.
+
+        Args:
+            text: 'resnet18', 'resnet18.a1_in1k', 'timm/resnet18.a1_in1k', 'hf-hub:timm/resnet18.a1_in1k' or
+                'hf_hub:...'.
+
+        Example:
+            >>> from pruner.models.names import ModelName
+            >>> ModelName.parse("hf-hub:timm/resnet18.a1_in1k")
+            ModelName(architecture='resnet18', tag='a1_in1k')
+        """
         name = _HUB.sub("", text.strip(), count=1) if _HUB.match(text.strip()) else text.strip()
         architecture, _, tag = name.removeprefix(_OWNER).partition(".")
         return cls(architecture, tag)

@@ -1,9 +1,12 @@
-"""Position embeddings of checkpoints, resampled from the grid of patches that they were learned on.
+"""Resamples the position embeddings of checkpoints from the grid of patches that they were learned on.
 
-A table of N positions does not say what grid they are of: 16 may be 4x4, 2x8 or 1x16. Who knows the size of the images
-says it; what training scripts leave beside the weights is taken next, then timm's configuration of the architecture.
-Where nothing is known, a number that is a square is taken for one if the network's grid is square, and one that is not
-for the network's grid if that has as many. It is said what was taken, and anything else is refused.
+A table of N positions does not say which grid it is of: 16 may be 4x4, 2x8 or 1x16. The size of the images that the
+caller gives decides it. Without one, the arguments that a training script has left beside the weights are taken, and
+then timm's configuration of the architecture, where they give N patches.
+
+Where none of them does, two assumptions remain. If N is a square and the network's grid is square, so is that of the
+table. If N is no square and the network's grid has N patches, the table is of the network's grid. The text of the
+result tells what was assumed. Any other table is refused.
 """
 
 import math
@@ -27,8 +30,15 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class Positions:
-    """The position embeddings of a checkpoint: the name of their tensor, the grid they are of, how that is known, and
-    the grid of the network, which `tensor` fits."""
+    """The position embeddings of a checkpoint, made to fit a network.
+
+    Attributes:
+        name: The name of their tensor in the checkpoint.
+        tensor: The embeddings as the network takes them, (1, prefix tokens + patches, channels).
+        source: The grid that the checkpoint's embeddings are of.
+        target: The grid of the network.
+        known_by: How the source grid is known; empty where it is assumed.
+    """
 
     name: str
     tensor: Tensor
@@ -38,11 +48,12 @@ class Positions:
 
     @property
     def is_resampled(self) -> bool:
+        """Whether the two grids differ, so that the embeddings were interpolated."""
         return self.source != self.target
 
     @property
     def text(self) -> str:
-        """What was done and assumed, in a few words; nothing where both are plain."""
+        """What was done and what was assumed, in a few words; empty where the grids agree and nothing was assumed."""
         taken = ""
         if not self.known_by:
             taken = f"positions taken for a grid of {_text(self.source)} (say otherwise with --checkpoint-img-size)"
@@ -56,10 +67,19 @@ class Positions:
 def fitted_positions(
     model: nn.Module, tensors: Mapping[str, Tensor], found: FoundWeights, img_size: Sequence[int] | None
 ) -> Positions | None:
-    """The position embeddings among `tensors` as `model` takes them; None where one of both has no table of them over
-    a grid of patches. `img_size` is the (height, width) that the caller says the weights are for.
+    """Finds the position embeddings of a checkpoint, and resamples them to the grid of a network.
 
-    Raises `CheckpointError` when that cannot be, and when the grid cannot be known.
+    Args:
+        model: A timm network.
+        tensors: The tensors of the checkpoint, by name.
+        found: The same checkpoint as it was read, with what it says of its network and images.
+        img_size: The (height, width) of the images that the weights are for, where the caller knows it.
+
+    Returns:
+        The embeddings; None where the network or the checkpoint has no table of them over a grid of patches.
+
+    Raises:
+        CheckpointError: when the positions are not those of images of `img_size`, or their grid cannot be known.
     """
     embed: Any = getattr(model, "patch_embed", None)
     target, own = getattr(embed, "grid_size", None), model.state_dict().get("pos_embed")
@@ -84,7 +104,7 @@ def _source_grid(
     count: int,
     target: Grid,
 ) -> tuple[Grid, str]:
-    """The grid that so many positions are of, and how it is known; nothing where it is assumed."""
+    """The grid that `count` positions are of, and how it is known; the latter empty where the grid is assumed."""
     patch = _patch_size(model, tensors)
     if img_size is not None:
         grid = _grid(img_size, patch)
@@ -117,7 +137,7 @@ def _source_grid(
 
 
 def _patch_size(model: Any, tensors: Mapping[str, Tensor]) -> Grid:
-    """Of the file's own patch embedding; of the network's where the file has it in another form."""
+    """(height, width) of a patch, by the file's patch embedding, or by the network's if there is no such one."""
     kernel = next((t for name, t in tensors.items() if name.endswith("patch_embed.proj.weight") and t.ndim == 4), None)
     rows, columns = model.patch_embed.patch_size if kernel is None else kernel.shape[-2:]
     return int(rows), int(columns)

@@ -12,7 +12,7 @@ from torch import nn
 from pruner.models.weights_file import metadata_of, read_content
 
 ENTRY: Final = "depthfinder.images"
-"""Under this name an exported network says it in its metadata, as JSON."""
+"""The entry of an exported network's metadata that says what it was trained on, as JSON."""
 _OWN: Final = "depthfinder"
 """The entry of this package's training states and masked weights, of which `images` is a part."""
 
@@ -29,8 +29,15 @@ _FAR: Final = 1e-3
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """`sizes` (height, width) are those that a network was trained at, and that it is meant to be tested at. `mean` and
-    `std` normalise each channel. None, or empty, is not known."""
+    """What is known of the images that a network was trained on.
+
+    Attributes:
+        classes: Name of a class -> its label; None where it is not known.
+        sizes: The (height, width) that the network was trained at, and those that it is meant to be tested at; empty
+            where they are not known.
+        mean: The mean of each channel by which images were normalised; None where it is not known.
+        std: The deviation of each channel by which images were normalised; None where it is not known.
+    """
 
     classes: Classes | None = None
     sizes: tuple[tuple[int, int], ...] = ()
@@ -38,10 +45,11 @@ class TrainedOn:
     std: tuple[float, ...] | None = None
 
     def to_json(self) -> str:
+        """Returns what is known as JSON."""
         return json.dumps(self.record())
 
     def record(self) -> dict[str, Any]:
-        """What is known, as JSON has it."""
+        """Returns what is known as plain data that JSON can hold."""
         found = {
             "class_to_idx": None if self.classes is None else dict(self.classes),
             "sizes": [list(size) for size in self.sizes] or None,
@@ -51,16 +59,21 @@ class TrainedOn:
         return {name: value for name, value in found.items() if value is not None}
 
     def completed(self, other: "TrainedOn") -> "TrainedOn":
-        """This, and what only the other knows."""
+        """Returns this record, with what is not known here taken from `other`."""
         return TrainedOn(
             self.classes or other.classes, self.sizes or other.sizes, self.mean or other.mean, self.std or other.std
         )
 
 
 def trained_on(path: Path, model: nn.Module) -> TrainedOn:
-    """What the weights file at `path` says, or the configuration that a hub has put beside it.
+    """Reads what a weights file says of the images that the weights were learnt from.
 
-    A checkpoint of timm's `train.py` tells its arguments: what was not asked for there is as timm has it for `model`.
+    A `config.json` that a hub has put beside the file completes it. A checkpoint of timm's `train.py` holds the
+    arguments of the training: where they leave a size, mean or deviation open, timm's defaults for `model` hold.
+
+    Args:
+        path: The weights file.
+        model: The network that the weights are for.
     """
     beside = path.with_name("config.json")
     if path.stem in _HUB_FILES and beside.is_file():
@@ -69,7 +82,7 @@ def trained_on(path: Path, model: nn.Module) -> TrainedOn:
 
 
 def published(model: nn.Module) -> TrainedOn:
-    """What timm says of the weights that it publishes for `model`."""
+    """Returns what timm says of the weights that it publishes for `model`."""
     # `pretrained_cfg` is made to say the size that this network is opened at; the other keeps what timm said.
     return _configured({"pretrained_cfg": getattr(model, "default_cfg", None)})
 
@@ -96,7 +109,7 @@ def _asked_for(content: Mapping[str, Any], model: nn.Module) -> TrainedOn:
 
 
 def _configured(said: Any) -> TrainedOn:
-    """What a table says under the names that timm, and this package, use."""
+    """What a table says under the names that timm and this package use."""
     table = _mapping(said)
     inner = _mapping(table.get("pretrained_cfg"))
     classes = (_classes(part[name]) for part in (table, inner) for name in _CLASSES if name in part)
@@ -111,7 +124,7 @@ def _configured(said: Any) -> TrainedOn:
 
 
 def _classes(said: Any) -> Classes | None:
-    """Of names in the order of their labels, name -> label, or label -> name."""
+    """Name -> label, from the names in the order of their labels, name -> label, or label -> name."""
     if isinstance(said, str | bytes):
         return None
     if isinstance(said, Sequence):
@@ -125,7 +138,7 @@ def _classes(said: Any) -> Classes | None:
 
 
 def _sizes(said: Any) -> tuple[tuple[int, int], ...]:
-    """224, (height, width) or (channels, height, width)."""
+    """((height, width),) from 224, (height, width) or (channels, height, width); empty for anything else."""
     sides = [said, said] if type(said) is int else list(said) if isinstance(said, list | tuple) else []
     if len(sides) not in (2, 3) or not all(type(side) is int and side > 0 for side in sides):
         return ()
@@ -152,7 +165,20 @@ def _json(text: str) -> Any:
 
 
 def differences(weights: TrainedOn, images: TrainedOn) -> list[str]:
-    """In what the images differ from those that the weights were learnt from, each with the way out."""
+    """Says in what the images at hand differ from those that the weights were learnt from.
+
+    Args:
+        weights: What is known of the images that the weights were learnt from.
+        images: What is known of the images at hand. The first of its sizes is compared.
+
+    Returns:
+        One sentence for each difference, with what can be done about it. Nothing is said of what is not known of both.
+
+    Example:
+        >>> from pruner.models.trained_on import TrainedOn, differences
+        >>> differences(TrainedOn(sizes=((224, 224),)), TrainedOn(sizes=((32, 32),)))
+        ['the weights are for images of 224x224 pixels, and these are 32x32: see --img-size']
+    """
     return [
         *_other_classes(weights.classes, images.classes),
         *_other_size(weights.sizes, images.sizes),

@@ -1,4 +1,4 @@
-"""Weights files as people have them: read without running what they may hold, and a network's tensors found in them."""
+"""Reads weights files without running what they may hold, and finds a network's tensors in them."""
 
 import argparse
 import re
@@ -26,8 +26,15 @@ _DEEPEST: Final = 4
 
 @dataclass(frozen=True)
 class FoundWeights:
-    """The tensors of one network in a file, by the names they have there; and the architecture, and the (height, width)
-    of the images, that the file says."""
+    """The tensors of one network that were found in a file.
+
+    Attributes:
+        path: The file.
+        tensors: The tensors, by the names that they have in the file.
+        ema: Whether they are the moving average of a training.
+        architecture: The architecture that the file says they are of; None where it does not say.
+        img_size: The (height, width) of the images that the file says they are for; None where it does not say.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
@@ -37,7 +44,10 @@ class FoundWeights:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that holds nothing else, by name. Raises `CheckpointError`."""
+    """Reads a file that holds a plain table of tensors and nothing else.
+
+    Raises `CheckpointError` when the file cannot be read, or holds anything else.
+    """
     content = read_content(path)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} does not hold a plain table of tensors")
@@ -45,10 +55,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def find_weights(path: Path, which: Which | None = None) -> FoundWeights:
-    """A network's tensors in a file: all that it holds, or the table among other things that training scripts leave.
+    """Finds a network's tensors in a file.
 
-    Without `which`, the EMA's where there are any: the accuracy that a training reports is theirs. Raises
-    `CheckpointError` when the file cannot be read, has none of what was asked for, or is a merged network's.
+    They are all that the file holds, or the table of weights among the other things that training scripts leave.
+
+    Args:
+        path: A safetensors or torch file.
+        which: "ema" for the moving average, "raw" for the weights that were trained themselves. None takes the average
+            where there is one, because the accuracy that a training reports is the average's.
+
+    Raises:
+        CheckpointError: when the file cannot be read, has none of the weights asked for, or is a merged network's.
     """
     content = read_content(path)
     _refuse_merged(path)
@@ -70,9 +87,10 @@ def find_weights(path: Path, which: Which | None = None) -> FoundWeights:
 
 
 def read_content(path: Path) -> Any:
-    """What a file holds: tensors by name, or whatever else of plain values and tensors was saved. Nothing in it is run.
+    """Reads a file without running anything in it.
 
-    Raises `CheckpointError` when it cannot be read.
+    Returns its tensors by name, or whatever else of plain values and tensors was saved. Raises `CheckpointError` when
+    the file cannot be read.
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory; name the file in it that holds the weights")
@@ -94,7 +112,7 @@ def read_content(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file cannot be read, in one line; torch's own advice, to read it unsafely, is not passed on."""
+    """Why a file cannot be read, in one line. torch's own advice, to read it unsafely, is not passed on."""
     text = str(error)
     refused = re.search(r"GLOBAL (\S+)", text)
     if refused:
@@ -108,7 +126,7 @@ def _reason(error: Exception) -> str:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """What a safetensors file says beside its tensors."""
+    """Returns the texts that a safetensors file holds beside its tensors, by name."""
     with safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
 
@@ -129,7 +147,7 @@ def _inner_tables(table: Any) -> dict[str, Any]:
 
 
 def _tensors_of(table: Any) -> dict[str, Tensor]:
-    """A state dict may have entries that are no tensors: what modules save of their own, a version."""
+    """The tensors of a state dict, which may have other entries too: what modules save of their own, a version."""
     if not isinstance(table, dict):
         return {}
     return {name: t.detach() for name, t in table.items() if isinstance(name, str) and isinstance(t, Tensor)}
@@ -148,8 +166,10 @@ def _architecture(content: Any) -> str | None:
 
 
 def _image_size(content: Any) -> tuple[int, int] | None:
-    """(height, width) that a training script was asked for, as timm's leaves it: `input_size`, `img_size`, or that of
-    `model_kwargs`."""
+    """(height, width) of the images, from the arguments that a training script has left in its checkpoint.
+
+    timm's script has them as `input_size`, as `img_size`, or as the `img_size` of `model_kwargs`.
+    """
     if not isinstance(content, dict):
         return None
     for name in ("args", "hyper_parameters", "config"):

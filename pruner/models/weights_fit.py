@@ -1,4 +1,4 @@
-"""Weights made to fit a network: wrappers' prefixes, other image sizes, another head; and what of it was done."""
+"""Fits the weights of a file to a network: wrappers' prefixes, other image sizes, another number of classes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -25,9 +25,14 @@ _SHOWN: Final = 4
 class LoadedWeights:
     """Which weights a network was given, and what had to be done to them.
 
-    `source` is the file or the hub's id. With a `new_head` the classifier is as it was drawn: the network is not
-    trained for its classes. `resized` names the tensors that were resampled, for images or patches of another size, and
-    `positions` says by which grid the position embeddings were, or for which one they were taken.
+    Attributes:
+        source: The file, or the weights' place on the hub.
+        tensors: How many tensors the network was given.
+        new_head: Whether the classifier was left as it was drawn, so that the network is not trained for its classes.
+        ema: Whether the weights are the moving average of their training.
+        stripped_prefix: The prefix that was taken off the tensors' names.
+        resized: The names of the tensors that were resampled, for images or patches of another size.
+        positions: Which grid the position embeddings were resampled from, or assumed to be of; empty for neither.
     """
 
     source: str
@@ -40,7 +45,7 @@ class LoadedWeights:
 
     @property
     def text(self) -> str:
-        """All of it in one line."""
+        """All of this in one line."""
         notes = [f"{self.tensors} tensors from {self.source}"]
         if self.ema:
             notes.append("the average (EMA) of their training")
@@ -56,8 +61,10 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Puts the weights of a file into `model`, name by name. Raises `CheckpointError` when they cannot be read or do
-    not fit exactly."""
+    """Puts the weights of a file into `model`, name by name.
+
+    Raises `CheckpointError` when the weights cannot be read or do not fit exactly.
+    """
     weights = read_weights(path)
     try:
         model.load_state_dict(weights)
@@ -68,11 +75,21 @@ def load_weights(model: nn.Module, path: Path) -> None:
 def fit_weights(
     model: nn.Module, path: Path, which: Which | None = None, img_size: Sequence[int] | None = None
 ) -> LoadedWeights:
-    """Puts the weights of a checkpoint into a timm `model`, in the model's dtype, and tells what that took.
+    """Puts the weights of a checkpoint into a timm model, and says what had to be done to them.
 
-    `img_size` is the (height, width) of the images that the weights are for, where the caller knows it. A classifier of
-    another size, or none, leaves the model its own. Raises `CheckpointError`, with the model as it was,
-    when the file cannot be read, does not fit beyond the classifier, or has weights that are not finite.
+    The weights take the model's dtype. Where the checkpoint has no classifier, or one for another number of classes,
+    the model keeps its own.
+
+    Args:
+        model: The network, with a `pretrained_cfg` that names its architecture. It is changed in place, but only if the
+            weights fit.
+        path: A safetensors or torch file.
+        which: Which weights of a file that has both: "ema", the moving average, or "raw". The average by default.
+        img_size: The (height, width) of the images that the weights are for, where the caller knows it.
+
+    Raises:
+        CheckpointError: when the file cannot be read, does not fit apart from the classifier, or has weights that are
+            not finite.
     """
     found = find_weights(path, which)
     own = model.state_dict()
@@ -94,9 +111,9 @@ def fit_weights(
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], own: Set[str]) -> tuple[dict[str, Tensor], str]:
-    """The tensors under the names that a wrapper gave the network's, and what it had put before them.
+    """The tensors under the names that the network has for them, and the prefix that wrappers had put before these.
 
-    What lies outside the wrapped network (a loss, a count of steps) is left out, unless the model has it as well: a
+    Tensors outside the wrapped network (a loss, a count of steps) are left out, unless the model has them as well: a
     head beside a backbone.
     """
     inside, stripped = dict(tensors), ""
@@ -134,7 +151,7 @@ def _as_timm_has_it(model: nn.Module, tensors: dict[str, Tensor], found: FoundWe
 
 
 def _head_of_its_own(model: nn.Module, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Set[str]:
-    """The classifier's tensors, as far as the model has any, where the file has none or another number of classes."""
+    """The names of the model's classifier, if the file has no classifier or one for another number of classes."""
     head = head_names(model) & own.keys()
     if all(name in tensors and not _is_of_other_classes(own[name], tensors[name]) for name in head):
         return frozenset()
@@ -142,7 +159,7 @@ def _head_of_its_own(model: nn.Module, own: Mapping[str, Tensor], tensors: Mappi
 
 
 def head_names(model: nn.Module) -> Set[str]:
-    """What the tensors of a timm model's classifier, or classifiers, may be called."""
+    """Returns the names that the tensors of a timm model's classifier, or classifiers, may have."""
     configuration: Any = model.pretrained_cfg
     named = configuration.get("classifier") or ()
     modules = (named,) if isinstance(named, str) else named
@@ -154,7 +171,10 @@ def _is_of_other_classes(own: Tensor, other: Tensor) -> bool:
 
 
 def _missing(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """PyTorch before 0.4.1 did not count batches, and only a BatchNorm without momentum needs the count."""
+    """The names that the model has and the file has not.
+
+    Counts of batches are left out: PyTorch before 0.4.1 did not count, and only a BatchNorm without momentum needs it.
+    """
     return [name for name in own if name not in tensors and not name.endswith(".num_batches_tracked")]
 
 
@@ -188,7 +208,7 @@ def _said_otherwise(model: nn.Module, found: FoundWeights) -> str | None:
 
 
 def _explanation(size: int, missing: list[str], unexpected: list[str]) -> str:
-    """The nearest reason that weights do not fit a network of `size` tensors."""
+    """The most likely reason that weights do not fit a network of `size` tensors."""
     wanted = set(missing)
     ends = [(name[: -len(end)], end) for name in unexpected for end in _ends(name) if end in wanted]
     prefixes = Counter(prefix for prefix, _ in ends).most_common(1)
@@ -208,7 +228,7 @@ def _ends(name: str) -> list[str]:
 
 
 def _check_values(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raises `CheckpointError` for numbers that are none, or that are the codes of a quantized network."""
+    """Raises `CheckpointError` for weights that are not finite, or that are the codes of a quantized network."""
     for name, tensor in tensors.items():
         if not own[name].is_floating_point():
             continue

@@ -1,1 +1,1 @@
-"""Networks opened, cut and merged."""
+"""Opening, cutting and merging networks, and the checks and statistics that this takes."""

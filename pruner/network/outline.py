@@ -1,4 +1,4 @@
-"""What a network computes, before its head and in it: the functions that it calls, with shapes and settings."""
+"""The outline of a network: the functions that it calls, with shapes and settings, up to its head and in its head."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-# They compute nothing: the shapes that come of them are seen where something is computed next. Dropout is for training.
+# These compute nothing: the shapes that they give are noted where they enter the next computation. Dropout is for
+# training alone.
 _NOT_NOTED: Final = frozenset({
     "alpha_dropout", "chunk", "clone", "contiguous", "detach", "dropout", "dropout1d", "dropout2d", "expand",
     "expand_as", "feature_alpha_dropout", "flatten", "float", "get", "getitem", "movedim", "permute", "reshape",
@@ -17,15 +18,28 @@ _NOT_NOTED: Final = frozenset({
 
 
 class Outline(TorchFunctionMode):
-    """Notes what is called while a network runs.
+    """A context that notes the functions which a network calls while it runs.
 
-    A line names a function, the shapes of what it takes, its whole numbers and words, and the shape of what comes out:
-    `linear (1, 192) (1000, 192) (1000,) -> (1, 1000)`. Weights are not in it, and neither is any other number that is
-    not whole (an epsilon, a momentum): these change no cost.
+    A line names a function, the shapes of its inputs, its integer and string arguments, and the shape of its output:
+    `linear (1, 192) (1000, 192) (1000,) -> (1, 1000)`. Weights are not noted, nor numbers that are not whole (an
+    epsilon, a momentum): these do not change the cost.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from pruner.network.outline import Outline
+        >>> network = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+        >>> inputs = torch.ones(1, 8)
+        >>> with Outline([network[0]]) as outline:
+        ...     outputs = network(inputs)
+        >>> outline.before_head
+        ['linear (1, 8) (4, 8) (4,) -> (1, 4)']
+        >>> outline.head
+        ['linear (1, 4) (2, 4) (2,) -> (1, 2)']
     """
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
-        """`blocks` are the network's, in any order: what is called when the last of them is done is the head."""
+        """Takes the blocks of the network, in any order: the head is all that runs after the last of them."""
         super().__init__()
         self._lines: list[str] = []
         self._last = 0
@@ -34,12 +48,12 @@ class Outline(TorchFunctionMode):
 
     @property
     def before_head(self) -> list[str]:
-        """The blocks, and what stands before and between them."""
+        """The lines of the blocks, and of what stands before and between them."""
         return self._lines[: self._last]
 
     @property
     def head(self) -> list[str]:
-        """What stands behind the last block."""
+        """The lines of what stands behind the last block."""
         return self._lines[self._last :]
 
     def __enter__(self) -> "Outline":
@@ -67,12 +81,12 @@ class Outline(TorchFunctionMode):
 
 
 def digest(lines: Sequence[str]) -> str:
-    """A short name for some lines: 8 hexadecimal digits of their SHA-256."""
+    """Returns a short name for some lines: the first 8 hexadecimal digits of their SHA-256."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
 def _in_words(value: Any) -> str:
-    """A shape, whole numbers, words; nothing for anything else, nor for a switch."""
+    """A shape, an integer or a string in words; empty for anything else, a boolean included."""
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
     if isinstance(value, (tuple, list)):

@@ -1,7 +1,7 @@
-"""What every opening proves: with all blocks kept the opened network is the model, however it is run."""
+"""The check at every opening: with all blocks kept, the opened network computes what the model does."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from pruner.network.outline import Outline
 
 
 class _Flow:
-    """What goes into and comes out of every site while a network runs."""
+    """The input and the output of every site while a network runs."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Tensor] = {}
@@ -25,7 +25,7 @@ class _Flow:
         self.inputs[site.block.name], self.outputs[site.block.name] = inputs[0], output
 
     def is_by_its_steps(self, site: Site) -> bool:
-        """Whether the layers of the site in turn give what it gave, or there are none to run."""
+        """Whether the steps of the site, run in turn, give what the site gave, or there are none to run."""
         name = site.block.name
         by_steps = site.runs_by_steps(self.inputs[name]) if name in self.inputs else None
         return by_steps is None or _near(by_steps, self.outputs[name])
@@ -39,23 +39,34 @@ def check_opened(
     segments: Mapping[str, nn.Module],
     size: tuple[int, int, int],
 ) -> tuple[dict[str, tuple[torch.Size, torch.Size]], Outline]:
-    """The shapes of what comes to every site and of what leaves it, without the batch, and what `network` calls, from
-    running both networks on one image.
+    """Checks an opened network against its model on one image, and notes the shapes at its sites.
 
-    The opened `network` has to give what the model gives: bit for bit on a processor, to rounding where runs differ by
-    themselves. So have its segments in a row; a block that its steps do not run like is left to be kept.
+    The opened network has to give what the model gives: bit for bit on a CPU, to rounding on other devices, where two
+    runs may differ. Its segments in a row have to give the same to rounding. A block whose steps in turn give something
+    else than the block can only be kept from then on.
 
-    Raises `OddModelError` when the two differ, and `UnknownModelError` when the model takes no images of this size.
+    Args:
+        model: The network that was opened.
+        network: The opened copy, with all blocks kept.
+        sites: Block -> its site in `network`.
+        segments: The modules that `network` consists of, by name, in the order in which they run.
+        size: (channels, height, width) of the image.
+
+    Returns:
+        Block -> the shapes of its input and of its output, without the batch; and the functions that `network` calls.
+
+    Raises:
+        OddModelError: when the model and the opened network, or its segments, give something else.
+        UnknownModelError: when the model takes no images of this size.
     """
     images = _example(model, size)
     flow = _Flow()
     with only_training(model, []), only_training(network, []):
         expected = _run(model, images)
-        hooks = [site.register_forward_hook(flow.note) for site in sites.values()]
-        with Outline(sites.values()) as outline:
+        with ExitStack() as hooks, Outline(sites.values()) as outline:
+            for site in sites.values():
+                hooks.enter_context(site.register_forward_hook(flow.note))
             found = network(images)
-        for hook in hooks:
-            hook.remove()
         if not _same(found, expected):
             raise OddModelError(_differs(model, network, images))
         for site in sites.values():
@@ -88,8 +99,8 @@ def _run(model: nn.Module, images: Tensor) -> Tensor:
 def _check_segments(
     model: nn.Module, segments: Mapping[str, nn.Module], images: Tensor, flow: _Flow, expected: Tensor
 ) -> None:
-    """Raises `OddModelError` when what stands before, between and after the blocks, run one after another, is not all
-    that the model does there."""
+    """Raises `OddModelError` when the segments before, between and after the blocks, run one after another, do not give
+    what the model gives there."""
     flowing, before = images, "its beginning"
     for name, segment in segments.items():
         if isinstance(segment, Site):
@@ -110,7 +121,7 @@ def _does_more(model: nn.Module, before: str, behind: str) -> str:
 
 
 def _differs(model: nn.Module, network: nn.Module, images: Tensor) -> str:
-    """Which block is the first to give something else in the opened network."""
+    """The message that names the first block which gives something else in the opened network."""
     with _outputs(model) as wanted:
         model(images)
     with _outputs(network) as found:
@@ -125,23 +136,19 @@ def _differs(model: nn.Module, network: nn.Module, images: Tensor) -> str:
 
 @contextmanager
 def _outputs(network: nn.Module) -> Iterator[dict[str, Any]]:
-    """While this lasts, what every module in a row of them gives, by its name."""
+    """A context that collects the outputs of all modules in a Sequential or a ModuleList, by their names."""
     found: dict[str, Any] = {}
     rows = [(name, row) for name, row in network.named_modules() if isinstance(row, nn.Sequential | nn.ModuleList)]
-    hooks = [
-        module.register_forward_hook(
-            lambda _module, _inputs, output, name=f"{row}.{leaf}": found.update({name: output})
-        )
-        for row, holder in rows
-        for leaf, module in holder.named_children()
-    ]
-    yield found
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:
+        for leaf, module in ((f"{row}.{leaf}", module) for row, held in rows for leaf, module in held.named_children()):
+            hooks.enter_context(
+                module.register_forward_hook(lambda _module, _inputs, output, name=leaf: found.update({name: output}))
+            )
+        yield found
 
 
 def _same(found: Any, expected: Tensor) -> bool:
-    """Bit for bit on a processor; a NaN is the same as a NaN."""
+    """Whether both are the same bit for bit on a CPU, or near on another device; a NaN is the same as a NaN."""
     if expected.device.type != "cpu":
         return _near(found, expected)
     if not isinstance(found, Tensor) or found.shape != expected.shape:
@@ -150,7 +157,7 @@ def _same(found: Any, expected: Tensor) -> bool:
 
 
 def _near(found: Any, expected: Tensor) -> bool:
-    """Within what rounding in another order may come to: half of the digits that the largest number has."""
+    """Whether both differ by no more than rounding in another order may: half of the digits of the largest number."""
     if not isinstance(found, Tensor) or found.shape != expected.shape:
         return False
     finite = expected[expected.isfinite()]

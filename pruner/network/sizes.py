@@ -1,4 +1,4 @@
-"""How many parameters a network has left for every way of cutting it."""
+"""How many parameters are left of each block for each of its choices."""
 
 from torch import nn
 
@@ -6,7 +6,21 @@ from pruner.network.surgery import OpenNetwork
 
 
 def parameters_by_choice(network: OpenNetwork) -> dict[tuple[str, str], float]:
-    """(block, choice) -> the parameters of what becomes of the block, merged. Blocks that are alike are merged once."""
+    """Returns how many parameters each block has when it is merged as each of its choices.
+
+    Blocks of equal signature are merged once.
+
+    Returns:
+        (block, choice) -> the number of parameters; 0 where nothing is left of the block.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from pruner.network.sizes import parameters_by_choice
+        >>> from pruner.network.surgery import supernet
+        >>> counts = parameters_by_choice(supernet(small_network()))
+        >>> counts["blocks.0.mlp", "keep"], counts["blocks.0.mlp", "merge"], counts["blocks.0.mlp", "drop"]
+        (4776.0, 600.0, 0.0)
+    """
     counted: dict[tuple[str, str], float] = {}
     found: dict[tuple[str, str], float] = {}
     for name, site in network.sites.items():

@@ -22,18 +22,22 @@ from pruner.network.outline import Outline, digest
 from pruner.network.self_check import check_opened
 
 ImageSize = tuple[int, int, int]
-"""Channels, height, width."""
+"""(channels, height, width) of images."""
 
 _OPENED_AT: Final = "opened_at"
-"""Where an opened network, and what is merged of it, have the height and width of their images noted."""
+"""The key under which opened and merged networks have the height and width of their images in `pretrained_cfg`."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One stretch of a merged network: what stands before, between or after the blocks, or what became of a block.
+    """One piece of a merged network: a block as its choice makes it, or what stands before, between or after blocks.
 
-    Pieces of equal signature and choice cost the same; the signature of what is no block is its name, and it is always
-    kept. `build` makes the module, in evaluation mode and with its BatchNorms folded.
+    Pieces of equal signature and choice cost the same.
+
+    Attributes:
+        signature: The signature of the block; the name of a piece that is no block.
+        choice: The choice for the block; `keep` for a piece that is no block.
+        build: Makes the module, in evaluation mode and with its BatchNorms folded.
     """
 
     signature: str
@@ -43,24 +47,35 @@ class Piece:
 
 
 class OpenNetwork(nn.Module):
-    """A copy of a model in which a `Site` stands for every block; runs like the model until a site is told to cut."""
+    """A copy of a model with a `Site` in place of every block; it runs like the model until a cut is selected.
+
+    Attributes:
+        network: The copy that holds the sites.
+        sites: Block -> its site, in the order in which the blocks run.
+        chain: The blocks of the model and their choices.
+    """
 
     def __init__(
         self, model: nn.Module, extra_choices: Collection[str] = (), input_size: Sequence[int] | None = None
     ) -> None:
-        """`extra_choices` names choices that blocks have on request, and that are to be offered like any other;
-        `input_size` is (channels, height, width) of the images, if not those of `input_size_of`.
+        """Opens a copy of `model`, and checks on one image that the copy computes the same.
 
-        Raises `UnknownModelError` when the model is of no known family, or none of its blocks can be cut, and
-        `OddModelError` when with all blocks kept it would not be the model: one whose classes were changed from
-        outside. A block that was changed is kept as it is, and its `refused` says why.
+        A block that was changed from outside can only be kept, and its `refused` says why.
+
+        Args:
+            extra_choices: Names of choices that blocks have on request, to be offered like any other.
+            input_size: (channels, height, width) of the images; without it see `input_size_of`.
+
+        Raises:
+            UnknownModelError: when no family recognises the model, it takes no such images, or no block can be cut.
+            OddModelError: when the model was changed from outside so that its opened copy would not compute the same.
         """
         super().__init__()
         self._family = family_of(model)
         self.network = copied(model)
         for module in self.network.modules():
             if getattr(module, "inplace", False):
-                module.inplace = False  # type: ignore[assignment]  # the gate needs what went in beside what comes out
+                module.inplace = False  # type: ignore[assignment]  # the gate needs the input beside the output
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
         check_around(model, self.sites)
         size = input_size_of(model, input_size)
@@ -79,7 +94,14 @@ class OpenNetwork(nn.Module):
         self.chain = Chain(name, self._family.name, size, blocks, *computed)
 
     def select(self, plan: Plan, lam: float = 0.0) -> None:
-        """Switches every site to what `plan` makes of it, with the gate of the cut ones at `lam`."""
+        """Selects the choice of `plan` at every site.
+
+        Args:
+            lam: The gate of the cut blocks, from 1 (the block itself) to 0 (what the choice merges to).
+
+        Raises:
+            PlanError: when the plan does not fit the network.
+        """
         self.chain.check(plan)
         normalised = self.chain.normalised(plan)
         for name, site in self.sites.items():
@@ -88,16 +110,22 @@ class OpenNetwork(nn.Module):
 
     @property
     def layers(self) -> dict[str, nn.Module]:
-        """Block -> the layer with weights of its own that stands in for it as it is selected now."""
+        """Block -> its layer, for the blocks whose selected choice runs as a layer with weights of its own."""
         return {name: site.layer(site.choice) for name, site in self.sites.items() if site.is_layer}
 
     def forward(self, images: Tensor) -> Tensor:
+        """Runs the network with its selected choices: images (B, C, H, W) -> logits (B, classes)."""
         logits: Tensor = self.network(images)
         return logits
 
     def pieces(self, plan: Plan) -> list[Piece]:
-        """The network that `plan` leads to, merged, as the pieces it runs through one after another. They are built of
-        this network's weights as they are when they are built."""
+        """Returns the merged network of `plan` as pieces that run one after another.
+
+        Dropped blocks have no piece. A piece takes the weights that this network has at the time when it is built.
+
+        Raises:
+            PlanError: when the plan does not fit the network.
+        """
         self.chain.check(plan)
         plan, pairs = self.chain.normalised(plan), self.batch_norm_pairs()
         found = []
@@ -111,15 +139,15 @@ class OpenNetwork(nn.Module):
         return found
 
     def segments(self) -> dict[str, nn.Module]:
-        """What runs one after another, by name: sites, and what stands before, between and after them."""
+        """Returns the sites, and the modules before, between and after them, by name and as they run in turn."""
         return self._family.segments(self.network)
 
     def batch_norm_pairs(self) -> list[BatchNormPair]:
-        """The BatchNorms outside the sites, each with the convolution before it."""
+        """Returns the BatchNorms outside the sites, each with the convolution before it."""
         return self._family.batch_norm_pairs(self.network)
 
     def _check(self, model: nn.Module, size: ImageSize) -> Outline:
-        """Proves that this is `model`, and puts the shape of its input into every block's signature."""
+        """Checks that this computes what `model` does, and puts the shape of its input into every block's signature."""
         shapes, outline = check_opened(model, self.network, self.sites, self.segments(), size)
         for name, (inputs, outputs) in shapes.items():
             site = self.sites[name]
@@ -139,7 +167,13 @@ def _built(site: Site, choice: str) -> nn.Module:
 class Supernet(OpenNetwork):
     """The weight-sharing network: `select(plan)` makes it compute any plan's network over one set of weights.
 
-    Each way of cutting a block keeps BatchNorm statistics of its own. Those behind the block are still shared.
+    Each choice for a block has BatchNorm statistics of its own. BatchNorms behind the block still share theirs among
+    the choices for this block.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network, some_images
+        >>> Supernet(small_network())(some_images(2)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -153,33 +187,60 @@ class Supernet(OpenNetwork):
 class Cut(OpenNetwork):
     """The network of one plan, unmerged and trainable: the baseline itself at lambda 1, mergeable at lambda 0.
 
-    Blocks that the plan has fitted run as layers with weights of their own. With `merge_init` "fitted" so do those that
-    it folds, where they fold into one layer: a start for its training that is nearer to the block than the folded
-    weights are. "auto" has it so for blocks of images, and folds those of tokens.
+    Blocks that the plan fits run as layers with weights of their own.
+
+    Attributes:
+        plan: The plan.
+        lam: The largest lambda of the cut blocks now.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> cut = Cut(small_network(), Plan("deit_tiny_patch16_224", {"blocks.0.mlp": "merge"}))
+        >>> cut.set_lambda(0.5)
+        >>> cut.lam, cut.plan.text
+        (0.5, 'blocks.0.mlp merge')
     """
 
     def __init__(
         self,
         model: nn.Module,
-        plan: Plan,
+        plan: Plan | None,
         input_size: Sequence[int] | None = None,
         merge_init: MergeInit = "folded",
     ) -> None:
+        """Opens a copy of `model` and selects `plan` at lambda 1.
+
+        Args:
+            plan: The plan of the cut; without one nothing is cut.
+            input_size: (channels, height, width) of the images; without it see `input_size_of`.
+            merge_init: What blocks that the plan folds start their training from. "folded": their own weights.
+                "fitted": where they fold into one layer, a layer with weights of its own; once it is fitted, it is
+                nearer to the block than the folded weights are. "auto": "fitted" for images, "folded" for tokens.
+
+        Raises:
+            PlanError: when the plan does not fit the network.
+        """
         super().__init__(model, input_size=input_size)
-        self.plan = plan
-        for name, choice in plan.choices.items():
+        self.plan = plan or Plan(self.chain.model)
+        for name, choice in self.plan.choices.items():
             site = self.sites.get(name)
             if site is not None and (merge_init == "fitted" or (merge_init == "auto" and site.takes_images)):
                 site.run_as_layer(choice)
         self.set_lambda(1.0)
 
     def set_lambda(self, lam: float) -> None:
-        """Moves the gate of every block that the plan cuts. Raises `ValueError` outside [0, 1]."""
+        """Moves the gate of every block that the plan cuts to `lam`. Raises `ValueError` outside [0, 1]."""
         self.set_lambdas(dict.fromkeys(self.plan.choices, lam))
 
     def set_lambdas(self, lams: Mapping[str, float]) -> None:
-        """Moves the gates one by one: block -> lambda, for every block that the plan cuts. Raises `ValueError` outside
-        [0, 1], and for blocks that are not those of the plan."""
+        """Moves the gates one by one.
+
+        Args:
+            lams: Block -> lambda, for every block that the plan cuts.
+
+        Raises:
+            ValueError: when a lambda is outside [0, 1], or the blocks are not those that the plan cuts.
+        """
         if lams.keys() != self.plan.choices.keys():
             raise ValueError(f"the plan cuts {', '.join(self.plan.choices)}; lambdas came for {', '.join(lams)}")
         if not all(0 <= lam <= 1 for lam in lams.values()):
@@ -191,13 +252,19 @@ class Cut(OpenNetwork):
 
 
 def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> ImageSize:
-    """(channels, height, width) of the images that a timm model takes.
+    """Returns (channels, height, width) of the images that a timm model takes.
 
-    As `asked`; else the channels are those of its first convolution, and the sides what the network fixes, as a ViT
-    does, what it was opened or loaded at, or what timm's configuration says. A network of any size that nothing is
-    known of is taken to be for 224 x 224.
+    The size is `asked`, if given. Else the channels are those of the model's first convolution; height and width are
+    those that the network fixes, as a ViT does, else those that it was opened or loaded at, else those of timm's
+    configuration, else 224 x 224.
 
-    Raises `ValueError` for what is no size, or has other channels than the network.
+    Raises:
+        ValueError: when `asked` is no size, or has another number of channels than the network.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> input_size_of(small_network())
+        (3, 32, 32)
     """
     configuration: Any = getattr(model, "pretrained_cfg", None) or {}
     known = configuration.get("input_size", (3, 224, 224))
@@ -216,7 +283,7 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
 
 
 def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int | None:
-    """The channels of what comes to the first convolution of the network as it stands; None where it has none."""
+    """How many channels the first convolution of the network takes; None where the network has no convolution."""
     named = configuration.get("first_conv") or ""
     name = named if isinstance(named, str) else named[0]
     modules = dict(model.named_modules())
@@ -229,10 +296,23 @@ def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int |
 def describe(
     model: nn.Module, extra_choices: Collection[str] = (), *, input_size: Sequence[int] | None = None
 ) -> Chain:
-    """The chain of blocks where `model` may be cut, those of `extra_choices` offered that are on request.
+    """Returns the chain of blocks where `model` may be cut.
 
-    `input_size` is (channels, height, width) of its images; without it see `input_size_of`. Raises `UnknownModelError`
-    when no family recognises the model, or it takes no such images.
+    Args:
+        model: The network, which is left alone.
+        extra_choices: Names of choices that blocks have on request, to be offered like any other.
+        input_size: (channels, height, width) of the images; without it see `input_size_of`.
+
+    Raises:
+        UnknownModelError: when no family recognises the model, it takes no such images, or no block can be cut.
+        OddModelError: when the model was changed from outside so that it cannot be opened.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> for block in describe(small_network()).blocks[:2]:
+        ...     print(block.name, block.choices)
+        blocks.0.attn ('keep', 'drop')
+        blocks.0.mlp ('keep', 'merge', 'drop')
     """
     return OpenNetwork(model, extra_choices, input_size).chain
 
@@ -241,30 +321,54 @@ def describe(
 def supernet(
     model: nn.Module, extra_choices: Collection[str] = (), *, input_size: Sequence[int] | None = None
 ) -> Supernet:
-    """The weight-sharing network of `model`, which is left alone; those of `extra_choices` that are on request are
-    offered too."""
+    """Returns the weight-sharing network of `model`, which is left alone.
+
+    Arguments and errors are those of `describe`.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network, some_images
+        >>> network = supernet(small_network())
+        >>> network.select(network.chain.plan({"blocks.0.mlp": "merge"}))
+        >>> network(some_images(2)).shape
+        torch.Size([2, 10])
+    """
     return Supernet(model, extra_choices, input_size)
 
 
 def apply(
     model: nn.Module, plan: Plan, *, input_size: Sequence[int] | None = None, merge_init: MergeInit = "folded"
 ) -> Cut:
-    """`model` cut by `plan`, at lambda 1; see `Cut` for what merged blocks start from. Raises `PlanError` when the plan
-    does not fit."""
+    """Returns a copy of `model` cut by `plan`, at lambda 1; arguments and errors are those of `Cut`.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> model = small_network()
+        >>> cut = apply(model, describe(model).plan({"blocks.0.mlp": "merge", "blocks.1.attn": "drop"}))
+        >>> cut.lam, cut.plan.text
+        (1.0, 'blocks.0.mlp merge, blocks.1.attn drop')
+    """
     return Cut(model, plan, input_size, merge_init)
 
 
 def merge(cut: Cut) -> nn.Module:
-    """A new network without a class of ours in it that computes what `cut` computes in evaluation at lambda 0.
+    """Returns a new network of torch and timm modules that computes what `cut` does in evaluation at lambda 0.
 
     BatchNorms are folded, in kept blocks too. Two merged layers in a row become one where that is exact and takes
     no more multiplications.
 
-    Raises `ValueError` when the gate of `cut` is not at 0: a half-cut network has no merged form.
+    Raises:
+        ValueError: when a gate of `cut` is not at 0: a half-cut network has no merged form.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> cut = apply(small_network(), Plan("deit_tiny_patch16_224", {"blocks.0.mlp": "merge"}))
+        >>> cut.set_lambda(0.0)
+        >>> merge(cut).blocks[0].mlp
+        Linear(in_features=24, out_features=24, bias=True)
     """
     if cut.lam != 0:
         raise ValueError(f"only a network at lambda 0 can be merged; this one is at {cut.lam}")
-    # The sites are replaced one by one: what they hold is not copied with the rest.
+    # The sites are replaced one by one below, so that their content need not be copied with the rest.
     placeholders: dict[int, Any] = {id(site): nn.Identity() for site in cut.sites.values()}
     network, pairs = copy.deepcopy((cut.network, cut.batch_norm_pairs()), placeholders)
     fold_batch_norms(network, pairs)
@@ -287,7 +391,7 @@ def merge(cut: Cut) -> nn.Module:
 
 
 def _remove(network: nn.Module, name: str) -> None:
-    """Takes a submodule out of its Sequential; and that out of the one around it, if nothing is left in it."""
+    """Takes a submodule out of its Sequential, and an emptied Sequential out of the one around it."""
     path, _, leaf = name.rpartition(".")
     parent = network.get_submodule(path)
     delattr(parent, leaf)

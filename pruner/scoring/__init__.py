@@ -1,1 +1,1 @@
-"""What plans are worth: many of one weight-sharing network, evaluated together."""
+"""Scores of plans: many plans of one supernet are evaluated together, with or without labels."""

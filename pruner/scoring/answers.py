@@ -1,4 +1,4 @@
-"""What a network answers on labelled images, and whether that is more than guessing gets."""
+"""A network's answers on labelled images: how many are right, and whether that is more than guessing gets."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,16 +13,18 @@ from pruner.data.images import Batch
 from pruner.progress import Progress, silent
 
 _OUTSIDE: Final = 0.05
-"""How often a guess lies outside its interval."""
+"""The probability that the number of hits of a guess lies outside its interval."""
 _WORTH_TELLING: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Relabelling:
-    """What comes out if each answer is read as the class that it stands for most often.
+    """The accuracy of a network if each answer is read as the class that it is most often given to.
 
-    `accuracy` is that on every second image, the reading taken from the others, so that it is no better by chance.
-    `first` is the first (answer, the class that it stands for) that differ.
+    Attributes:
+        accuracy: In [0, 1], on every second image. The reading is taken from the other images, so that it is not better
+            by chance.
+        first: The first answer that is not read as itself, and the class that it is read as.
     """
 
     accuracy: float
@@ -31,7 +33,20 @@ class Relabelling:
 
 @dataclass(frozen=True)
 class Answers:
-    """`answers` and `labels` (N,) of as many images, of a network with so many `outputs`."""
+    """The top-1 answers of a network on labelled images.
+
+    Attributes:
+        answers: The class that the network answers for each image, (N,).
+        labels: The class of each image, (N,).
+        outputs: How many classes the network knows.
+
+    Example:
+        >>> import numpy as np
+        >>> from pruner.scoring.answers import Answers
+        >>> answers = Answers(np.array([1, 1, 0, 1]), np.array([1, 1, 0, 0]), outputs=10)
+        >>> answers.right, answers.accuracy, answers.largest_share
+        (3, 0.75, 0.5)
+    """
 
     answers: np.ndarray
     labels: np.ndarray
@@ -39,31 +54,40 @@ class Answers:
 
     @property
     def images(self) -> int:
+        """How many images there are."""
         return len(self.labels)
 
     @property
     def right(self) -> int:
+        """On how many images the answer is the label."""
         return int((self.answers == self.labels).sum())
 
     @property
     def accuracy(self) -> float:
+        """The share of images on which the answer is the label."""
         return self.right / self.images
 
     @property
     def largest_share(self) -> float:
-        """The share of the images that the most frequent class has."""
+        """The share of the images that are of the most frequent class."""
         return int(np.unique(self.labels, return_counts=True)[1].max()) / self.images
 
     def is_near_chance(self, num_classes: int) -> bool:
-        """Whether guessing gets as many right: one class of all at random, or always the most frequent one.
+        """Whether guessing gets as many answers right.
 
-        That is, whether the count is not above the binomial 95 % interval of the first, or within that of the second.
+        That is so where the number of right answers is not above the binomial 95 % interval of guessing one of all
+        classes at random, or is within that of always guessing the most frequent class.
         """
         low, high = binomial_interval(self.images, self.largest_share)
         return self.right <= binomial_interval(self.images, 1 / num_classes)[1] or low <= self.right <= high
 
     def relabelled(self) -> Relabelling | None:
-        """None where no other reading of the answers makes a tenth more of them right, or more than guessing does."""
+        """The accuracy if answers are read as other classes, as where labels are numbered in another order.
+
+        Returns:
+            None unless that reading is right on a tenth more of the images, by more than chance explains, and on more
+            images than always guessing the most frequent class.
+        """
         meant = _meaning(self.answers[::2], self.labels[::2])
         answers, labels = self.answers[1::2], self.labels[1::2]
         if not len(labels):
@@ -80,7 +104,10 @@ class Answers:
 
 
 def answers_on(network: nn.Module, batches: Iterable[Batch], progress: Progress = silent) -> Answers:
-    """The network's top-1 answers, in evaluation mode. Raises `ValueError` when there are no images."""
+    """The network's top-1 answers on all images; it is left in evaluation mode.
+
+    Raises `ValueError` when there are no images.
+    """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     answers, labels, outputs, right = [], [], 0, 0
     network.eval()
@@ -99,8 +126,21 @@ def answers_on(network: nn.Module, batches: Iterable[Batch], progress: Progress 
 
 
 def binomial_interval(trials: int, chance: float, outside: float = _OUTSIDE) -> tuple[int, int]:
-    """(fewest, most) hits of so many trials: fewer, and more, each come about with a probability of at most
-    `outside` / 2."""
+    """The interval that the number of hits in independent trials lies in with high probability.
+
+    Args:
+        trials: How many trials there are.
+        chance: The probability of a hit in each.
+        outside: The probability, at most, of a number outside the interval; half of it on either side.
+
+    Returns:
+        The fewest and the most hits of the interval.
+
+    Example:
+        >>> from pruner.scoring.answers import binomial_interval
+        >>> binomial_interval(100, 0.5)
+        (40, 60)
+    """
     if chance >= 1 or not trials:
         return trials, trials
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
@@ -115,7 +155,7 @@ def binomial_interval(trials: int, chance: float, outside: float = _OUTSIDE) -> 
 
 
 def _meaning(answers: np.ndarray, labels: np.ndarray) -> dict[int, int]:
-    """Answer -> the class of most images that it was given to; of equals the lowest."""
+    """Answer -> the most frequent class among the images that it was given to; of equals the lowest."""
     found: dict[int, Counter[int]] = {}
     for answer, label in zip(answers.tolist(), labels.tolist(), strict=True):
         found.setdefault(answer, Counter())[label] += 1

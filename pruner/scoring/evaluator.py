@@ -1,7 +1,7 @@
-"""Scoring many plans of one weight-sharing network, much cheaper than by one forward pass per plan.
+"""Scoring many plans of one supernet with less work than a forward pass for each plan.
 
-Plans that begin alike are computed together up to where they part; choices that fold into a lighter layer are run as
-that layer; a plan that cannot reach a bar any more is not run to the end; and what the best plan so far begins with is
+Plans with a common prefix are computed together up to where they part. Choices that fold into a lighter layer are run
+as that layer. A plan that can no longer reach a bar is not run to the end. Activations along the best plans so far are
 kept from one call to the next.
 """
 
@@ -28,40 +28,53 @@ from pruner.scoring.segment_runner import SegmentRunner
 
 _CACHE_BYTES: Final = 2 << 30
 _BEST: Final = 2
-# Stand for no answer: they are neither a class nor each other.
+# Stand for "no answer": they equal neither a class nor each other.
 _NO_CLASS: Final = -1
 _NO_CLASS_OF_BASELINE: Final = -2
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an evaluator has done so far. A block evaluation is one block run on one image; a dropped one is not run."""
+    """What an evaluator has done so far.
+
+    A block evaluation is one block run on one image. A dropped block is not run.
+    """
 
     plans: int = 0
-    """Different plans, summed over the calls."""
+    """How many different plans were scored, summed over the calls."""
     dropped: int = 0
-    """How many of them a race dropped before they had seen all images."""
+    """How many of the plans a race dropped before they had seen all images."""
     block_evaluations: int = 0
-    """Those that were done, for the baseline's own answers and for BatchNorm statistics too."""
+    """The block evaluations that were done, with those for the uncut network's answers and for BatchNorm statistics."""
     plain_block_evaluations: int = 0
-    """Those that one pass per plan over all images would have taken, without the baseline's."""
+    """The block evaluations that one pass per plan over all images would have taken, without the uncut network's."""
     seconds: float = 0.0
+    """The time that the calls took together."""
 
 
 class Evaluator:
-    """Scores plans of `network` on the images of `batches`, with the gates of cut blocks at lambda 0.
+    """Scores plans of one network on images, with the gates of cut blocks at lambda 0.
 
-    With `statistics`, batches of training images, the statistics of all BatchNorms are taken anew for each plan, the
-    baseline too, as `select` and `estimate_batch_norm` would. They depend on the segments before alone, so that plans
-    share them as they share prefixes. Choices are then run as they are trained, not merged.
+    A plan's score depends neither on the activations that are kept between calls nor on the plans that are scored
+    beside it. Between calls the network is as it was. Its weights must not change while the evaluator is in use.
 
-    Up to `cache_bytes` of activations are kept between calls: those along the best plan so far, then those along the
-    second best. What a plan scores depends neither on them nor on the plans beside it.
+    Attributes:
+        images: How many images plans are scored by.
+        cost: What the evaluator has done so far.
 
-    With a `distance` labels are not looked at: plans are ranked by how near their outputs are to those of the uncut
-    network. Layers that stand in for blocks are those of `fits`, where there are any.
-
-    Between calls the network is as it was. Its weights must not change while the evaluator is in use.
+    Example:
+        >>> import torch
+        >>> from depthfinder.testing.samples import small_network, some_images
+        >>> from pruner.choices.plan import Plan
+        >>> from pruner.network.surgery import OpenNetwork
+        >>> from pruner.scoring.evaluator import Evaluator
+        >>> evaluate = Evaluator(OpenNetwork(small_network()), [(some_images(4), torch.zeros(4, dtype=torch.int64))])
+        >>> uncut = Plan("deit_tiny_patch16_224")
+        >>> cut = Plan("deit_tiny_patch16_224", {"blocks.3.mlp": "drop"})
+        >>> [score.images for score in evaluate([uncut, cut])]
+        [4, 4]
+        >>> evaluate.cost.block_evaluations, evaluate.cost.plain_block_evaluations
+        (32, 60)
     """
 
     def __init__(
@@ -74,7 +87,23 @@ class Evaluator:
         distance: Distance | None = None,
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:
-        """Raises `ValueError` when there are no images to score by, or none to take statistics from."""
+        """Sets up the scoring of plans.
+
+        Args:
+            network: The opened network whose plans are scored.
+            batches: Images (B, C, H, W), normalised as the network is given them, with their labels (B,).
+            statistics: Batches of training images. With them the BatchNorm statistics are estimated anew for each
+                plan, and for the uncut network, as `select` and `estimate_batch_norm` would. Statistics depend only on
+                the segments before, so plans with a common prefix share them. Choices are then run as they are
+                trained, not merged.
+            fits: The fitted layers that replace blocks; without them, those that the network holds are run.
+            distance: Ranks plans by the distance of their outputs from the uncut network's, and not by labels.
+            cache_bytes: How many bytes of activations may be kept between calls: those along the best plan so far, then
+                those along the second best.
+
+        Raises:
+            ValueError: when there are no images to score by, or none to take statistics from.
+        """
         self.images = sum(len(labels) for _, labels in batches)
         if not self.images:
             raise ValueError("there are no images to score plans by")
@@ -97,13 +126,22 @@ class Evaluator:
         self._kept_for_statistics: dict[Path, list[Tensor]] = {}
 
     def __call__(self, plans: Sequence[Plan], bar: float = -math.inf, progress: Progress = silent) -> list[Score]:
-        """The score of each plan, in their order; equal plans are evaluated once.
+        """Scores plans; equal plans are evaluated once.
 
-        After each batch the plans are dropped whose value would stay below `bar` even if they were right on all images
-        left. So whatever reaches the bar was evaluated in full, and what was dropped has a value below it (`Tally` has
-        the proof). `progress` is told of every plan that has seen a batch.
+        After each batch those plans are dropped whose value would stay below `bar` even if they were right on all
+        images left. So every plan that reaches the bar was evaluated in full, and every dropped plan has a value below
+        it (`Tally` has the proof).
 
-        Raises `PlanError` when a plan does not fit the network.
+        Args:
+            plans: The plans to score.
+            bar: The value that a plan has to reach to be evaluated in full.
+            progress: Told of every plan that has seen a batch.
+
+        Returns:
+            The score of each plan, in the order of `plans`.
+
+        Raises:
+            PlanError: when a plan does not fit the network.
         """
         for plan in plans:
             self._chain.check(plan)
@@ -118,7 +156,7 @@ class Evaluator:
             if self._statistics is not None:
                 self._estimate(paths, self._statistics)
             scores = {path: tally.score() for path, tally in self._race(paths, bar, progress).items()}
-        # Of several that are equally good the first that was asked for stays the best.
+        # Of several equally good plans the first that was asked for stays the best.
         for path in dict.fromkeys(asked):
             score = scores[path]
             if score.images == self.images and (score.value, path) not in self._best:
@@ -137,20 +175,20 @@ class Evaluator:
 
     @property
     def kept_bytes(self) -> int:
-        """What the activations take that are kept for the next call."""
+        """How many bytes the activations take that are kept for the next call."""
         for_statistics = itertools.chain.from_iterable(self._kept_for_statistics.values())
         for_images = itertools.chain.from_iterable(kept.values() for kept in self._kept)
         return sum(activation.nbytes for activation in itertools.chain(for_images, for_statistics))
 
     def _race(self, paths: list[Path], bar: float, progress: Progress) -> dict[Path, Tally]:
-        """What was counted for each path, as far as it came."""
+        """Runs the paths batch by batch, and counts for each until it is dropped."""
         tallies = {path: (DistanceTally if self._distance else Tally)(self.images) for path in paths}
         racing = paths
         done, total = 0, len(paths) * len(self._batches)
         for index, (images, labels) in enumerate(self._batches):
             labels = labels.to(self._device)
-            # One block of memory for what stays of all plans: a little of each between the activations that come and go
-            # would keep these from being used again.
+            # One block of memory for the results of all plans: small pieces between the activations that come and go
+            # would keep the memory of these from being used again.
             top1 = torch.empty(len(racing), len(labels), dtype=torch.int64, device=self._device)
             nats = torch.empty(len(racing), device=self._device)
             places = {path: place for place, path in enumerate(racing)}
@@ -158,7 +196,7 @@ class Evaluator:
             start = images.to(self._device)
             for path, logits in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
                 if path == self._baseline:
-                    # The first of all paths, for its choices are the first of every block.
+                    # It is the first of all paths, because `keep` is the first choice of every block.
                     self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
                     if self._distance is not None:
                         self._baseline_outputs[index] = logits
@@ -180,13 +218,13 @@ class Evaluator:
         return tallies
 
     def _nats(self, logits: Tensor, labels: Tensor, index: int) -> Tensor:
-        """What the images of a batch cost, in sum: the cross-entropy, or the distance from the baseline's outputs."""
+        """The sum over a batch of the cross-entropies, or of the distances from the uncut network's outputs."""
         if self._distance is None:
             return functional.cross_entropy(logits, labels, reduction="sum")
         return self._distance(logits, self._baseline_outputs[index]).sum()
 
     def _estimate(self, paths: list[Path], statistics: Sequence[Tensor]) -> None:
-        """The BatchNorm statistics behind every prefix of `paths`."""
+        """Estimates the BatchNorm statistics for every prefix of `paths`."""
         start = [images.to(self._device) for images in statistics]
         if len(self._baseline_top1) < len(self._batches):
             paths = self._beside_the_baseline(paths)
@@ -198,7 +236,7 @@ class Evaluator:
         return sorted({*paths, self._baseline}, key=self._runner.order)
 
     def _choose_what_to_keep(self) -> None:
-        """Makes way for activations along the best plans so far; they are put in as they come."""
+        """Chooses the prefixes whose activations are kept, those of the best plans so far, and forgets all others."""
         images = self.images + sum(len(batch) for batch in self._statistics or ())
         sizes = [images * size for size in self._runner.sizes]
         paths = [path for _, path in self._best]
@@ -210,8 +248,7 @@ class Evaluator:
 
 
 def _top1(logits: Tensor, otherwise: int) -> Tensor:
-    """(images,) the class of the largest logit, and `otherwise` where a logit is NaN: that is no answer, so no right
-    one."""
+    """The class of the largest logit, (images,); `otherwise` where a logit is NaN, which is never a right answer."""
     return logits.argmax(dim=1).masked_fill(logits.isnan().any(dim=1), otherwise)
 
 

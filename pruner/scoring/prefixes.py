@@ -1,11 +1,11 @@
-"""Walking many paths through a network of segments, so that what paths begin with in common is computed once."""
+"""Walking many paths through the segments of a network, so that common prefixes are computed once."""
 
 import itertools
 from collections.abc import Callable, Iterator, MutableMapping, Sequence, Set
 from typing import TypeVar
 
 Path = tuple[str, ...]
-"""A choice for each segment of a network, from the first on; a shorter one is a prefix."""
+"""A choice for each segment of a network, from the first on. A path over the first segments alone is a prefix."""
 
 State = TypeVar("State")
 
@@ -17,11 +17,32 @@ def walk(
     kept: MutableMapping[Path, State],
     wanted: Set[Path],
 ) -> Iterator[tuple[Path, State]]:
-    """Each path with the state at its end, in the order given: sorted, paths are a trie that is walked depth-first.
+    """Computes the state at the end of each path, with every common prefix computed once.
 
-    `step` gives the state behind a prefix from the one before its last choice. It is called once at most for every
-    distinct prefix, and not at all for those that `kept` makes superfluous. States of the prefixes that are `wanted`
-    are put into `kept` as they come; of the others no more are held at a time than there are segments.
+    Sorted paths form a trie, which is walked depth-first. Besides the states in `kept`, no more states are held at a
+    time than there are segments.
+
+    Args:
+        paths: The paths, sorted so that paths with a common prefix follow one another.
+        start: The state before the first segment.
+        step: (prefix, the state before its last choice) -> the state behind it. It is called at most once for every
+            distinct prefix.
+        kept: States behind prefixes that are known already. Those of `wanted` prefixes are added.
+        wanted: The prefixes whose states are to be kept.
+
+    Yields:
+        Each path with its state, in the order of `paths`.
+
+    Example:
+        >>> from pruner.scoring.prefixes import walk
+        >>> steps = []
+        >>> def step(prefix, state):
+        ...     steps.append(prefix)
+        ...     return state + prefix[-1]
+        >>> list(walk([("a", "b"), ("a", "c")], "", step, {}, frozenset()))
+        [(('a', 'b'), 'ab'), (('a', 'c'), 'ac')]
+        >>> steps
+        [('a',), ('a', 'b'), ('a', 'c')]
     """
     held = {0: start}
     for path, following in zip(paths, [*paths[1:], ()], strict=True):
@@ -41,15 +62,20 @@ def walk(
 
 
 def common(one: Path, other: Path) -> int:
-    """How many choices two paths begin with in common."""
+    """The length of the longest common prefix of two paths."""
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def worth_keeping(paths: Sequence[Path], sizes: Sequence[int], capacity: int) -> frozenset[Path]:
-    """Prefixes of `paths` whose states fit into `capacity`, the first path served first.
+    """Chooses the prefixes whose states are kept within a capacity.
 
-    `sizes` has the size of the state behind each segment. Where a path's prefixes do not all fit, every second one is
-    taken, or every third, and so on.
+    The first path is served first. Where a path's prefixes do not all fit, every second one is taken, or every third,
+    and so on.
+
+    Args:
+        paths: The paths whose prefixes to keep, the most important first.
+        sizes: The size of the state behind each segment.
+        capacity: What the states that are kept may take together, in the unit of `sizes`.
     """
     wanted: set[Path] = set()
     for path in paths:

@@ -1,4 +1,4 @@
-"""Running a network one segment at a time, for whatever choices stand before it."""
+"""Running a network one segment at a time, for any choices in the segments before."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +19,20 @@ from pruner.scoring.prefixes import Path
 
 
 class SegmentRunner:
-    """Runs single segments of `network` in evaluation, with the gates of cut blocks at lambda 0.
+    """Runs single segments of a network in evaluation mode, with the gates of cut blocks at lambda 0.
 
-    A choice that folds into a lighter layer is run as that layer, which is made when it is first met; where BatchNorm
-    statistics were estimated behind a prefix, the segment is run with these, as it is trained.
+    A choice that folds into a lighter layer is run as that layer, which is made when it is first needed. Where
+    BatchNorm statistics were estimated for a prefix, its last segment is run with them, and as it is trained, not
+    merged. A fitted block is run as the layer of `fits` for its span; without `fits`, as the layer that the network
+    itself holds.
 
-    A block that is fitted runs as the layer of `fits` for as many blocks as the plan has it stand in for; where there
-    are none, as the layer that the network itself has.
+    Args:
+        network: The opened network.
+        fits: The fitted layers that replace blocks.
+
+    Attributes:
+        sizes: The most bytes that the activation behind each segment took so far, for one image.
+        block_evaluations: How many blocks were run so far, each image counted.
     """
 
     def __init__(self, network: OpenNetwork, fits: Fits | None = None) -> None:
@@ -42,19 +49,19 @@ class SegmentRunner:
         self.block_evaluations = 0
 
     def path(self, plan: Plan) -> Path:
-        """What becomes of every segment; what is no block is kept."""
+        """The path of a plan: what becomes of every segment. A segment that is no block is kept."""
         normalised = self._network.chain.normalised(plan)
         return tuple(self._step(normalised, name) for name, _ in self._segments)
 
     def order(self, path: Path) -> tuple[int, ...]:
-        """What paths are sorted by: the places of their choices among those that the blocks offer."""
+        """The key to sort paths by: the places of their choices among those that the blocks offer."""
         return tuple(
             _rank(segment, step) if isinstance(segment, Site) else 0
             for (_, segment), step in zip(self._segments, path, strict=True)
         )
 
     def blocks_run(self, path: Path) -> int:
-        """How many blocks one image runs through; a dropped one is not run."""
+        """How many blocks one image runs through; a dropped block is not run."""
         return sum(
             choice != DROP and isinstance(segment, Site)
             for (_, segment), choice in zip(self._segments, path, strict=False)
@@ -62,7 +69,10 @@ class SegmentRunner:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """The network in evaluation; afterwards its modes, its selection and its BatchNorms are what they were."""
+        """A context with the network in evaluation mode and without gradients.
+
+        Afterwards the network's modes, its selected choices and its BatchNorm statistics are what they were.
+        """
         sites = self._network.sites.values()
         selected = [(site, site.choice, site.lam) for site in sites]
         norms = [module for module in self._network.modules() if isinstance(module, BatchNorms)]
@@ -78,7 +88,7 @@ class SegmentRunner:
                     buffer.copy_(value)
 
     def run(self, prefix: Path, x: Tensor) -> Tensor:
-        """What the last segment of a prefix makes of what comes to it."""
+        """Runs the last segment of a prefix on its input `x`."""
         depth = len(prefix) - 1
         name, segment = self._segments[depth]
         step = prefix[-1]
@@ -97,10 +107,10 @@ class SegmentRunner:
         return y
 
     def expect(self, paths: Sequence[Path]) -> None:
-        """Makes room for what `estimate` will find for the prefixes of `paths`.
+        """Makes room for the BatchNorm statistics that `estimate` will find for the prefixes of `paths`.
 
-        It is one block of memory for each segment: a little between the activations that come and go would keep these
-        from being used again.
+        Each segment has one block of memory for all of them. Small pieces between activations that come and go would
+        keep the memory of these from being used again.
         """
         self._rows = []
         for depth, statistics in enumerate(self._statistics):
@@ -109,7 +119,8 @@ class SegmentRunner:
             self._rows.append(iter(like.new_empty(prefixes, sum(statistic.numel() for statistic in statistics))))
 
     def estimate(self, prefix: Path, batches: list[Tensor]) -> list[Tensor]:
-        """The same for batches of training images, which the segment's BatchNorms take their statistics from."""
+        """Runs the last segment of a prefix on batches of training images, and takes its BatchNorm statistics from
+        them."""
         depth = len(prefix) - 1
         name, segment = self._segments[depth]
         module = self._fitted(name, segment, prefix[-1]) or _selected(segment, prefix[-1])
@@ -123,12 +134,12 @@ class SegmentRunner:
         return outputs
 
     def forget_estimates_but_for(self, paths: Iterable[Path]) -> None:
-        """Keeps what was estimated behind the prefixes of `paths`."""
+        """Forgets all BatchNorm statistics but those for the prefixes of `paths`."""
         prefixes = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
         self._estimates = {p: row.clone() for p, row in self._estimates.items() if p in prefixes}
 
     def _step(self, plan: Plan, name: str) -> str:
-        """What stands in a path for a segment: the choice, of fits with the number of blocks: `fit/2`."""
+        """What stands in a path for a segment: its choice, and for a fitted layer its span too, as in `fit/2`."""
         choice = plan.choice_of(name)
         span = span_of(plan, name, self._followers) if self._fits else 0
         span = span or int(Key(name, choice) in self._fits)
@@ -160,7 +171,7 @@ class SegmentRunner:
 
 
 def _rank(site: Site, step: str) -> int:
-    """A number for every step, that of kept blocks the first; those of one choice stand together."""
+    """The place of a step among those of a block: kept comes first, and steps of one choice follow one another."""
     choice, _, span = step.partition("/")
     return (LONGEST + 1) * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
 
@@ -173,7 +184,7 @@ def _selected(segment: nn.Module, step: str) -> nn.Module:
 
 
 def _statistics(segment: nn.Module) -> list[Tensor]:
-    """The means and variances of its BatchNorms, themselves."""
+    """The running means and variances of the segment's BatchNorms, not copies of them."""
     norms = [module for module in segment.modules() if isinstance(module, BatchNorms)]
     both = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     return [statistic for statistic in both if statistic is not None]

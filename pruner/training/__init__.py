@@ -1,1 +1,1 @@
-"""Training networks: the weight-sharing one, and a plan's own while its gates close."""
+"""Training of networks: of the supernet, and of one plan's network while its gates close."""

@@ -1,4 +1,4 @@
-"""Counting right answers, over as many processes as there are."""
+"""Measures accuracy, over as many processes as there are."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,18 @@ from pruner.training.world import World, alone
 
 @torch.inference_mode()
 def accuracy(network: nn.Module, batches: Iterable[Batch], world: World | None = None) -> float:
-    """Top-1 accuracy in [0, 1] over all images of `batches`, in evaluation mode.
+    """Returns the top-1 accuracy of a network over all images, in [0, 1].
 
-    Each process of a `world` brings its own part of the images; the counts are summed. Raises `ValueError` when there
-    are no images.
+    The network runs in evaluation mode, and is left in the mode that it was in.
+
+    Args:
+        network: The network; images are moved to its device.
+        batches: Images (B, C, H, W) and labels (B,), of which each process brings its own part.
+        world: The processes whose counts are summed; None for this one alone.
+
+    Raises:
+        ValueError: when no process has any image.
+        PeerLostError: when another process is gone.
     """
     was_training = network.training
     network.eval()

@@ -1,4 +1,4 @@
-"""Learning block by block: what stands in for blocks learns their output, besides the network's answers."""
+"""Learning block by block: layers that stand in for blocks learn the blocks' outputs, besides the network's answers."""
 
 from typing import Any
 
@@ -14,10 +14,18 @@ _TINY = 1e-12
 
 
 class BlockTeaching(Teaching):
-    """A teacher's answers, and of each block that became a layer how far its output is from the teacher's block's:
-    |y - y'|^2 / |y'|^2 over the batch, in the mean over these blocks, times `block_weight`.
+    """How far a network is from its teacher, in its answers and in the outputs of the blocks that became layers.
 
-    The teacher is the uncut network, as `light_copy` gives it. Of a span it is the last block's output that counts.
+    The loss is that of `Teaching`, plus `block_weight` times the mean over the layers of |y - y'|^2 / |y'|^2. Here y is
+    the output of a layer and y' that of the teacher's block, both over the batch. For a layer that stands in for a span
+    of blocks, y' is the output of the last one.
+
+    Args:
+        cut: The network of a plan, which learns. It gets hooks that note the outputs of its layers.
+        teacher: The uncut network, frozen, as `light_copy` gives it. It gets such hooks too.
+        temperature: What both networks' logits are divided by before their answers are compared.
+        weight: The factor on the distance of the answers.
+        block_weight: The factor on the distance of the blocks' outputs.
     """
 
     def __init__(
@@ -28,11 +36,17 @@ class BlockTeaching(Teaching):
         self._found: dict[str, Tensor] = {}
         self._taught: dict[str, Tensor] = {}
         for block, end in taught_blocks(cut).items():
-            # What a span's first block gives, the dropped ones behind it hand on.
+            # The dropped blocks of a span hand on what its first block gives.
             cut.sites[block].register_forward_hook(_noting(self._found, block))
             teacher.get_submodule(end).register_forward_hook(_noting(self._taught, block))
 
     def forward(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Returns the loss of one batch.
+
+        Args:
+            images: (B, C, H, W), which the learning network has just run on.
+            logits: (B, classes), what it answered.
+        """
         loss = super().forward(images, logits)
         if not self._taught:
             return loss
@@ -41,7 +55,11 @@ class BlockTeaching(Teaching):
 
 
 def taught_blocks(cut: Cut) -> dict[str, str]:
-    """Every block of the plan that became a layer, and the last block that the layer stands in for."""
+    """Returns the blocks whose outputs are learnt, each with the block of the teacher that it learns from.
+
+    These are the blocks of the plan that are not dropped. A fitted layer learns from the last block of its span, every
+    other from the block itself.
+    """
     followers, plan = followers_of(cut), cut.plan
     found = {}
     for block, choice in plan.choices.items():

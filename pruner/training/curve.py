@@ -6,8 +6,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. `index` counts from 1; `accuracy`, in [0, 1], is that on the calibration images after it;
-    `note` tells what else moves; `lam` is the mean lambda of the gates then, None where no gate closes."""
+    """The figures of one epoch of a training.
+
+    Attributes:
+        index: The number of the epoch, from 1.
+        epochs: How many epochs the training has.
+        loss: The mean loss over the steps of the epoch.
+        lr: The learning rate at its end.
+        accuracy: The accuracy on the calibration images after it, in [0, 1].
+        seconds: How long its steps took, without the reading of images.
+        images_per_s: Training images a second, over all processes.
+        note: What else changes during the training, in words.
+        lam: The mean lambda of the gates at its end; None where no gate closes.
+    """
 
     index: int
     epochs: int
@@ -21,7 +32,7 @@ class Epoch:
 
     @property
     def seconds_left(self) -> float:
-        """If the epochs to come take as long as this one."""
+        """How many seconds the training still takes, if each epoch to come takes as long as this one."""
         return (self.epochs - self.index) * self.seconds
 
 
@@ -30,4 +41,4 @@ Watcher = Callable[[tuple[Epoch, ...]], None]
 
 
 def nobody(_epochs: tuple[Epoch, ...]) -> None:
-    """Watches nothing."""
+    """A watcher that does nothing."""

@@ -1,7 +1,7 @@
-"""One training loop for every stage: an objective, a data set, and a state that can be left and taken up again.
+"""One training loop for every stage: an objective, a data set, and a state that can be saved and resumed.
 
-Whatever is drawn at random in a step depends on the seed and the step's number alone, so a training that was stopped
-and taken up again computes, bit for bit on one machine, what it would have computed undisturbed.
+What is drawn at random in a step depends on the seed and the step's number alone. So a training that was stopped and
+resumed computes, bit for bit on one machine, what it would have computed without the stop.
 """
 
 import dataclasses
@@ -47,13 +47,29 @@ def fit(
     watcher: Watcher = nobody,
     seconds_between_saves: float = _SECONDS_BETWEEN_SAVES,
 ) -> tuple[Epoch, ...]:
-    """Trains the objective's network in place, from its newest checkpoint if there is one, and returns its epochs.
+    """Trains the objective's network in place, from its newest checkpoint if there is one.
 
-    The network lies on the device of the `world`, whose processes share every step; the first of them saves. When
-    `progress` raises, the step just finished is saved first, and all processes stop.
+    The processes of the `world` share every step, and the first of them saves. When `progress` raises, the step just
+    finished is saved first, and all processes stop.
 
-    Raises `TrainingError` when the loss is not finite, with the last checkpoint as it was; `PeerLostError` when another
-    process is gone; `SettingsError` for settings that there are not.
+    Args:
+        objective: The loss, with the network that learns. Both are moved to the device of the `world`.
+        data: The images to train on, and those that the accuracy after each epoch is measured on.
+        settings: How to train.
+        checkpoints: Where the state of the training is kept.
+        progress: Is told after every step how many are done; it may raise, to stop the training.
+        world: The processes that train together; None for this one alone, on the CPU.
+        watcher: Is called after every epoch with all epochs so far.
+        seconds_between_saves: The least time between two saves while the training goes on.
+
+    Returns:
+        All epochs of the training, with those before it was resumed.
+
+    Raises:
+        TrainingError: when the loss is not finite. The last checkpoint stays as it was.
+        PeerLostError: when another process is gone or was told to stop.
+        SettingsError: when timm knows no such optimizer or schedule, or the device cannot compute in such a precision.
+        CheckpointError: when there are checkpoints, but none is whole, or they are of another training.
     """
     return _Training(objective, data, settings, checkpoints, world or alone(), seconds_between_saves).run(
         progress, watcher
@@ -104,8 +120,8 @@ class _Training:
         self._objective.train()
         while self._step < self._total:
             epoch = self._step // self._per_epoch
+            began = time.monotonic()  # reading a batch is part of its step
             for batch in self._batches(epoch):
-                began = time.monotonic()
                 loss = self._take_step(batch)
                 self._loss_so_far += loss
                 self._seconds_so_far += time.monotonic() - began
@@ -120,6 +136,7 @@ class _Training:
                     saved_at = time.monotonic()
                 if stopped is not None:
                     raise stopped
+                began = time.monotonic()
         if self._step > begun:
             self._save()
         if self._average is not None:
@@ -191,11 +208,11 @@ class _Training:
             yield
 
     def _gradients_of_all(self, last: bool) -> Any:
-        """Of a step in parts, only the last sends gradients around."""
+        """The context of one part of a step: only the last part sends gradients to the other processes."""
         return nullcontext() if last or self._world.count == 1 else self._module.no_sync()  # type: ignore[operator]
 
     def _told(self, progress: Progress, note: str) -> BaseException | None:
-        """Tells how far the training is; what stops it, here or in another process."""
+        """Reports the progress; returns what stops the training, here or in another process, or None."""
         stopped: BaseException | None = None
         try:
             progress(self._step, self._total, note)
@@ -263,13 +280,13 @@ class _Training:
 
 
 def check_precision(precision: Precision, world: World) -> None:
-    """Raises `SettingsError` for what the device of the world cannot compute in."""
+    """Raises `SettingsError` where the device of the world cannot compute in this precision."""
     if precision.amp == "float16" and world.device.type == "cpu":
         raise SettingsError("float16 is for GPUs: on a processor try --amp-dtype bfloat16")
 
 
 def _compile(network: nn.Module) -> None:
-    """Compiles what no gate reaches: a gate that moves would have everything compiled anew at each step."""
+    """Compiles all that no gate is part of: a gate that moves would have everything compiled again at each step."""
     if not isinstance(network, OpenNetwork):
         network.compile()
         return

@@ -1,4 +1,4 @@
-"""What a step of training makes small: a module that holds the network in training and returns a loss."""
+"""Objectives: the losses that trainings minimise, each a module that holds the network in training."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -8,16 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruner.choices.plan import Plan
-from pruner.network.surgery import apply, describe, merge
+from pruner.network.surgery import Cut, merge
 from pruner.training.train_step import TrainStep
 
 _TEMPERATURE: Final = 2.0
 
 
 class Objective(nn.Module, ABC):
-    """A loss over one network. Many processes share its gradients, for which it has to be one module with one forward
-    pass, however often the network runs in it."""
+    """A loss over one network.
+
+    It is one module with one forward pass, however often the network runs in it, because several processes share its
+    gradients.
+
+    Attributes:
+        network: The network that learns.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -25,25 +30,42 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
-        """(images (B, C, H, W), labels (B,) or their probabilities (B, classes), moment) -> a scalar to make small."""
+        """Returns the loss of one batch, a scalar.
+
+        Args:
+            images: (B, C, H, W), on the network's device.
+            targets: Labels (B,), or the probabilities of the classes (B, classes).
+            train_step: Which step of the training this is.
+        """
 
     def on_gradients(self, train_step: TrainStep) -> None:
-        """Looks at the gradients of a step, those of all processes, before the weights take it."""
+        """Looks at the gradients of a step, those of all processes together, before the weights are changed."""
 
     def note(self, train_step: TrainStep) -> str:
-        """What a person who watches wants to know of this moment, besides the loss."""
+        """Returns what somebody who watches the training may want to know of this step besides the loss."""
         return ""
 
     def lam(self, train_step: TrainStep) -> float | None:
-        """The mean lambda of the gates that close in this training; None where none does."""
+        """Returns the mean lambda of the gates that close in this training; None where none does."""
         return None
 
     def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
-        """Makes `network`, this one or an average of it, what its accuracy after an epoch is told of."""
+        """Puts the network into the state in which its accuracy after an epoch is measured.
+
+        Args:
+            network: The network that learns, or the moving average of it.
+            train_step: The step that comes next.
+        """
 
 
 class Supervised(Objective):
-    """Labels alone, or with a teacher's answers beside them."""
+    """Learning from labels, and from a teacher's answers where there is a teacher.
+
+    Args:
+        network: The network that learns.
+        teaching: The distance from a teacher, which is added to the loss.
+        smoothing: How much labels are softened, in [0, 1].
+    """
 
     def __init__(self, network: nn.Module, teaching: "Teaching | None" = None, smoothing: float = 0.0) -> None:
         super().__init__(network)
@@ -51,6 +73,7 @@ class Supervised(Objective):
         self.smoothing = smoothing
 
     def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
+        """Returns the loss of one batch: that of the labels, and that of the teacher."""
         logits = self.network(images)
         loss = task_loss(logits, targets, self.smoothing)
         return loss if self.teaching is None else loss + self.teaching(images, logits)
@@ -63,7 +86,7 @@ class Teaching(nn.Module):
     """
 
     def __init__(self, teacher: nn.Module, temperature: float = _TEMPERATURE, weight: float = 1.0) -> None:
-        """The teacher comes frozen, such as from `light_copy` or `frozen`."""
+        """Takes a teacher that is frozen already, such as `light_copy` or `frozen` gives."""
         super().__init__()
         assert not any(parameter.requires_grad for parameter in teacher.parameters()), "a teacher does not learn"
         self.teacher = teacher.eval()
@@ -71,36 +94,76 @@ class Teaching(nn.Module):
         self.weight = weight
 
     def train(self, mode: bool = True) -> "Teaching":
-        """The teacher stays in evaluation."""
+        """Keeps the teacher in evaluation mode, whatever `mode` says."""
         return super().train(False)
 
     def forward(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Images (B, C, H, W), and what the network that learns answers to them, (B, classes)."""
+        """Returns the distance of the answers from the teacher's on one batch.
+
+        Args:
+            images: (B, C, H, W), which the learning network has just run on.
+            logits: (B, classes), what it answered.
+        """
         with torch.no_grad():
             taught = self.teacher(images)
         return self.weight * divergence(logits, taught, self.temperature)
 
 
 def frozen(model: nn.Module) -> nn.Module:
-    """A copy that does not learn, in evaluation."""
+    """Returns a copy of a network that does not learn, in evaluation mode."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def light_copy(model: nn.Module) -> nn.Module:
-    """The same of a network that can be cut, with its BatchNorms folded: it computes the same to rounding, faster."""
-    keep_all = Plan(model=describe(model).model)
-    whole = apply(model, keep_all)
+    """Returns a frozen copy of a network that can be cut, with its BatchNorms folded, in evaluation mode.
+
+    It computes the same as the network up to rounding, and is faster.
+
+    Example:
+        >>> import torch
+        >>> from depthfinder.testing.samples import small_network, some_images
+        >>> from pruner.training.objective import light_copy
+        >>> model, images = small_network(), some_images()
+        >>> torch.allclose(light_copy(model)(images), model(images), atol=1e-4)
+        True
+    """
+    whole = Cut(model, None)
     whole.set_lambda(0.0)
     return merge(whole.eval()).requires_grad_(False)
 
 
 def task_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with labels, which are softened here, or with probabilities, which are soft already."""
+    """Returns the cross-entropy of a network's answers with the targets.
+
+    Args:
+        logits: (B, classes).
+        targets: Labels (B,), which are softened here, or the probabilities of the classes (B, classes), which stay as
+            they are.
+        smoothing: How much labels are softened, in [0, 1].
+    """
     return functional.cross_entropy(logits, targets, label_smoothing=0.0 if targets.is_floating_point() else smoothing)
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of softened logits (B, classes), times T^2 (Hinton et al., 2015, section 2)."""
+    """Returns the Kullback-Leibler divergence of softened logits, times T^2 (Hinton et al., 2015, section 2).
+
+    Args:
+        logits: (B, classes), of the network that learns.
+        teacher_logits: (B, classes).
+        temperature: T, which both logits are divided by.
+
+    Returns:
+        The mean over the batch, 0 where both networks answer the same.
+
+    Example:
+        >>> import torch
+        >>> from pruner.training.objective import divergence
+        >>> logits, teacher_logits = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+        >>> round(float(divergence(logits, teacher_logits, temperature=2.0)), 3)
+        1.848
+        >>> float(divergence(logits, logits, temperature=2.0))
+        0.0
+    """
     student = functional.log_softmax(logits / temperature, dim=1)
     teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

@@ -1,4 +1,4 @@
-"""timm's optimizers, schedules, gradient clipping and mixing, made of our settings."""
+"""Makes timm's optimizers, schedules, gradient clipping and mixing of this package's settings."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,10 +15,16 @@ _WARM_UP_SHARE = 0.05
 
 @runtime_checkable
 class LearnsMasks(Protocol):
-    """A network that learns masks beside its weights: `network` holds these, `masks` the numbers behind the masks.
+    """A network that learns masks besides its weights.
 
-    The latter learn at `mask_lr_scale` times the learning rate; without weight decay, for a common shift of them
-    changes nothing; and their gradients are not clipped, for they shrink by themselves as masks harden.
+    The numbers behind the masks learn at `mask_lr_scale` times the learning rate. They have no weight decay, because a
+    common shift of them changes nothing. Their gradients are not clipped, because they shrink by themselves as the
+    masks harden.
+
+    Attributes:
+        network: The network that holds the weights.
+        masks: The numbers behind the masks.
+        mask_lr_scale: The factor on the learning rate of the masks.
     """
 
     network: nn.Module
@@ -27,9 +33,16 @@ class LearnsMasks(Protocol):
 
 
 def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimizer:
-    """The optimizer over what may be learned: decay for matrices alone, and what timm's network says of itself.
+    """Makes the optimizer of a network.
 
-    Raises `SettingsError` for an optimizer that timm does not know.
+    Only matrices have weight decay, apart from what timm's network excludes itself.
+
+    Args:
+        network: The network that learns: timm's, an opened one, or one that learns masks.
+        asked: Which optimizer, and how it is set.
+
+    Raises:
+        SettingsError: when timm does not know the optimizer.
     """
     # timm finds layers, and what is not to decay, by the names that its own networks have.
     timm_network = network.network if isinstance(network, OpenNetwork | LearnsMasks) else network
@@ -53,9 +66,18 @@ def make_optimizer(network: nn.Module, asked: Optimizing) -> torch.optim.Optimiz
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: int, per_epoch: int) -> Any:
-    """timm's scheduler, to be asked by the number of a step. It depends on that alone, so that it has no state to save.
+    """Makes timm's scheduler of the learning rate, which is asked by the number of a step.
 
-    Raises `SettingsError` for one that timm does not know, or that goes by what was measured.
+    It depends on that number alone, so it has no state to save.
+
+    Args:
+        optimizer: The optimizer whose learning rate it sets.
+        asked: Which schedule, and how it is set.
+        epochs: How many epochs the training has.
+        per_epoch: How many steps an epoch has.
+
+    Raises:
+        SettingsError: when timm does not know the schedule, or the schedule goes by what was measured.
     """
     if asked.sched == "plateau":
         raise SettingsError("--sched plateau goes by accuracy, which a step does not know; take cosine, step or poly")
@@ -77,7 +99,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, asked: Optimizing, epochs: 
 
 
 def clip(network: nn.Module, asked: Optimizing) -> None:
-    """Keeps the gradients within what was asked for; those of masks are left alone."""
+    """Clips the gradients as was asked for, but for those of masks."""
     if asked.clip_grad:
         masks = {id(mask) for mask in network.masks.values()} if isinstance(network, LearnsMasks) else set()
         learning = [one for one in network.parameters() if one.grad is not None and id(one) not in masks]
@@ -85,7 +107,7 @@ def clip(network: nn.Module, asked: Optimizing) -> None:
 
 
 def make_mixup(asked: Mixing, num_classes: int) -> Any:
-    """timm's Mixup, or None when nothing is to be mixed."""
+    """Returns timm's Mixup; None when nothing is to be mixed."""
     if not asked.is_on:
         return None
     return Mixup(

@@ -1,7 +1,7 @@
-"""How fast a cut network learns: by what it loses before any training.
+"""Chooses how fast a cut network learns, by the accuracy that it loses before any training.
 
-Where layers were fitted a network may lose next to nothing. What it has left to learn is little then, and at the rate
-at which a broken network recovers it would rather forget (`benchmarks/learning_rates.py`).
+Where layers were fitted, a network may lose next to nothing. It then has little to learn, and at a learning rate at
+which a broken network recovers it would forget rather than learn (`benchmarks/learning_rates.py`).
 """
 
 import dataclasses
@@ -43,17 +43,20 @@ def lost_before_training(cut: Cut, whole: nn.Module, data: ImageData, world: Wor
 
 
 def paced(settings: TrainSettings, lost: float, least: float) -> TrainSettings:
-    """The same training at a learning rate in proportion to what is lost, all of it from `MUCH` on.
+    """Returns the same training at a learning rate in proportion to the accuracy lost; all of the rate from `MUCH` on.
 
     Args:
         settings: The training that was asked for.
-        lost: The share of accuracy that is lost before it.
+        lost: The share of accuracy that is lost before the training.
         least: The share of the learning rate that is left where nothing is lost, in (0, 1].
 
-    >>> paced(TrainSettings(epochs=8), lost=0.005, least=0.2).optimizing.lr
-    0.00025
-    >>> paced(TrainSettings(epochs=8), lost=-0.001, least=0.2).optimizing.lr
-    0.0001
+    Example:
+        >>> from pruner.training.pace import paced
+        >>> from pruner.training.settings import TrainSettings
+        >>> paced(TrainSettings(epochs=8), lost=0.005, least=0.2).optimizing.lr
+        0.00025
+        >>> paced(TrainSettings(epochs=8), lost=-0.001, least=0.2).optimizing.lr
+        0.0001
     """
     share = min(1.0, max(least, lost / MUCH))
     return dataclasses.replace(

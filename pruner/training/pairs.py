@@ -1,8 +1,8 @@
-"""Fitted convolutions that learn as two layers in a row, and are one again before they are merged.
+"""Fitted convolutions that learn as two layers in a row, and become one again before they are merged.
 
 Over-parametrisation by linear layers, ExpandNets (Guo, Alvarez and Salzmann, NeurIPS 2020): the weights of a
-convolution are the product of those of a wider one and of a pointwise one behind it. What it computes stays the same,
-what it learns does not. The product is taken once a step, so that images see one convolution.
+convolution are the product of those of a wider one and of a pointwise one behind it. This changes how the convolution
+learns, but not what it computes. The product is taken once a step, so images see one convolution.
 """
 
 from typing import Final
@@ -28,9 +28,9 @@ class _Pair(nn.Module):
         return (pointwise @ wide).view(self.shape)
 
     def right_inverse(self, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """Two matrices whose product is `kernel`, the second with rows of length one at right angles."""
+        """Two matrices whose product is `kernel`; the second has orthogonal rows of length one."""
         channels = len(kernel)
-        # Drawn by a seed of its own, so that all processes of a training, and one that goes on, have the same.
+        # Drawn by a seed of its own, so that all processes of a training, and a resumed one, have the same.
         generator = torch.Generator().manual_seed(channels)
         random = torch.randn(_TIMES_WIDER * channels, channels, generator=generator, dtype=torch.float64)
         pointwise = torch.linalg.qr(random).Q.T.contiguous().to(kernel)
@@ -38,13 +38,16 @@ class _Pair(nn.Module):
 
 
 def learn_as_pairs(cut: Cut) -> None:
-    """Has the convolutions that stand in for whole blocks learn as pairs; a depthwise one stays as it is."""
+    """Has the convolutions that stand in for whole blocks learn as pairs, in place.
+
+    Depthwise and other grouped convolutions stay as they are.
+    """
     for convolution in _convolutions(cut):
         parametrize.register_parametrization(convolution, "weight", _Pair(convolution.weight))
 
 
 def learn_as_one(cut: Cut) -> None:
-    """Makes pairs one convolution each, with weights that compute the same."""
+    """Makes each pair one convolution again, in place; it computes the same."""
     for convolution in _convolutions(cut):
         if parametrize.is_parametrized(convolution):
             parametrize.remove_parametrizations(convolution, "weight", leave_parametrized=True)

@@ -1,4 +1,4 @@
-"""How the gates of a plan's blocks fall from 1 to 0 while it is trained."""
+"""How the gates of a plan's blocks fall from 1 to 0 during the training."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,17 @@ from pruner.choices.plan import Plan
 from pruner.errors import SettingsError
 
 Curve = Callable[[float, int, int], float]
-"""(how much of the closing is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""
+"""(share of the closing that is over, in [0, 1]; a block's place in the order; how many blocks there are) -> lambda."""
 
 CURVES: Final[dict[str, Curve]] = {}
 
 
 def curve(name: str) -> Callable[[Curve], Curve]:
-    """Makes a curve known by a name. Raises `ValueError` for a name that is taken."""
+    """Registers the decorated function as a curve of this name.
+
+    Raises:
+        ValueError: when there is a curve of this name already.
+    """
 
     def register(function: Curve) -> Curve:
         if name in CURVES:
@@ -47,9 +51,22 @@ def blocks(over: float, place: int, count: int) -> float:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Lambda of every block in `order` over a training: 1 at its first step, 0 from `closing_share` of it on.
+    """The lambdas of all cut blocks over a training: 1 at its first step, 0 once `closing_share` of it is over.
 
-    What is left of the training is done at 0, as the network will be merged.
+    The rest of the training runs at lambda 0, as the network will be merged.
+
+    Attributes:
+        order: The names of the cut blocks, in the order that they close in where they close one after another.
+        curve: The name of the curve, one of `CURVES`.
+        closing_share: The share of the training after which all gates are closed, in (0, 1].
+
+    Example:
+        >>> from pruner.training.schedules import Schedule
+        >>> schedule = Schedule(("blocks.3.mlp", "blocks.1.attn"), curve="blocks", closing_share=0.5)
+        >>> schedule.lams(0.25)
+        {'blocks.3.mlp': 0.0, 'blocks.1.attn': 1.0}
+        >>> schedule.lams(0.5)
+        {'blocks.3.mlp': 0.0, 'blocks.1.attn': 0.0}
     """
 
     order: tuple[str, ...]
@@ -64,7 +81,7 @@ class Schedule:
             raise SettingsError(f"gates close within a share of the training in (0, 1], not {self.closing_share}")
 
     def lams(self, share: float) -> dict[str, float]:
-        """Block -> lambda, when `share` of the training is behind."""
+        """Returns block -> lambda, when `share` of the training, in [0, 1], is over."""
         over = min(1.0, share / self.closing_share)
         if over == 1:
             return dict.fromkeys(self.order, 0.0)
@@ -73,15 +90,20 @@ class Schedule:
 
 
 def from_the_end(chain: Chain, plan: Plan) -> tuple[str, ...]:
-    """The cut blocks of a plan, the last of the network first."""
+    """Returns the cut blocks of a plan, the last one of the network first."""
     return tuple(block.name for block in reversed(chain.blocks) if block.name in plan.choices)
 
 
 def least_harm_first(plan: Plan, scores: Mapping[str, float]) -> tuple[str, ...]:
-    """The cut blocks of a plan, that first whose cut alone scores best. Ties go by name."""
+    """Returns the cut blocks of a plan, in the order of how well the cut of each alone scores, the best first.
+
+    Args:
+        plan: The plan.
+        scores: Block -> the score of the plan that makes this block's cut alone; higher is better. Ties go by name.
+    """
     return tuple(sorted(plan.choices, key=lambda name: (-scores[name], name)))
 
 
 def single_cuts(plan: Plan) -> Sequence[Plan]:
-    """The plans that make one of a plan's cuts each, in the order of its choices."""
+    """Returns the plans that make only one of a plan's cuts each, in the order of its choices."""
     return [Plan(plan.model, {name: choice}) for name, choice in plan.choices.items()]

@@ -1,4 +1,4 @@
-"""How a network is trained, as plain data, in timm's terms where timm has one."""
+"""Settings of a training, as plain data, with timm's names where timm has one."""
 
 import dataclasses
 from dataclasses import field
@@ -13,16 +13,19 @@ PANEL: Final = "Training"
 
 AmpDtype = Literal["float16", "bfloat16"]
 LEAST_LR_SHARE: Final = 0.2
-"""The share of the learning rate at which a network learns that loses nothing before any training (`pace.py`)."""
+"""The share of the learning rate that is left for a network that loses nothing before any training (`pace.py`)."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Optimizing:
-    """The optimizer and the learning rate over time, by timm's names (`timm.optim`, `timm.scheduler`).
+    """The optimizer and the learning rate over time, with timm's names (`timm.optim`, `timm.scheduler`).
 
-    `warmup_epochs` None is a twentieth of the training. `layer_decay` multiplies the learning rate once for every layer
-    between a weight and the head. A `clip_grad` of 0 lets gradients be. `grad_accum_steps` is how many parts a step's
-    batch is run in, one after another.
+    Attributes:
+        warmup_epochs: The epochs in which the learning rate rises; None is a twentieth of the training.
+        layer_decay: The factor on the learning rate for every layer between a weight and the head; None for no such
+            factor.
+        clip_grad: The most that gradients may be, in the sense of `clip_mode`; 0 does not clip.
+        grad_accum_steps: How many parts a step's batch is run in, one after another.
     """
 
     PANEL: ClassVar = PANEL
@@ -59,7 +62,7 @@ class Optimizing:
 
 @dataclass(frozen=True, config=CHECKED)
 class Mixing:
-    """Images mixed with one another, and labels softened (timm's `Mixup`); nothing of it by default."""
+    """Images mixed with one another, and labels softened (timm's `Mixup`); neither by default."""
 
     PANEL: ClassVar = PANEL
 
@@ -72,13 +75,19 @@ class Mixing:
 
     @property
     def is_on(self) -> bool:
+        """Whether images are mixed at all."""
         return self.mixup > 0 or self.cutmix > 0
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Processes:
-    """What becomes of BatchNorms where several processes train together: `sync_bn` normalises by the images of all,
-    else their running statistics are averaged after every epoch (`dist_bn`)."""
+    """What becomes of BatchNorms where several processes train together.
+
+    Attributes:
+        sync_bn: Whether BatchNorms normalise by the images of all processes.
+        dist_bn: What becomes of their running statistics after an epoch where `sync_bn` is off: "reduce" averages them,
+            "broadcast" takes those of the first process, "none" leaves them as they are.
+    """
 
     PANEL: ClassVar = PANEL
 
@@ -91,8 +100,13 @@ class Processes:
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """What steps are computed in: `amp` is the dtype of autocast, None for none. `compiled` runs what no gate reaches
-    through torch.compile."""
+    """The numbers and the layout that a training computes in.
+
+    Attributes:
+        amp: The dtype of autocast; None for no autocast.
+        channels_last: Whether images and weights lie in memory with the channels last.
+        compiled: Whether torch.compile compiles what no gate is part of.
+    """
 
     amp: AmpDtype | None = None
     channels_last: bool = False
@@ -101,9 +115,23 @@ class Precision:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """One training. `batch_size` is that of a whole step, over all processes.
+    """The settings of one training.
 
-    `ema_decay` keeps a moving average of the weights, which is what the training ends with.
+    Attributes:
+        epochs: How many epochs it has.
+        batch_size: Images in a step, over all processes.
+        seed: The seed of all that is drawn at random.
+        optimizing: The optimizer and the learning rate.
+        mixing: How images are mixed and labels softened.
+        precision: The numbers and the layout that it computes in.
+        ema_decay: The decay of a moving average of the weights, which the training ends with; None for no average.
+        processes: What becomes of BatchNorms where several processes train together.
+
+    Example:
+        >>> from pruner.training.settings import Optimizing, TrainSettings
+        >>> settings = TrainSettings(epochs=8, optimizing=Optimizing(lr=1e-3))
+        >>> settings.batch_size, settings.optimizing.opt, settings.mixing.is_on
+        (64, 'adamw', False)
     """
 
     epochs: int

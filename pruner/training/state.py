@@ -1,4 +1,4 @@
-"""A training's state as tensors and plain facts, and back: everything that the next step depends on."""
+"""The state of a training, which is all that its next step depends on, as tensors and plain facts, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,12 +13,15 @@ Plain = int | float | bool | str | None
 
 
 def network_state(network: nn.Module, name: str = "network") -> dict[str, Tensor]:
-    """The weights and buffers, each under `name`."""
+    """Returns the weights and buffers of a network, each with `name` and a dot before its own name."""
     return {f"{name}.{key}": tensor for key, tensor in network.state_dict().items()}
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Plain]]:
-    """What an optimizer remembers: the tensors, and the numbers and words of its parameters and groups."""
+    """Returns what an optimizer remembers: (the tensors, the plain facts of its parameters and groups).
+
+    Raises `CheckpointError` when it remembers for a parameter what is neither.
+    """
     tensors: dict[str, Tensor] = {}
     facts: dict[str, Plain] = {}
     state = optimizer.state_dict()
@@ -36,8 +39,15 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Puts back what `optimizer_state` took, in the memory layout of the weights that it is about: numbers that lie
-    otherwise are gone through otherwise, and rounded otherwise."""
+    """Puts what `optimizer_state` has taken back into an optimizer.
+
+    The tensors get the memory layout of the weights that they belong to: in another layout they are summed in another
+    order, and rounded otherwise.
+
+    Args:
+        optimizer: A new optimizer over the same network.
+        checkpoint: A checkpoint with the tensors of the optimizer, and its facts under "optimizer".
+    """
     groups = optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Any]] = {}
     found: dict[str, Any] = {
@@ -57,12 +67,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) 
 
 
 def load_network(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Puts what a training ended with into the network it trained: the moving average of its weights, if it has one."""
+    """Loads what a training ended with into its network: the moving average of the weights, if there is one."""
     average = any(name.startswith("average.") for name in checkpoint.tensors)
     load_part(network, checkpoint.tensors, "average" if average else "network")
 
 
 def load_part(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Puts the weights and buffers that lie under `name` into `network`."""
+    """Loads the weights and buffers whose names begin with `name` and a dot into the network."""
     prefix = f"{name}."
     network.load_state_dict({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""Training the weight-sharing network, so that any plan can be scored without being trained."""
+"""Trains the supernet, whose weights all plans share, so that any plan can be scored without training of its own."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pruner.network.surgery import Supernet
 from pruner.training.objective import Objective, divergence, task_loss
 from pruner.training.train_step import TrainStep
 
-_DEEPEST_SHARE: Final = 0.75  # of the blocks cut in a random plan; each draws its share below this one
+_DEEPEST_SHARE: Final = 0.75  # of the blocks; the share that a random plan cuts is drawn below it
 
 Draw = Callable[[Random], Sequence[Plan]]
 """The plans that a step trains beside the uncut network."""
@@ -22,7 +22,12 @@ Draw = Callable[[Random], Sequence[Plan]]
 
 @dataclass(frozen=True)
 class RandomPlans:
-    """`count` plans, each of a share of cut blocks of its own."""
+    """Draws random plans, each with its own share of cut blocks.
+
+    Attributes:
+        chain: The blocks of the network.
+        count: How many plans are drawn.
+    """
 
     chain: Chain
     count: int = 1
@@ -33,7 +38,12 @@ class RandomPlans:
 
 @dataclass(frozen=True)
 class Sandwich:
-    """The plan that cuts most, and what `between` draws (the sandwich rule of Yu & Huang, ICCV 2019)."""
+    """Draws the plan that cuts most, and other plans beside it (the sandwich rule of Yu & Huang, ICCV 2019).
+
+    Attributes:
+        chain: The blocks of the network.
+        between: Draws the other plans.
+    """
 
     chain: Chain
     between: Draw
@@ -43,13 +53,32 @@ class Sandwich:
 
 
 def most_pruned(chain: Chain) -> Plan:
-    """Every block cut in the last of its ways: families name them from what leaves most to what leaves least."""
+    """Returns the plan that cuts every block in the last of its choices, which leaves least of it.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> from pruner.network.surgery import describe
+        >>> from pruner.training.supernet import most_pruned
+        >>> plan = most_pruned(describe(small_network()))
+        >>> len(plan.choices), set(plan.choices.values())
+        (8, {'drop'})
+    """
     return chain.plan({block.name: block.choices[-1] for block in chain.blocks if block.choices[-1] != KEEP})
 
 
 class SupernetObjective(Objective):
-    """Each step the uncut path learns from the labels, and every plan drawn learns from the labels and from the uncut
-    path of the same step (in-place distillation, Yu & Huang, ICCV 2019)."""
+    """Learning of the uncut network and of random plans, over the same weights.
+
+    At each step the uncut network learns from the labels. Every plan that is drawn learns from the labels and from the
+    uncut network's answers of the same step (in-place distillation, Yu & Huang, ICCV 2019).
+
+    Args:
+        supernet: The network that learns.
+        draw: Draws the plans of a step; None draws one random plan.
+        temperature: What logits are divided by before a plan's answers are compared with the uncut network's.
+        distill_loss_weight: The factor on the distance of the answers.
+        smoothing: How much labels are softened, in [0, 1].
+    """
 
     network: Supernet
 
@@ -68,6 +97,7 @@ class SupernetObjective(Objective):
         self.smoothing = smoothing
 
     def forward(self, images: Tensor, targets: Tensor, train_step: TrainStep) -> Tensor:
+        """Returns the loss of one batch, summed over the uncut network and the plans that are drawn."""
         whole = self._answers(Plan(self.network.chain.model), images)
         loss = task_loss(whole, targets, self.smoothing)
         for plan in self.draw(Random(train_step.entropy)):
@@ -77,7 +107,7 @@ class SupernetObjective(Objective):
         return loss
 
     def on_evaluate(self, network: nn.Module, train_step: TrainStep) -> None:
-        """The uncut path."""
+        """Selects the uncut network."""
         assert isinstance(network, Supernet)
         network.select(Plan(network.chain.model))
 
@@ -88,8 +118,10 @@ class SupernetObjective(Objective):
 
 
 def freeze_backbone(supernet: Supernet) -> None:
-    """Leaves to be trained, in place, the BatchNorms that cut blocks switch to and the biases, and masks if there are
-    any: enough for a ranking."""
+    """Leaves only a few weights to be trained, in place, which is enough to rank plans.
+
+    These are the BatchNorms that cut blocks switch to, the biases, and masks if there are any.
+    """
     new = {id(parameter) for site in supernet.sites.values() for parameter in site.norms.parameters()}
     for name, parameter in supernet.named_parameters():
         learns = id(parameter) in new or name.endswith("bias") or name.startswith("masks.")
@@ -97,5 +129,5 @@ def freeze_backbone(supernet: Supernet) -> None:
 
 
 def trainable(network: nn.Module) -> int:
-    """How many numbers a training may change."""
+    """Returns how many numbers a training may change."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

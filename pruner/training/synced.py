@@ -1,8 +1,8 @@
 """BatchNorm over the images of all processes, without replacing a module.
 
-torch's own SyncBatchNorm is a module that takes a BatchNorm's place, for GPUs alone. Here whoever calls
-`functional.batch_norm` while `synced_batch_norm` lasts gets the statistics of all, on any device, and the steps of a
-site keep the modules that they hold.
+torch's own SyncBatchNorm is a module that takes a BatchNorm's place, and works on GPUs alone. Here, every call of
+`functional.batch_norm` within `synced_batch_norm` uses the statistics of all processes, on any device, and the steps of
+a site keep their modules.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def synced_batch_norm() -> Iterator[None]:
-    """While this lasts, BatchNorms in training normalise by the mean and variance over all processes."""
+    """Within this context, BatchNorms in training normalise by the mean and variance over all processes."""
     with _Synced():
         yield
 
@@ -28,7 +28,7 @@ def _sum_over_all(own: Tensor) -> Tensor:
 
 
 class _SumOverAll(torch.autograd.Function):
-    """Every process's tensor, added up; so are the gradients of that."""
+    """Sums a tensor over all processes. The gradient of the sum is summed over them too."""
 
     @staticmethod
     def forward(_context: Any, own: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`functional.batch_norm` of x (B, C, ...), with the sums over all processes."""
+    """`functional.batch_norm` of x (B, C, ...), with sums that are taken over all processes."""
     if not training:
         return functional.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     shape = [1, -1] + [1] * (x.ndim - 2)

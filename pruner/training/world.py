@@ -1,4 +1,4 @@
-"""The processes that train one network together: one, or as many as torchrun started."""
+"""The processes that train one network together: a single one, or as many as torchrun has started."""
 
 import datetime
 import os
@@ -22,25 +22,32 @@ _LONG_PATIENCE: Final = datetime.timedelta(days=7)
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that train together. The first, rank 0, alone writes files and talks."""
+    """This process among those that train together. The first of them, of rank 0, alone writes files and messages.
+
+    Attributes:
+        device: Where this process computes.
+        rank: The number of this process, from 0.
+        count: How many processes train together.
+    """
 
     device: torch.device
     rank: int = 0
     count: int = 1
     waiting: "distributed.ProcessGroup | None" = None
-    """Through which the others wait for what the first does alone."""
+    """The group through which the others wait for what the first does alone."""
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the first process."""
         return self.rank == 0
 
     @property
     def part(self) -> Part:
-        """Which images of a batch are this process's."""
+        """The share of every batch that is this process's."""
         return WHOLE if self.count == 1 else Part(self.rank, self.count)
 
     def sum(self, figures: Tensor) -> Tensor:
-        """The sum over all processes of tensors of one shape, on the CPU. Raises `PeerLostError`."""
+        """Returns the sum over all processes of tensors of one shape, on the CPU. Raises `PeerLostError`."""
         if self.count == 1:
             return figures
         total = figures.to(self.device)
@@ -49,7 +56,7 @@ class World:
         return total.cpu()
 
     def broadcast(self, answer: int) -> int:
-        """What rank 0 says; the others wait for it, for days if need be. Raises `PeerLostError`."""
+        """Returns what rank 0 gives; the others wait for it, for days if need be. Raises `PeerLostError`."""
         if self.count == 1:
             return answer
         said = torch.tensor([answer])
@@ -59,15 +66,26 @@ class World:
 
 
 def alone(device: str | None = "cpu") -> World:
-    """One process, on `device`; without one, on a GPU where there is one."""
+    """Returns the world of a single process.
+
+    Args:
+        device: Where it computes; None takes a GPU where there is one, and the CPU otherwise.
+    """
     return World(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 @contextmanager
 def joined(device: str | None) -> Iterator[World]:
-    """The world that torchrun's variables tell of, on `device` as `alone` has it; of one process where there are none.
+    """Joins the processes that torchrun has started, for as long as the context lasts.
 
-    Of several processes on `cuda` each takes the GPU of its place on the machine.
+    It gives the world that torchrun's environment variables describe; without them, that of a single process.
+
+    Args:
+        device: Where the processes compute, as `alone` takes it. On "cuda", each takes the GPU of its place on the
+            machine.
+
+    Raises:
+        PeerLostError: when the other processes cannot be reached.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -79,7 +97,7 @@ def joined(device: str | None) -> Iterator[World]:
         torch.cuda.set_device(here)
     with losing_a_peer():
         store, rank, count = next(rendezvous("env://"))
-        # torchrun's store outlives the processes that it starts anew, and would tell where those before had listened.
+        # torchrun's store outlives the processes that it restarts, and would give them the addresses of those before.
         store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if here.type == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_PATIENCE)
@@ -93,7 +111,7 @@ def joined(device: str | None) -> Iterator[World]:
 
 @contextmanager
 def losing_a_peer() -> Iterator[None]:
-    """Tells the failure of a collective operation for what it is."""
+    """Turns the failure of a collective operation into a `PeerLostError`, where another process is gone."""
     try:
         yield
     except PeerLostError:

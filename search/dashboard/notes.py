@@ -1,4 +1,4 @@
-"""What the dashboard's notes say, in its markdown: a plan in words, its figures, its verdict."""
+"""The notes of the dashboard, in its markdown: a plan in words, its figures, its verdict."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ from search.dashboard.reviewed import ReviewedPlan
 
 
 def as_text(name: str) -> str:
-    """`name` as markdown that shows it letter by letter, on one line, whatever stands in it.
+    """`name` as markdown that shows it letter by letter, on one line, whatever characters it has.
 
-    CommonMark lets every ASCII punctuation character be escaped; the dashboard shows raw HTML as text by itself, but
+    CommonMark lets every ASCII punctuation character be escaped. The dashboard shows raw HTML as text by itself, but
     would follow links, pictures and tables.
     """
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(name.split()))
 
 
 def table(rows: Sequence[tuple[str, str]]) -> str:
-    """A markdown table of (what, figure); both are markdown already."""
+    """A markdown table with a row for each (label, figure); both are markdown already."""
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)])
 
 
 def in_words(reviewed: ReviewedPlan, blocks: Sequence[str]) -> str:
-    """Which blocks became what, a line for each choice, in running order."""
+    """The choices of a plan as a list: a line for each choice, with the blocks that have it in running order."""
     lines = []
     for choice in dict.fromkeys((*CHOICES, *reviewed.plan.choices.values())):
         names = [name for name in blocks if reviewed.plan.choice_of(name) == choice]
@@ -33,7 +33,7 @@ def in_words(reviewed: ReviewedPlan, blocks: Sequence[str]) -> str:
 
 
 def figures(reviewed: ReviewedPlan) -> list[tuple[str, str]]:
-    """(what, figure) for everything that is known of a plan; nothing for what is not."""
+    """(label, figure) for everything that is known of a plan."""
     rows = [
         ("score", f"{reviewed.score:.6g}"),
         ("predicted latency", f"{reviewed.latency_ms:.3f} ms"),
@@ -63,14 +63,21 @@ def figures(reviewed: ReviewedPlan) -> list[tuple[str, str]]:
 
 
 def picture(url: str) -> str:
-    """The block map that stands at `url`."""
+    """The block map at `url`, in markdown."""
     return f"![block map]({url})"
 
 
 def trial_note(
     reviewed: ReviewedPlan, blocks: Sequence[str], ruled_out_by: Mapping[str, float], picture_url: str
 ) -> str:
-    """The note of one plan. `ruled_out_by` are its constraints: those above 0 keep it out of the running."""
+    """The note of one plan.
+
+    Args:
+        reviewed: The plan and its figures.
+        blocks: The names of the blocks, in running order.
+        ruled_out_by: Constraint -> its excess; each above 0 keeps the plan out of the running.
+        picture_url: Where the block map is.
+    """
     parts = [f"### {as_text(reviewed.verdict[0].upper() + reviewed.verdict[1:])}"]
     broken = [name for name, excess in ruled_out_by.items() if excess > 0]
     if broken:
@@ -79,13 +86,20 @@ def trial_note(
 
 
 def winner_note(reviewed: ReviewedPlan, trial: int, blocks: Sequence[str], picture_url: str) -> str:
-    """What the note of the whole says of the winner, which is shown as `trial`."""
+    """The part of the study's note about the winner, which is shown as trial number `trial`."""
     heading = f"### The winner: trial {trial}, {as_text(reviewed.finding)}"
     return "\n\n".join([heading, picture(picture_url), table(figures(reviewed)), in_words(reviewed, blocks)])
 
 
 def study_note(searched: Sequence[tuple[str, str]], count: int, num_ruled_out: int, winner: str | None) -> str:
-    """The note of the whole review. `searched` is (what, plain text); `winner` is what `winner_note` made."""
+    """The note of the whole review.
+
+    Args:
+        searched: (label, plain text) for what was searched for.
+        count: How many plans were evaluated.
+        num_ruled_out: How many of them are out of the running.
+        winner: The text from `winner_note`; None where there is no winner.
+    """
     facts = [(as_text(what), as_text(text)) for what, text in searched]
     return "\n\n".join(
         [

@@ -1,7 +1,7 @@
 """The review copy of a search: a study of its own that optuna-dashboard shows, with everything known of each plan.
 
-The run's own study is never served: the dashboard has no login and can delete studies, and a finished trial cannot be
-given what a reviewer wants to see of it.
+The run's own study is never served: the dashboard has no login and can delete studies, and what a reviewer wants
+to see cannot be added to a finished trial.
 """
 
 import io
@@ -34,21 +34,23 @@ _FORMAT: Final = "review/1"
 
 @dataclass(frozen=True)
 class ReviewCopy:
-    """The folder of a review copy: the study, its artifacts, and what it was built from."""
+    """The folder of a review copy: the study, its artifacts, and a stamp of what it was built from."""
 
     folder: Path
 
     @property
     def study_log(self) -> Path:
-        """Optuna's journal. Not SQLite: 200 plans of 24 blocks take it half a minute, and the journal three seconds."""
+        """Optuna's journal. With SQLite, 200 plans of 24 blocks take half a minute to write; with the journal, three
+        seconds."""
         return self.folder / "study.log"
 
     @property
     def artifacts(self) -> Path:
+        """The folder of the pictures, plans and reports."""
         return self.folder / "artifacts"
 
     def is_of(self, built_from: str) -> bool:
-        """Whether it is whole and was built from this, by this version."""
+        """Whether the copy is whole and was built from `built_from`, in the present format."""
         stamp = self.folder / _STAMP
         return stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp(built_from)
 
@@ -63,14 +65,22 @@ def build_review(
     built_from: str,
     directions: Sequence[Direction] = ("maximize",),
 ) -> ReviewCopy:
-    """Builds the review copy of `plans` as `folder`; a copy that stood there before is kept beside it, as `.before`.
+    """Builds the review copy of evaluated plans in a folder.
 
-    `choices` is block -> what may become of it, in running order; `searched` is (what, plain text) for the note of the
-    whole; `built_from` identifies the sources. `directions` are those of the score, and of the predicted latency if
-    there are two. Nothing stands under the final name before it is whole.
+    An earlier copy in that folder is kept beside it, as `.before`. The copy gets its final name only when it is whole.
 
-    Raises `ReviewError` when the plans contradict each other (two winners, or one that does not fit; a number that
-    stands twice), and `DashboardMissingError`.
+    Args:
+        plans: The evaluated plans, with a unique number each.
+        choices: Block -> what it may become, in running order.
+        folder: Where the copy is to lie.
+        title: The name of the study in the dashboard.
+        searched: (label, plain text) for what was searched for, shown in the note of the study.
+        built_from: Identifies the sources of the copy.
+        directions: Those of the score and, if there are two, of the predicted latency.
+
+    Raises:
+        ReviewError: when the plans contradict each other: two winners, one that does not fit, or one number twice.
+        DashboardMissingError: when optuna-dashboard is not installed.
     """
     check_installed()
     _check(plans)
@@ -152,7 +162,8 @@ def _write(
 
 
 def _constraints(one: ReviewedPlan, plans: Sequence[ReviewedPlan], directions: Sequence[Direction]) -> dict[str, float]:
-    """Why a plan is out of the running: each figure above 0 is a reason, in words and in the unit that it names."""
+    """The reasons why a plan is out of the running, in words and with the unit of the figure: each figure above 0 is
+    one."""
     if one.fits is None:
         found = {"ms over the budget by the table": one.latency_ms - one.budget_ms}
         if one.feasible != (one.latency_ms <= one.budget_ms):
@@ -173,10 +184,10 @@ def _is_ruled_out(constraints: Mapping[str, float]) -> bool:
 def _in_order(
     plans: Sequence[ReviewedPlan], constraints: Mapping[int, Mapping[str, float]], directions: Sequence[Direction]
 ) -> list[ReviewedPlan]:
-    """The order of evaluation, but the winner stands where the first of those stood that are as good.
+    """The plans in the order of evaluation, except that the winner takes the place of the first plan of its score.
 
-    Of equal scores the dashboard calls the first the best. The two change places, so that the score at each place,
-    and the history with it, stays as it was; `evaluated_as` of each tells its true number.
+    Of equal scores the dashboard calls the first the best. The two plans change places, so that the score at each
+    place, and the history with it, stays as it was; `evaluated_as` of each tells its true number.
     """
     shown = sorted(plans, key=lambda one: one.number)
     winner = next((index for index, one in enumerate(shown) if one.is_winner), None)
@@ -217,9 +228,9 @@ def _trial(
 
 
 def _attributes(one: ReviewedPlan) -> dict[str, Any]:
-    """What the dashboard's tables show and sort by; nothing for what is not known.
+    """The attributes that the dashboard's tables show and sort by; unknown ones are left out.
 
-    All of them short: the longest decides how wide the page of a trial is. The plan is among the artifacts.
+    All of them are short, for the longest decides how wide the page of a trial is. The plan is among the artifacts.
     """
     measured, details = one.measured, one.details
     found = {
@@ -243,7 +254,7 @@ def _attributes(one: ReviewedPlan) -> dict[str, Any]:
 
 
 def _keep(store: FileSystemArtifactStore, filename: str, mimetype: str, content: bytes) -> ArtifactMeta:
-    """Puts a file among the artifacts. `upload_artifact` would do it for trials that are not finished yet."""
+    """Stores a file among the artifacts; `upload_artifact` would do so only for trials that are not finished."""
     meta = ArtifactMeta(artifact_id=str(uuid.uuid4()), filename=filename, mimetype=mimetype, encoding=None)
     store.write(meta.artifact_id, io.BytesIO(content))
     return meta

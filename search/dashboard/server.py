@@ -1,4 +1,4 @@
-"""The dashboard of a review copy, served to this machine alone."""
+"""The web server for the dashboard of a review copy, which only this machine can reach."""
 
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -28,9 +28,16 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve_review(copy: ReviewCopy, port: int, announce: Callable[[str], None]) -> None:
-    """Serves the copy on loopback until Ctrl-C; 0 is any free port. `announce` is told the address once it listens.
+    """Serves the dashboard of a review copy on the loopback address until Ctrl-C.
 
-    Raises `PortTakenError` when the port cannot be had, and `DashboardMissingError`.
+    Args:
+        copy: The review copy.
+        port: The port; 0 for any free one.
+        announce: Is told the address once the server listens.
+
+    Raises:
+        PortTakenError: when the port cannot be opened.
+        DashboardMissingError: when optuna-dashboard is not installed.
     """
     check_installed()
     from optuna_dashboard import wsgi
@@ -51,8 +58,8 @@ def serve_review(copy: ReviewCopy, port: int, announce: Callable[[str], None]) -
 
 
 def _for_this_machine(dashboard: _Application) -> _Application:
-    """`dashboard`, for requests that name this machine: a page from elsewhere whose name was made to point here (DNS
-    rebinding) is refused, for there is no login to stop it. Any port will do, as a tunnel has its own."""
+    """`dashboard`, for requests that name this machine. A page from elsewhere whose name was made to point here (DNS
+    rebinding) is refused, for there is no login to stop it. Any port is accepted, as a tunnel has its own."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("HTTP_HOST", "").partition(":")[0] not in (_LOOPBACK, "localhost"):

@@ -1,4 +1,4 @@
-"""The samplers that there are; importing this registers them."""
+"""All samplers; importing this package registers them by name."""
 
 from profiles.registry import load_members
 from search.samplers.by_gains import ByGains, BySingleScores

@@ -1,4 +1,4 @@
-"""What evaluating a plan may bring, and what it costs beside others that begin alike."""
+"""The expected improvement of plans, and what evaluating them costs beside plans that begin alike."""
 
 import math
 from collections.abc import Sequence
@@ -12,10 +12,20 @@ _LEAST: float = 1e-300
 
 
 def log_expected_improvement(above: Array, deviation: Array) -> Array:
-    """(plans,) the logarithm of E[max(0, f)] for normal f of these means (how far above the best so far) and deviations
-    (Jones, Schonlau and Welch, Journal of Global Optimization 13, 1998)."""
+    """The logarithm of the expected improvement E[max(0, f)] of each plan, for normally distributed f.
+
+    Jones, Schonlau and Welch, Journal of Global Optimization 13, 1998. Where all means are infinite, because there is
+    no best score to improve on, it is the logarithm of the deviation: plans of which least is known come first.
+
+    Args:
+        above: (plans,) the means of f: how far the predicted scores are above the best so far.
+        deviation: (plans,) the standard deviations of f.
+
+    Returns:
+        (plans,)
+    """
     if np.isinf(above).all():
-        return np.log(np.maximum(deviation, _LEAST))  # nothing is known to improve on: what is least known first
+        return np.log(np.maximum(deviation, _LEAST))  # no best score to improve on: what is least known first
     found = [_expected_improvement(mean, spread) for mean, spread in zip(above, deviation, strict=True)]
     return np.log(np.maximum(found, _LEAST))
 
@@ -29,25 +39,30 @@ def _expected_improvement(mean: float, spread: float) -> float:
 
 
 class Paths:
-    """How much of a plan is left to run when what it begins with was run for another: a share of the blocks."""
+    """The share of a plan's blocks that is left to run when the blocks it begins with were run for another plan.
+
+    Args:
+        space: The space of the plans.
+        shared: The plans whose beginnings are run already.
+    """
 
     def __init__(self, space: Space, shared: Sequence[Plan]) -> None:
         self._space = space
         self._shared = list(shared)
 
     def share(self, plan: Plan) -> None:
-        """From now on the plan's beginnings are shared too."""
+        """Adds a plan whose beginnings are shared from now on."""
         self._shared.append(plan)
 
     def left(self, vectors: Bits) -> Array:
-        """(plans,) the share of its blocks that are left to run, for vectors (plans, cuts)."""
+        """(plans,) the share of each plan's blocks that is left to run, for vectors (plans, cuts)."""
         left = np.ones(len(vectors))
         for plan in self._shared:
             left = np.minimum(left, self.left_beside(plan, vectors))
         return left
 
     def left_beside(self, plan: Plan, vectors: Bits) -> Array:
-        """(plans,) the same beside one plan alone."""
+        """(plans,) the same when only the beginnings of `plan` are shared."""
         count = len(self._space.choices)
         differs = np.zeros((len(vectors), count), dtype=bool)
         other = self._space.vector(plan).astype(np.int8)

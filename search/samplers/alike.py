@@ -1,13 +1,14 @@
 """How alike two plans are, to a model in which cuts and pairs of cuts have gains of their own.
 
-Were all gains drawn from their priors, the scores of two plans would have a covariance: the sum of the variances of all
-gains that both plans have. Two plans share the gain of a cut where they cut a block in the same way, and that
-of a pair of cuts where they do so twice; so everything follows from where they agree, block by block.
+If all gains were drawn from their priors, the scores of two plans would have a covariance: the sum of the variances of
+all gains that both plans have. Two plans share the gain of a cut where they cut a block in the same way, and that of a
+pair of cuts where they share both cuts. So everything follows from where the plans agree, block by block.
 
-Two ways of cutting one block have something in common besides: of a block that is hardly missed, half is missed still
-less. So a cut's gain may be in part its own and in part the block's, and both times how far the cut goes, which is told
-by the order of a block's choices: they list what keeps most of it first. Plans then agree in a block to a degree: with
-c in common and e saying whether both cut it alike, ((1 - c) e + c) a b, where a and b say how far either goes.
+Two ways of cutting one block also have something in common: where dropping a whole block does little harm, dropping
+half of it does still less. So a cut's gain may be in part its own and in part the block's. Both parts grow with how
+far the cut goes, which the order of a block's choices tells: they list what keeps most of it first. Plans then agree
+in a block to a degree. With c the part in common, e = 1 where both cut the block alike and 0 elsewhere, and a and b
+how far either cut goes, that degree is ((1 - c) e + c) a b.
 """
 
 from dataclasses import dataclass
@@ -25,9 +26,14 @@ _HELD_BYTES: Final = 1 << 26
 
 @dataclass(frozen=True)
 class Weights:
-    """The variance of the pairs' gains, next to a single cut's; if `near`, a pair's falls with the distance between its
-    blocks. `common` is the part of a cut's gain that it has in common with the other cuts of its block; at 0 it does
-    not matter either how far a cut goes."""
+    """The prior of the gains, relative to the variance of a single cut's gain.
+
+    Attributes:
+        pair: The variance of the gain of a pair of cuts.
+        near: Whether a pair's variance falls with the distance between its blocks.
+        common: The part of a cut's gain, from 0 to 1, that it has in common with the other cuts of its block. At 0,
+            how far a cut goes does not matter.
+    """
 
     pair: float
     near: bool
@@ -35,7 +41,8 @@ class Weights:
 
 
 class Shared:
-    """What plans share with others, each (plans, other plans), by weights; what is not asked for is not computed."""
+    """The covariances of plans with other plans, each (plans, other plans), by weights; what is not asked for is not
+    computed."""
 
     def __init__(self, alike: "Alike", one: Array, other: Array, around: Array | None) -> None:
         self._alike, self._one, self._other, self._around = alike, one, other, around
@@ -46,7 +53,7 @@ class Shared:
         return self._alike.always_shared(self._one, self._other)
 
     def covariance(self, weights: Weights) -> Array:
-        """(plans, other plans) of the scores."""
+        """(plans, other plans) the covariance of their scores under a prior of these weights."""
         agree, squares = self._alike.agreement(self._one, self._other, weights.common)
         pairs = self._near(weights.common) if weights.near else self._alike.far * (agree * agree - squares) / 2
         covariance: Array = self._always + agree + weights.pair * pairs
@@ -59,14 +66,14 @@ class Shared:
 
 
 class Alike:
-    """Of the plans of one space, as vectors (plans, cuts)."""
+    """How alike the plans of one space are; plans are vectors (plans, cuts)."""
 
     def __init__(self, space: Space) -> None:
         self._count = len(space.cuts)
         kinds = sorted(set(space.kinds))
         members = [[float(kind == own) for own in space.kinds] for kind in kinds]
         harms = space.expected_harms
-        # What is expected of cuts is one more thing that they have in common, each as much of it as there is.
+        # The expected harm is one more thing that cuts have in common, each in proportion to its own.
         self._members = np.array(members if harms is None else [*members, harms])
         blocks, self._site = np.unique(space.places, return_inverse=True)
         self._amounts = space.reach
@@ -78,7 +85,7 @@ class Alike:
 
     @property
     def sites(self) -> int:
-        """The blocks that can be cut."""
+        """The number of blocks that can be cut."""
         return len(self._nearness)
 
     @property
@@ -87,17 +94,25 @@ class Alike:
         return self.sites < self._count
 
     def shared(self, one: Array, other: Array, around: Array | None = None) -> Shared:
-        """What plans and other plans share. Where each of the others differs in at most two blocks from one of those
-        that they lie `around`, near pairs are counted from what changes."""
+        """The covariances of plans with other plans.
+
+        Args:
+            one: (plans, cuts)
+            other: (other plans, cuts)
+            around: (centres, cuts) plans such that each of `other` differs from one of them in at most two blocks.
+                With these, pairs of near blocks are counted from what changes, which is faster.
+        """
         return Shared(self, one, other, around)
 
     def always_shared(self, one: Array, other: Array) -> Array:
-        """(plans, other plans) of the offset and of kinds."""
+        """(plans, other plans) the part of the covariance that no weights change: that of the offset and of the
+        kinds of cuts."""
         found: Array = _OFFSET_VARIANCE + _KIND_VARIANCE * (one @ self._members.T) @ (other @ self._members.T).T
         return found
 
     def agreement(self, one: Array, other: Array, common: float) -> tuple[Array, Array]:
-        """(plans, other plans) the sum over the blocks of how far they agree, and that of its square."""
+        """(plans, other plans) each: the sum over the blocks of the degree to which plans agree, and the sum of its
+        square."""
         own, equal = 1 - common, one @ other.T
         if not common:
             return equal, equal
@@ -108,13 +123,14 @@ class Alike:
         return agree, squares + common**2 * (sites**2 @ (other_sites**2).T)
 
     def near_pairs(self, one: Array, other: Array, common: float, around: Array | None) -> Array:
-        """(plans, other plans) the sum over the pairs of blocks of how far plans agree in both, over their distance."""
+        """(plans, other plans) the sum over pairs of blocks of the degree to which plans agree in both, divided by
+        their distance."""
         if around is None:
             return self._near_pairs(one, other, common)
         return self._near_pairs_around(one, other, common, around)
 
     def variances(self, weights: Weights, vectors: Array) -> Array:
-        """(plans,) what each plan shares with itself."""
+        """(plans,) the prior variance of the score of each plan."""
         counts = vectors @ self._members.T
         agree = self._far_by_site(vectors) ** 2 if weights.common else (self._by_site(vectors) > 0).astype(np.float64)
         number = agree.sum(axis=1)
@@ -126,8 +142,16 @@ class Alike:
         return variances
 
     def gains(self, weights: Weights, vectors: Array, coefficients: Array) -> tuple[float, Array, Array]:
-        """(constant, (cuts,), strictly upper triangular (cuts, cuts)): what the plans' scores say of the gains, if the
-        scores count for so much (plans,)."""
+        """The gains that the scores of plans imply.
+
+        Args:
+            weights: The prior.
+            vectors: (plans, cuts) the plans that have scores.
+            coefficients: (plans,) how much each of their scores counts.
+
+        Returns:
+            The constant, the gains of cuts (cuts,), and those of pairs of cuts, strictly upper triangular (cuts, cuts).
+        """
         cuts = vectors.T @ coefficients
         # (plans, cuts) how far each plan agrees with each cut.
         agree = vectors
@@ -139,7 +163,7 @@ class Alike:
         return _OFFSET_VARIANCE * float(coefficients.sum()), single, pairs
 
     def drawn(self, weights: Weights, random: np.random.Generator) -> tuple[float, Array, Array]:
-        """The same drawn from the prior."""
+        """The constant, the gains of cuts and those of pairs, drawn from the prior; shaped as those of `gains`."""
         constant = np.sqrt(_OFFSET_VARIANCE) * random.normal()
         kinds = np.sqrt(_KIND_VARIANCE) * random.normal(size=len(self._members))
         size = self._count + (self.sites if weights.common else 0)
@@ -148,8 +172,8 @@ class Alike:
         return float(constant), single, np.sqrt(self._pair_variances(weights)) * pairs
 
     def _of_cuts(self, drawn: Array, common: float) -> Array:
-        """(cuts, ...) what cuts have of numbers that are independent: the first are their own, the others the blocks',
-        (cuts + blocks, ...)."""
+        """(cuts, ...) the values of cuts, from independent numbers (cuts + blocks, ...): the first are the cuts'
+        own, the others are their blocks'."""
         if not common:
             return drawn
         own, blocks = drawn[: self._count], drawn[self._count :]
@@ -158,7 +182,7 @@ class Alike:
         return found
 
     def _pair_variances(self, weights: Weights) -> Array:
-        """(cuts, cuts)"""
+        """(cuts, cuts) the prior variance of the gain of each pair of cuts."""
         nearness = self._nearness[self._site][:, self._site] if weights.near else self.far
         variances: Array = weights.pair * nearness * self._elsewhere
         return variances
@@ -180,8 +204,8 @@ class Alike:
         return found
 
     def _near_pairs_around(self, one: Array, other: Array, common: float, around: Array) -> Array:
-        """The same. With a how far two plans agree in each block and N the nearness, the sum is a'Na / 2; where a
-        changes by d in two blocks it becomes a'Na / 2 + d'Na + d'Nd / 2."""
+        """The same by what changes. With a the degree to which two plans agree in each block and N the nearness, the
+        sum is a'Na / 2; where a changes by d in two blocks it becomes a'Na / 2 + d'Na + d'Nd / 2."""
         firsts, seconds, bases = (self._by_site(vectors) for vectors in (one, other, around))
         nearest = np.stack([(seconds != base).sum(axis=1) for base in bases], axis=1).argmin(axis=1)
         nearness = np.pad(self._nearness, (0, 1))  # the last is no block
@@ -225,8 +249,8 @@ class Alike:
 
 
 def _changes(base: Array, codes: Array) -> tuple[Array, Array]:
-    """Where vectors by site, (plans, sites), differ from `base`, and what they have there, each (2, plans): one more
-    than the last site, and 0, where there is no second or no first."""
+    """Where vectors by site (plans, sites) differ from `base`, and what they have there, each (2, plans). Where a
+    plan has no second difference, or no first, they are the number of sites, and 0."""
     plans, places = np.nonzero(codes != base)
     order = np.arange(len(plans)) - np.searchsorted(plans, plans)  # the first or the second of its plan
     assert not len(order) or order.max() <= 1, "plans lie around those that they differ from in two blocks at the most"

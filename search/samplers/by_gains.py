@@ -1,4 +1,4 @@
-"""Samplers that know what each cut brings from somewhere, and ask the exact solver once."""
+"""Samplers that are given the gain of each cut, and ask the exact solver once."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,15 @@ from search.storage.ledger import Entry, Proposal
 
 @dataclass(frozen=True)
 class ByGains(Sampler):
-    """The plan within the limits whose cuts have the largest sum of gains, without those that no limit needs; a cut
-    that has no gain is not made."""
+    """Proposes the one plan within the limits whose cuts have the largest sum of gains.
+
+    Cuts that no limit needs are taken back, the least gain first. A cut without a gain is not made unless no other plan
+    is within the limits.
+
+    Attributes:
+        gains: Cut -> what it adds to the score.
+        source: Where the gains are from: the `how` of the proposal.
+    """
 
     gains: Mapping[Cut, float]
     source: str
@@ -25,6 +32,8 @@ class ByGains(Sampler):
     exhausted: ClassVar[str] = "the exact solver has one answer to gains that are known"
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes the plan of the largest gain; nothing if it was evaluated already, or no plan is within the
+        limits."""
         plan = solved_plan(space, _vector(space, self.gains))
         if plan is None:
             return Proposals(())
@@ -38,14 +47,17 @@ class ByGains(Sampler):
 
 @dataclass(frozen=True)
 class BySingleScores(Sampler):
-    """Scores every cut alone, whatever it takes, and the uncut network; then as `ByGains`, by what each loses."""
+    """Scores every cut alone, whatever its latency, and the uncut network; then proposes the plan of the largest sum
+    of gains."""
 
     exhausted: ClassVar[str] = ByGains.exhausted
 
     def opening(self, space: Space, n_trials: int) -> int:
+        """One plan for each cut alone, and the uncut one."""
         return len(space.cuts) + 1
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes the cuts that were not scored alone; after these, the plan whose cuts lose the least in sum."""
         scores = {entry.plan: entry.score.value for entry in history if entry.score}
         singles = {cut: space.chain.plan(dict([cut])) for cut in space.cuts}
         missing = [plan for plan in (space.uncut, *singles.values()) if plan not in scores]
@@ -56,12 +68,12 @@ class BySingleScores(Sampler):
 
 
 def _vector(space: Space, gains: Mapping[Cut, float]) -> Array:
-    """(cuts,) with a loss larger than all gains together for what has none."""
+    """(cuts,) the gains; a cut without one gets a loss larger than all gains together."""
     never = -1 - 2 * sum(abs(gain) for gain in gains.values())
     return np.array([gains.get(cut, never) for cut in space.cuts])
 
 
 def _new(plan: Plan | None, history: Sequence[Entry], how: str) -> Proposals:
-    """The one plan, unless there is none or it was evaluated."""
+    """The one plan, unless there is none or it was evaluated already."""
     known = {entry.plan for entry in history}
     return Proposals(() if plan is None or plan in known else (Proposal(plan, how),))

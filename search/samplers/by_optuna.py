@@ -1,4 +1,4 @@
-"""Optuna's samplers: what they wish for is turned into the nearest plan within the limits that is new."""
+"""Optuna's samplers: each plan that they wish for is replaced by a new plan within the limits, near to it."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,19 +15,22 @@ from search.space import Space
 from search.storage.ledger import Entry, Proposal
 from search.storage.quietly import quietly
 
-# A sampler returns to where it has been as its study fills up; chance then finds what is left of a small space.
+# As its study fills up, a sampler returns to plans that it has seen; random wishes then find what is left of a small
+# space.
 _WISHES: Final = 4
 _DRAWS: Final = 100
 
 
 class ByOptuna(Sampler):
-    """Asks a study that is thrown away, so that the one that is kept holds nothing but plans to be evaluated."""
+    """Asks one of Optuna's samplers, on a temporary study, so that the study that is kept holds nothing but plans to
+    evaluate."""
 
     @abstractmethod
     def make(self, seed: int) -> BaseSampler:
-        """The sampler, seeded."""
+        """Optuna's sampler, with this seed."""
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes new plans near to what Optuna's sampler asks for, and random ones where these run out."""
         random, known = Random(f"{seed} {len(history)}"), {entry.plan for entry in history}
         found: list[Proposal] = []
         with quietly():
@@ -56,26 +59,30 @@ class Tpe(ByOptuna):
     name = "tpe"
 
     def make(self, seed: int) -> BaseSampler:
+        """Optuna's `TPESampler`, with this seed."""
         return TPESampler(seed=seed)
 
 
 @sampler
 class Gp(ByOptuna):
-    """A Gaussian process with expected improvement, over choices without order."""
+    """A Gaussian process with expected improvement, over choices without an order."""
 
     name = "gp"
 
     def make(self, seed: int) -> BaseSampler:
+        """Optuna's `GPSampler`, with this seed."""
         return GPSampler(seed=seed)
 
 
 @sampler
 class Nsga2(ByOptuna):
-    """A genetic algorithm (Deb et al., 2002). Optuna keeps its generations in the study, which is played through."""
+    """The genetic algorithm NSGA-II (Deb et al., 2002). Optuna keeps its generations in the study, so the history is
+    replayed trial by trial."""
 
     name = "nsga2"
 
     def make(self, seed: int) -> BaseSampler:
+        """Optuna's `NSGAIISampler`, with this seed."""
         return NSGAIISampler(seed=seed)
 
     def _study(self, space: Space, history: Sequence[Entry], random: Random) -> optuna.Study:

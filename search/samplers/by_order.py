@@ -1,4 +1,4 @@
-"""Samplers that learn nothing: chance, and one plan after another."""
+"""Samplers that learn nothing: random plans, and all plans one after another."""
 
 import itertools
 import math
@@ -18,11 +18,12 @@ _MOST_PLANS: Final = 2**20
 
 @sampler
 class Random(Sampler):
-    """Plans drawn at random that leave none of the budget unused."""
+    """Proposes random plans without cuts that no limit needs."""
 
     name = "random"
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes up to `count` new plans, drawn at random; fewer when hardly a new one is found."""
         dice, known = Dice(f"{seed} {len(history)}"), {entry.plan for entry in history}
         found: list[Proposal] = []
         for _ in range(_ATTEMPTS * count):
@@ -37,13 +38,17 @@ class Random(Sampler):
 
 @sampler
 class Exhaustive(Sampler):
-    """Every plan within the limits, for short chains: those that begin alike come together."""
+    """Proposes every plan within the limits, for short chains; plans that begin alike follow one another."""
 
     name = "exhaustive"
     round_size = 64
     has_opinion = True
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes the next `count` plans that were not evaluated.
+
+        Raises `TooManyPlansError` where the space has more than a million plans.
+        """
         if space.num_plans > _MOST_PLANS:
             raise TooManyPlansError(
                 f"{space.chain.model} has {space.num_plans:.3g} plans, too many to try all: allow fewer with --keep "

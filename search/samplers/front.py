@@ -1,4 +1,4 @@
-"""The sampler of a whole front: accuracy against latency, at many latencies from one study."""
+"""The sampler of a whole Pareto front: the best plans at many latencies, from one study."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _RUNGS: Final = 8
 
 
 class Front(Sampler):
-    """Asks what was learned for the best plans at each rung of a ladder of latencies, from the fastest plan's to the
-    limit (the epsilon-constraint method): each rung is a search of its own, and all learn from all.
+    """Proposes the best plans, by what was learned, at each of eight latencies from the fastest plan's up to the limit.
 
-    It is no choice of `--sampler`, for what it seeks is not one plan.
+    This is the epsilon-constraint method: each latency is a search of its own, and all learn from all. It is not
+    offered as `--sampler`, for it does not look for one plan.
     """
 
     name = "front"
@@ -29,9 +29,12 @@ class Front(Sampler):
     seeks_one = False
 
     def opening(self, space: Space, n_trials: int) -> int:
+        """Two plans for each latency, and no more than `n_trials`."""
         return min(self.round_size, n_trials)
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Shares `count` plans out to the latencies; those that are left over are drawn at random, each within one
+        of them."""
         chosen, random = Chosen({entry.plan for entry in history}, count), Random(f"{seed} {len(history)}")
         surrogate = learned_from(space, history) if history else None
         if space.admits(space.uncut):
@@ -44,13 +47,14 @@ class Front(Sampler):
             else:
                 propose_by(surrogate, rung, history, chosen, random)
         chosen.count = count
-        # Anywhere on the ladder: where nothing has to be cut, chance finds the uncut network alone.
+        # Within any rung: where nothing has to be cut, random plans come to the uncut network alone.
         fill(space, chosen, random, within=ladder)
         return Proposals(tuple(chosen.proposals))
 
 
 def rungs(space: Space) -> list[Space]:
-    """The space under latencies that rise by equal ratios, from just above the fastest plan's to its own limit."""
+    """The space under eight limits on latency, in equal ratios from just above the fastest plan's latency to the
+    space's own limit."""
     fastest = fastest_plan(space)
     limit = space.limits[0]
     assert fastest is not None, "some plan was found to be within the limits"
@@ -60,7 +64,8 @@ def rungs(space: Space) -> list[Space]:
 
 
 def _at_most(one: Limit, first: LatencyLimit, bound: float) -> Limit:
-    """A limit with that bound if it is on the same table's latency as the first, which may be two sums."""
+    """The limit, with the given bound if it is on the same latency as the first one; that latency may be two sums,
+    with a limit each."""
     if isinstance(one, LatencyLimit) and one.profile.setting == first.profile.setting and one.bound == first.bound:
         return dataclasses.replace(one, bound=bound)
     return one

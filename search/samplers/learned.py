@@ -1,12 +1,13 @@
-"""The sampler that is used unless another is asked for: single-block scores and interactions, learned, solved exactly.
+"""The default sampler: gains of single blocks and of pairs are learned from scores, and the exact solver finds the
+plan.
 
-It begins with plans drawn at random; where something is expected of cuts, each is the best if blocks matter as is drawn
-for them around that. Single-block scores are not
-measured one by one, each block cut alone: learned from plans within the limits they cost fewer evaluations, and hold
-where the search goes on. Every round then asks three sources: the exact solver, given the likeliest gains; climbing
-from plan to plan by gains drawn from what is still possible (Thompson sampling); and the one- and two-block neighbours
-of the best plans, by the improvement that is to be expected of them. Where plans are scored together, those that begin
-like another one of the round, or like the best so far, cost less, and may be preferred.
+It begins with random plans. Where fits say what harm to expect of cuts, each of these is the best plan under harms
+drawn around what is expected. Single-block scores are not measured one by one, with each block cut alone: learned
+from plans within the limits, they cost fewer evaluations, and they hold where the search goes on. Every round then
+asks three sources: the exact solver, given the likeliest gains; climbing from plan to plan by gains drawn from the
+posterior (Thompson sampling); and the one- and two-block neighbours of the best plans, by their expected
+improvement. Where plans are scored together, those that begin like another one of the round, or like the best so
+far, cost less, and may be preferred.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from search.space import Array, Bits, Space
 from search.storage.ledger import Entry, Proposal
 
 _INCUMBENTS: Final = 3
-# Neighbours of a plan whose worth is found out: all that there are of some twenty blocks of two cuts.
+# How many neighbours of a plan are compared: with some twenty blocks of two cuts, all of them.
 _AROUND: Final = 1024
 _RANDOM_STARTS: Final = 4
 _ATTEMPTS: Final = 100
@@ -34,30 +35,33 @@ _SMALL: Final = 4096
 _CONFIDENCE: Final = 2.0
 _OPENING: Final = 16
 _LEARNT_BY: Final = 20
-# Of evaluating a plan that shares all but its last block, next to running a whole network.
+# What evaluating a plan takes beside the blocks that are left to run, as a share of running a whole network.
 _OVERHEAD: Final = 0.1
 
 
 @sampler
 class Learned(Sampler):
-    """Learned gains, the exact solver and local search together, for scores that each take as long as another."""
+    """Proposes plans by learned gains, the exact solver and local search, for scores that each take equally long."""
 
     name = "auto"
     round_size = 8
     has_opinion = True
     drawn: ClassVar[int] = 3
-    """How many of a round are drawn."""
+    """How many plans of a round come from gains that are drawn from the posterior."""
     prefix_weight: ClassVar[float] = 0.0
-    """How much what a plan costs counts beside what it may bring."""
+    """How much the cost of evaluating a plan counts beside its expected improvement."""
 
     def opening(self, space: Space, n_trials: int) -> int:
+        """A quarter of all plans, 16 at the most."""
         return max(1, min(_OPENING, n_trials // 4))
 
     def size_behind(self, count: int) -> int:
-        """A twentieth of what is known already: that teaches little more, and learning takes longer each time."""
+        """A twentieth of the plans evaluated so far, at least 8: so few teach little more, and learning takes longer
+        each time."""
         return max(self.round_size, count // _LEARNT_BY)
 
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
+        """Proposes plans by what the history teaches, and fills the round with random ones."""
         chosen = Chosen({entry.plan for entry in history}, count)
         random = Random(f"{seed} {len(history)}")
         attainable = None
@@ -77,7 +81,7 @@ class Learned(Sampler):
 
 @sampler
 class Prefix(Learned):
-    """The same for an evaluator that runs the prefix that plans share but once: what begins like others costs less."""
+    """The same for an evaluator that runs shared beginnings of plans once: it prefers plans that begin like others."""
 
     name = "prefix"
     drawn = 2
@@ -85,14 +89,19 @@ class Prefix(Learned):
 
 
 class Chosen:
-    """The plans of a round, as they are chosen: each of them new."""
+    """The plans of a round as they are chosen, each of them new.
+
+    Args:
+        known: The plans that were evaluated or chosen already.
+        count: How many plans the round takes.
+    """
 
     def __init__(self, known: set[Plan], count: int) -> None:
         self.known, self.count = known, count
         self.proposals: list[Proposal] = []
 
     def add(self, plan: Plan, how: str) -> bool:
-        """Whether the plan is new, and there was a place for it."""
+        """Adds a plan; returns whether it is new and there was room for it."""
         if self.is_full or plan in self.known:
             return False
         self.known.add(plan)
@@ -100,15 +109,17 @@ class Chosen:
         return True
 
     def count_of(self, how: str) -> int:
+        """How many of the plans were proposed by `how`."""
         return sum(proposal.how == how for proposal in self.proposals)
 
     @property
     def is_full(self) -> bool:
+        """Whether the round has all its plans."""
         return len(self.proposals) >= self.count
 
 
 def learned_from(space: Space, history: Sequence[Entry]) -> Surrogate:
-    """What a history teaches, whatever the limits."""
+    """The model of gains that the scores of `history` teach, whatever the limits are."""
     vectors = np.array([space.vector(entry.plan) for entry in history])
     return Surrogate(space, vectors, np.array([entry.score.value for entry in history if entry.score is not None]))
 
@@ -122,8 +133,20 @@ def propose_by(
     drawn: int = 0,
     prefix_weight: float = 0.0,
 ) -> float | None:
-    """Fills the round by what was learned, and says what score that holds possible; None where no plan is known to be
-    within the limits."""
+    """Adds plans to the round by what was learned.
+
+    Args:
+        surrogate: What was learned.
+        space: The plans that may be proposed.
+        history: The entries that it was learned from.
+        chosen: The round, which is added to.
+        random: The source of random numbers.
+        drawn: How many plans come from gains that are drawn from the posterior.
+        prefix_weight: How much the cost of evaluating a plan counts beside its expected improvement.
+
+    Returns:
+        The highest score that the model holds possible; None where no plan is known to be within the limits.
+    """
     mean = surrogate.mean()
     within = [(entry.score.value, entry.plan) for entry in history if entry.score and space.admits(entry.plan)]
     best = sorted(within, key=lambda scored: -scored[0])[:_INCUMBENTS]
@@ -156,8 +179,8 @@ def propose_by(
 
 
 def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, paths: Paths, prefix_weight: float) -> None:
-    """Fills the round from vectors of `pool` (plans, cuts) by what they are worth for what they cost (expected
-    improvement per second, Snoek, Larochelle and Adams, NeurIPS 2012)."""
+    """Fills the round from vectors of `pool` (plans, cuts), by expected improvement for what an evaluation costs
+    (expected improvement per second, Snoek, Larochelle and Adams, NeurIPS 2012)."""
     for proposal in chosen.proposals:
         paths.share(proposal.plan)
     left = paths.left(pool)
@@ -172,7 +195,7 @@ def _add_neighbours(space: Space, chosen: Chosen, pool: Bits, worth: Array, path
 
 
 def _imagine(space: Space, chosen: Chosen, random: Random) -> None:
-    """Fills the round with plans that may be the best, as far as some draws for each find new ones."""
+    """Adds plans that may be the best, as long as a few draws for each find new ones."""
     for _ in range(_IMAGINED * chosen.count):
         plan = None if chosen.is_full else imagined_plan(space, random)
         if plan is None:
@@ -181,7 +204,7 @@ def _imagine(space: Space, chosen: Chosen, random: Random) -> None:
 
 
 def _climbed_from_anywhere(space: Space, gains: Gains, incumbents: Sequence[Array], random: Random) -> Plan:
-    """The best plan by these gains that climbing ends at, from the best plans so far and from plans drawn at random."""
+    """The best plan by these gains that climbing reaches, from the best plans so far and from random ones."""
     starts = list(incumbents)
     for _ in range(_RANDOM_STARTS):
         plan = feasible_plan(space, random_wish(space, random), random)
@@ -192,8 +215,14 @@ def _climbed_from_anywhere(space: Space, gains: Gains, incumbents: Sequence[Arra
 
 
 def fill(space: Space, chosen: Chosen, random: Random, within: Sequence[Space] = ()) -> None:
-    """Fills what is left of the round at random, each plan within one of the narrower spaces if there are some; where
-    chance finds nothing new, by going through a small space."""
+    """Fills what is left of the round with random plans, and in a small space with any that are new.
+
+    Args:
+        space: The plans that may be proposed.
+        chosen: The round, which is added to.
+        random: The source of random numbers.
+        within: Narrower spaces; if there are any, each random plan is within one of them.
+    """
     for _ in range(_ATTEMPTS):
         if chosen.is_full:
             return

@@ -1,4 +1,4 @@
-"""Plans that differ in one or two blocks: climbing from plan to plan by learned gains, and what lies around a plan."""
+"""Plans that differ in one or two blocks: those around a plan, and climbing from plan to plan by learned gains."""
 
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,15 @@ _Mask = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 
 
 class Moves:
-    """All ways of changing one block, wherever one starts: (moves,) the blocks that they change, `sites`, and `then`,
-    the number of the cut that a move gives. There is a move for every cut, and one for every block that leaves it as it
-    is, for which the number of cuts stands. `savings` are those of the cuts, (limits, cuts + 1)."""
+    """All ways of changing one block of a plan, whichever plan one starts from.
+
+    There is a move to every cut, and for every block a move that keeps it.
+
+    Attributes:
+        sites: (moves,) the block that each move changes.
+        then: (moves,) the number of the cut that each move makes; for a move that keeps the block, the number of cuts.
+        savings: (limits, cuts + 1) how much of each limit each cut saves; the last column, for no cut, is zero.
+    """
 
     def __init__(self, space: Space) -> None:
         self.space, none = space, len(space.cuts)
@@ -28,9 +34,10 @@ class Moves:
 
 
 class Neighbourhood:
-    """The moves from one vector of a space, and which of them, and pairs of them, stay within the limits.
+    """The moves from one vector of a space, and which of them, alone and in pairs, stay within the limits.
 
-    `now`, (moves,), is the number of the cut that a move takes away, as `then` is of that which it gives.
+    Attributes:
+        now: (moves,) the number of the cut that each move takes away; the number of cuts where the block is kept.
     """
 
     def __init__(self, moves: Moves, vector: Array) -> None:
@@ -44,13 +51,14 @@ class Neighbourhood:
 
     @cached_property
     def one_fits(self) -> _Mask:
-        """(moves,)"""
+        """(moves,) whether the plan after each move is another one and within the limits."""
         fits: _Mask = (self._spare + self._saved >= -_LEAST).all(axis=1) & (self.then != self.now)
         return fits
 
     @cached_property
     def two_fit(self) -> _Mask:
-        """(moves, moves) of two blocks, each pair once."""
+        """(moves, moves) whether the plan after both moves, of two blocks, is within the limits; each pair counts
+        once."""
         moves = self.then != self.now
         fit: _Mask = np.less.outer(self.sites, self.sites) & moves[:, None] & moves
         for spare, saved in zip(self._spare, self._saved.T, strict=True):  # one at a time: there may be a million pairs
@@ -58,11 +66,12 @@ class Neighbourhood:
         return fit
 
     def all(self) -> Bits:
-        """(plans, cuts) every vector that is within the limits, as far as those add up."""
+        """(plans, cuts) the vectors of all plans one or two moves away that are within the limits, as far as their
+        amounts add up."""
         return np.vstack([self.after(np.flatnonzero(self.one_fits)), self.after(*np.nonzero(self.two_fit))])
 
     def most_promising(self, gains: Gains, most: int) -> Bits:
-        """(plans, cuts) all of them, or where there are more than `most` those that gain most."""
+        """(plans, cuts) the same; where there are more than `most`, those that gain most."""
         if self.one_fits.sum() + self.two_fit.sum() <= most:
             return self.all()
         one, between = self.alone(gains), self.together(gains)
@@ -73,28 +82,28 @@ class Neighbourhood:
         return np.vstack([self.after(single), self.after(*np.unravel_index(pairs, two.shape))])
 
     def alone(self, gains: Gains) -> Array:
-        """(moves,) what each gains."""
+        """(moves,) what each move gains."""
         return self.alone_by(gains.both_ways, self.slope(gains))
 
     def slope(self, gains: Gains) -> Array:
-        """(cuts + 1,) what each cut gains beside those of the vector."""
+        """(cuts + 1,) what each cut gains beside the cuts of the vector."""
         slope: Array = np.append(gains.single, 0.0) + gains.both_ways[:, :-1] @ self.vector
         return slope
 
     def alone_by(self, both: Array, slope: Array) -> Array:
-        """The same by what the gains are both ways, and by the slope."""
+        """(moves,) what each move gains, by `Gains.both_ways` and by the slope."""
         alone: Array = slope[self.then] - slope[self.now] - both[self.then, self.now]
         return alone
 
     def together(self, gains: Gains) -> Array:
-        """(moves, moves) what two gain beside what each of them does."""
+        """(moves, moves) what two moves gain together beyond what each gains alone."""
         both = gains.both_ways
         change = both[self.then] - both[self.now]
         together: Array = change[:, self.then] - change[:, self.now]
         return together
 
     def after(self, *moves: _Numbers) -> Bits:
-        """(plans, cuts) the vector after these moves, one from each of the arrays (plans,)."""
+        """(plans, cuts) the vector after moves: each array (plans,) gives one move for every plan."""
         count = len(moves[0])
         vectors = np.repeat(np.append(self.vector, 0)[None].astype(np.int8), count, axis=0)
         for some in moves:
@@ -104,8 +113,8 @@ class Neighbourhood:
 
 
 def climbed(space: Space, vector: Array, gains: Gains) -> Array:
-    """The vector that changing one block at a time, always for the best, ends at, and where no one block is better two
-    at a time."""
+    """The vector at which climbing ends: it changes one block at a time, always for the best, and two where no
+    single change gains."""
     moves_of = Moves(space)
     around = Neighbourhood(moves_of, vector)
     both, together, slope = gains.both_ways, around.together(gains), around.slope(gains)
@@ -131,6 +140,6 @@ def climbed(space: Space, vector: Array, gains: Gains) -> Array:
 
 
 def _best(gained: Array) -> tuple[float, tuple[_Numbers, ...]]:
-    """The largest of what moves, or pairs of them, gain; and which these are."""
+    """The largest gain of a move or a pair of moves, and the moves that it is of."""
     place = np.unravel_index(int(gained.argmax()), gained.shape)
     return float(gained[place]), tuple(np.array([number]) for number in place)

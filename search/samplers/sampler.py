@@ -1,4 +1,4 @@
-"""What proposes plans: the protocol, and the registry of those that are known."""
+"""Samplers propose plans: what all of them promise, and the registry of those that have names."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from search.storage.ledger import Entry, Proposal
 
 @dataclass(frozen=True)
 class Proposals:
-    """Plans to evaluate next, none of which was evaluated before; fewer than were asked for when there are no more.
+    """Plans to evaluate next, none of which was evaluated before.
 
-    `attainable` is the score that the sampler holds possible for a plan within the limits: None if it has no opinion,
-    minus infinity when every plan was evaluated.
+    Attributes:
+        proposals: The plans; fewer than were asked for when there are no more.
+        attainable: The score that the sampler holds possible for a plan within the limits; None if it has no
+            opinion, minus infinity when every plan was evaluated.
     """
 
     proposals: tuple[Proposal, ...]
@@ -24,41 +26,56 @@ class Proposals:
 
 
 class Sampler(ABC):
-    """Proposes plans, as a function of what it is asked alone: nothing is remembered from one call to the next."""
+    """Proposes plans, as a function of its arguments alone: nothing is remembered from one call to the next."""
 
     name: ClassVar[str]
     round_size: ClassVar[int] = 1
-    """How many plans are best proposed at once, at the least."""
+    """The smallest number of plans that are best proposed together."""
     has_opinion: ClassVar[bool] = False
-    """Whether it says what is attainable."""
+    """Whether it says which score is attainable."""
     seeks_one: ClassVar[bool] = True
-    """Whether it is after the one best plan, so that those which cannot be it need not be evaluated to the end."""
+    """Whether it looks for the one best plan, so that others need not be evaluated to the end."""
 
     exhausted: ClassVar[str] = "hardly a plan is left that was not evaluated"
-    """Why a search ends when it proposes fewer plans than it was asked for."""
+    """Why a search ends when the sampler proposes fewer plans than it was asked for."""
 
     def opening(self, space: Space, n_trials: int) -> int:
-        """How many plans it wants to see before it learns from any."""
+        """How many plans it proposes before it learns from any, in a search of `n_trials` plans."""
         return min(self.round_size, n_trials)
 
     def size_behind(self, count: int) -> int:
-        """How many plans are best proposed at once, after so many."""
+        """How many plans are best proposed together, after `count` were proposed."""
         return self.round_size
 
     @abstractmethod
     def propose(self, space: Space, history: Sequence[Entry], count: int, n_trials: int, seed: int) -> Proposals:
-        """Up to `count` plans after those of `history`, all of which have a score, of `n_trials` in all."""
+        """Proposes up to `count` plans that were not evaluated yet.
+
+        Args:
+            space: The plans that may be proposed.
+            history: The entries that were evaluated, each with a score.
+            count: How many plans are asked for.
+            n_trials: How many plans the whole search evaluates.
+            seed: What random numbers follow from, together with the history.
+        """
 
 
 SAMPLERS: Final = Registry[Sampler]("sampler", UnknownSamplerError)
 
 
 def sampler(cls: type[Sampler]) -> type[Sampler]:
-    """Registers a sampler under its name. Raises `ValueError` when the name is taken."""
+    """Registers a class of samplers under its name. Raises `ValueError` when the name is taken."""
     SAMPLERS.add(cls.name, cls())
     return cls
 
 
 def known_sampler(name: str) -> Sampler:
-    """Raises `UnknownSamplerError` with the names there are."""
+    """The sampler of that name.
+
+    Raises `UnknownSamplerError`, with the names that there are.
+
+    Example:
+        >>> known_sampler("auto").round_size
+        8
+    """
     return SAMPLERS.known(name)

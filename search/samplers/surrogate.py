@@ -1,12 +1,12 @@
-"""What is learned from the plans evaluated so far: what each cut costs, and what pairs of cuts cost together.
+"""What is learned from the plans evaluated so far: the gain of each cut, and that of each pair of cuts.
 
-A Gaussian process over plans whose functions are quadratic: score = constant + the cuts' gains + the pairs' gains, each
-gain with a normal prior (Bayesian linear regression; Rasmussen and Williams 2006, chapter 2; the quadratic model for
-combinatorial search is BOCS, Baptista and Poloczek, ICML 2018). The cuts' gains are what the field calls single-block
-scores, and the pairs' gains are the interactions.
+The model is a Gaussian process over plans whose functions are quadratic: score = constant + the cuts' gains + the
+pairs' gains, each gain with a normal prior (Bayesian linear regression; Rasmussen and Williams 2006, chapter 2; the
+quadratic model for combinatorial search is BOCS, Baptista and Poloczek, ICML 2018). The cuts' gains are what the field
+calls single-block scores, and the pairs' gains are the interactions.
 
-There are as many gains as pairs of cuts, but what is learned of them lies in the span of the plans that were seen: all
-is computed from how alike plans are (`alike.py`), and no list of pairs is ever made.
+There are as many gains as pairs of cuts, but what is learned of them lies in the span of the plans that were seen:
+all is computed from how alike plans are (`alike.py`), and no list of pairs is ever made.
 """
 
 import itertools
@@ -21,10 +21,10 @@ from scipy.linalg import cho_solve, solve_triangular
 from search.samplers.alike import Alike, Weights
 from search.space import Array, Bits, Space
 
-# Prior variances, next to a single cut's: chosen for each set of observations by their marginal likelihood.
+# Prior variances, relative to a single cut's: chosen for each set of observations by their marginal likelihood.
 _PAIR_VARIANCES: Final = (0.01, 0.03, 0.1, 0.3)
 _NOISES: Final = (1e-6, 1e-4, 1e-2, 1e-1)
-# Of what the cuts of one block have in common, where it can be cut in several ways.
+# The part of a gain that the cuts of one block have in common, where it can be cut in several ways.
 _COMMON: Final = (0.0, 0.3, 0.6, 0.9)
 _JITTER: Final = 1e-9
 # By how many of the plans these are chosen, spread evenly over the history: with all of them each choice would take as
@@ -38,7 +38,13 @@ _ALIGNED: Final = 64
 
 @dataclass(frozen=True)
 class Gains:
-    """A quadratic function of plans: constant, (cuts,) and strictly upper triangular (cuts, cuts)."""
+    """A quadratic function of plans: a constant, the gains of cuts and the gains of pairs of cuts.
+
+    Attributes:
+        constant: The value of the uncut network.
+        single: (cuts,)
+        pairs: (cuts, cuts), strictly upper triangular.
+    """
 
     constant: float
     single: Array
@@ -46,19 +52,20 @@ class Gains:
 
     @cached_property
     def both_ways(self) -> Array:
-        """(cuts + 1, cuts + 1) what two cuts gain together, whichever is named first; the last stands for no cut."""
+        """(cuts + 1, cuts + 1) what two cuts gain together, whichever is named first; the last row and column stand
+        for no cut."""
         both: Array = np.pad(self.pairs + self.pairs.T, (0, 1))
         return both
 
     def scores(self, vectors: Array) -> Array:
-        """(plans,) for vectors (plans, cuts)."""
+        """(plans,) the values of vectors (plans, cuts)."""
         both: Array = ((vectors @ self.pairs) * vectors).sum(axis=1)
         return self.constant + vectors @ self.single + both
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A scale and prior variances; under these the scores of the plans that it was chosen by have this likelihood."""
+    """A scale and prior variances, with the likelihood of the scores under them."""
 
     likelihood: float
     scale: str
@@ -68,8 +75,9 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The posterior: the covariance of the plans that were seen, next to its mean diagonal `size`, as its Cholesky
-    factor; `weights` are what it makes of the scores, and `variance` is the overall one."""
+    """The posterior. `size` is the mean diagonal of the covariance of the plans that were seen, `cholesky` is the
+    Cholesky factor of that covariance divided by `size`, `weights` are its solution for the scores, and `variance`
+    is the overall one."""
 
     values: "_Standardized"
     size: float
@@ -79,11 +87,16 @@ class _Fit:
 
 
 class Surrogate:
-    """The posterior over `Gains`, given vectors (plans, cuts) and their scores (plans,).
+    """The posterior of `Gains` after some plans were scored.
 
-    Shares of right answers add up better as log odds, and exp(-distance) as its logarithm: where all scores lie between
-    0 and 1, these scales are tried too, and that is taken under which they are likeliest. Gains are on that scale;
-    `score_at` leads back from it.
+    Shares of right answers add up better as log odds, and exp(-distance) as its logarithm. So where all scores lie
+    between 0 and 1, these scales are tried too, and the one under which the scores are likeliest is taken. Gains are on
+    that scale; `score_at` leads back from it.
+
+    Args:
+        space: The space of the plans.
+        vectors: (plans, cuts) the plans.
+        scores: (plans,) their scores.
     """
 
     def __init__(self, space: Space, vectors: Array, scores: Array) -> None:
@@ -99,7 +112,8 @@ class Surrogate:
         return self._gains(*self._alike.gains(self._choice.weights, self._vectors, self._fit.weights / self._fit.size))
 
     def draw(self, random: np.random.Generator) -> Gains:
-        """Gains drawn from the posterior (Matheron's rule: a draw from the prior, corrected by what it gets wrong)."""
+        """Gains drawn from the posterior, by Matheron's rule: a draw from the prior, corrected by its errors at the
+        plans that were scored."""
         fit, weights = self._fit, self._choice.weights
         spread = np.sqrt(fit.variance / fit.size)
         prior = Gains(*(spread * part for part in self._alike.drawn(weights, random)))
@@ -109,9 +123,14 @@ class Surrogate:
         return self._gains(prior.constant + right[0], prior.single + right[1], prior.pairs + right[2])
 
     def predicted(self, gains: Gains, vectors: Bits, around: Array | None = None) -> tuple[Array, Array]:
-        """What gains say of vectors (plans, cuts), and the standard deviation of it, both (plans,) and on the scale of
-        the gains; for so many plans at a time as take `_BLOCK_BYTES`. Vectors that differ from some of those that they
-        lie `around` in two blocks at the most are sooner compared."""
+        """The predicted scores of plans and their standard deviations, both (plans,) and on the scale of the gains.
+
+        Args:
+            gains: What predicts the scores.
+            vectors: (plans, cuts) the plans; as many are taken at a time as `_BLOCK_BYTES` allow.
+            around: (centres, cuts) plans such that each of `vectors` differs from one of them in at most two blocks,
+                which makes it faster; None where there are none.
+        """
         one = 8 * len(self._vectors) * self._alike.sites
         count = max(1, _BLOCK_BYTES // (one * _ALIGNED)) * _ALIGNED
         means, deviations = [], []
@@ -122,7 +141,8 @@ class Surrogate:
         return np.concatenate(means), np.concatenate(deviations)
 
     def deviation(self, vectors: Array, around: Array | None = None) -> Array:
-        """(plans,) the standard deviation of what is predicted for vectors (plans, cuts), on the scale of the gains."""
+        """(plans,) the standard deviation of the predicted scores of vectors (plans, cuts), on the scale of the
+        gains."""
         fit, weights = self._fit, self._choice.weights
         shared = self._alike.shared(self._vectors, vectors, around).covariance(weights)
         known = solve_triangular(fit.cholesky, shared / fit.size, lower=True, check_finite=False)
@@ -131,7 +151,7 @@ class Surrogate:
         return deviation
 
     def score_at(self, gained: float) -> float:
-        """The score that this is on the scale of the gains."""
+        """The score that a value on the scale of the gains stands for."""
         return float(_SCALES[self._choice.scale].back(gained))
 
     def _chosen(self, vectors: Array, scores: Array, scales: Sequence[str]) -> _Choice:
@@ -154,7 +174,8 @@ class Surrogate:
 
 
 def _factored(covariance: Array, noise: float) -> tuple[float, Array]:
-    """The mean of a covariance's diagonal, and the Cholesky factor of the covariance next to it, with noise."""
+    """The mean of a covariance's diagonal, and the Cholesky factor of the covariance divided by that mean, with
+    noise."""
     size = float(np.trace(covariance)) / len(covariance)
     nearly: Array = covariance / size + (noise + _JITTER) * np.eye(len(covariance))
     return size, np.linalg.cholesky(nearly).astype(np.float64, copy=False)
@@ -177,14 +198,14 @@ def _likelihoods(on_scales: Sequence["_Standardized"], cholesky: Array) -> Array
 
 
 def _likeliest_variance(squares: Array, count: int) -> Array:
-    """The overall variance that is most likely, which has a closed form; `squares` are those of the scores in units of
-    their covariance, summed."""
+    """The overall variance that is most likely, which has a closed form; `squares` is the sum of the scores' squares
+    in units of their covariance."""
     return np.maximum(squares / count, _JITTER)
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """A scale of scores: there, its slope, and back."""
+    """A scale of scores: the map to it, the slope of that map, and the map back."""
 
     to: Callable[[Array], Array]
     slope: Callable[[Array], Array]
@@ -204,8 +225,8 @@ _SCALES: Final = {
 
 @dataclass(frozen=True)
 class _Standardized:
-    """Scores on a scale, at mean 0 and variance 1. `log_density` is what a change of scale does to likelihoods (the
-    logarithm of its derivative, summed over the scores), so that those on two scales can be compared."""
+    """Scores on a scale, with mean 0 and variance 1. `log_density` is the logarithm of the scale's derivative,
+    summed over the scores, by which likelihoods on two scales can be compared."""
 
     values: Array
     centre: float

@@ -1,1 +1,1 @@
-"""Studies: where they are kept, and each plan in them evaluated once."""
+"""The storage of studies, in which each plan is evaluated once."""

@@ -14,7 +14,7 @@ from search.errors import StorageError
 
 
 class Journal(JournalFileBackend):
-    """Optuna's journal, locked by the kernel: a process that is killed holds nothing and leaves no half of a line.
+    """Optuna's journal, locked by the kernel: a process that is killed holds no lock and leaves no half line.
 
     Optuna's own locks are files, which stay when their holder is killed: the others wait for a grace period, then break
     the lock, and may break a live one.
@@ -33,10 +33,12 @@ class Journal(JournalFileBackend):
                 raise ValueError("no journal begins like this")
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yields the records from number `log_number_from` on."""
         with self._faults():
             yield from super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends records in one piece, under the lock; half a line that a killed process left is removed first."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with self._faults(), open(self._path, "r+b", opener=_to_append) as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed, if only because the process ended
@@ -56,7 +58,7 @@ class Journal(JournalFileBackend):
 
 
 def _to_append(path: str, flags: int) -> int:
-    """Opens a file that is there: what others append at the same time, by any lock, is never written over."""
+    """Opens an existing file for appending, so that nothing is written over what others append at the same time."""
     return os.open(path, flags | os.O_APPEND)
 
 

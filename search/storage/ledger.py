@@ -1,8 +1,8 @@
-"""The study as a ledger: numbered slots, each with one plan, each evaluated exactly once by whoever comes first.
+"""The study as a ledger: numbered slots, each with one plan that is evaluated exactly once.
 
-Any number of processes may work on one study without talking to each other. It rests on two promises of Optuna's
+Any number of processes may work on one study without talking to each other. This rests on two promises of Optuna's
 storages: a trial appears with all that it is made with, under a number higher than every trial before it; and of
-several that set a waiting trial running, one succeeds. So whoever finds slots to be planned may plan them: of two
+several processes that set a waiting trial running, one succeeds. So whoever finds an empty slot may plan it: of two
 trials for one slot, or with one plan, the first counts, and the others are closed as surplus. A trial whose worker died
 is closed too, and its slot is free again.
 
@@ -50,7 +50,7 @@ _OPEN: Final = (TrialState.WAITING, TrialState.RUNNING)
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan to evaluate, and how it was come by: `solver`, `draw`, `flip`, `random` or a sampler's name."""
+    """A plan to evaluate, and what proposed it: `solver`, `draw`, `flip`, `random` or a sampler's name."""
 
     plan: Plan
     how: str
@@ -58,11 +58,15 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Entry:
-    """One slot: its plan and the plan's latency by the table, the round it was proposed in, the score below which it
-    need not be evaluated to the end, and its own score once it has one.
+    """One slot of the ledger, with its plan.
 
-    `origin` tells proposals apart that were made by different rules: other limits, another sampler. `number` counts all
-    that was ever planned in the study, in the order of time.
+    Attributes:
+        round: The round in which the plan was proposed.
+        latency_ms: The plan's latency by the table, in milliseconds.
+        bar: The score below which the plan need not be evaluated to the end.
+        score: The plan's score, once it has one.
+        origin: What tells apart proposals that were made by different rules: other limits, another sampler.
+        number: Counts all that was ever planned in the study, in the order of time.
     """
 
     slot: int
@@ -76,26 +80,30 @@ class Entry:
 
     @property
     def plan(self) -> Plan:
+        """The plan of the slot."""
         return self.proposal.plan
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands in a study at one moment: the slots `here`, in a part of it, that are planned, in their order; and
-    what stands `elsewhere`, in its other parts, in the order of time."""
+    """What a study holds at one moment.
+
+    Attributes:
+        here: The planned slots of one part of the study, in their order.
+        elsewhere: Those of its other parts, in the order of time.
+    """
 
     here: tuple[Entry, ...]
     elsewhere: tuple[Entry, ...]
 
     @property
     def scored(self) -> list[Entry]:
-        """All that was evaluated: in other parts, then here."""
+        """All entries with a score: those of other parts, then those here."""
         return [entry for entry in (*self.elsewhere, *self.here) if entry.score]
 
 
 class Ledger:
-    """The slots of one part of a study in an Optuna storage. `identity` is what the study's scores depend on, in words;
-    `part` is what is searched for by them."""
+    """The slots of one part of a study in an Optuna storage."""
 
     def __init__(
         self,
@@ -107,10 +115,19 @@ class Ledger:
         part: str = "",
         patience_s: float = 60.0,
     ) -> None:
-        """Opens the study, or makes it. A worker that gives no sign for `patience_s` is taken for dead; with 0 whoever
-        opens the study is its only worker, and trials that run belong to nobody.
+        """Opens the study, or makes it.
 
-        Raises `StudyMismatchError`, with the differences, when the study is a search for something else.
+        Args:
+            storage: The storage, from `open_storage` or `in_memory`.
+            name: The name of the study.
+            identity: What the study's scores depend on, in words.
+            directions: Optuna's, of the score and, where there are two, of the latency.
+            part: The part of the study, named by what is searched for.
+            patience_s: After how many seconds without a sign of life a worker is taken for dead. With 0 this process is
+                the only worker, and trials that are running are closed.
+
+        Raises:
+            StudyMismatchError: when the study is a search for something else; with the differences.
         """
         self._storage = optuna.storages.get_storage(storage)
         self._directions = [StudyDirection[direction.upper()] for direction in directions]
@@ -132,36 +149,37 @@ class Ledger:
         self._tell_of_what_is_no_score(name)
 
     def standing(self) -> Standing:
-        """What stands in the study now."""
+        """What the study holds now."""
         standing = self._standing()
         here = tuple(self._entry(trial) for (part, _), trial in standing.items() if part == self._part)
         elsewhere = [self._entry(trial) for (part, _), trial in standing.items() if part != self._part]
         return Standing(here, tuple(sorted(elsewhere, key=lambda entry: entry.number)))
 
     def entries(self) -> list[Entry]:
-        """The slots of this part that are planned, in order."""
+        """The planned slots of this part, in their order."""
         return list(self.standing().here)
 
     def began(self, origin: str) -> float:
-        """The number of the first entry of this part that is of such an origin, whatever became of it; infinity when
-        there is none yet."""
+        """The number of this part's first entry of that origin, whatever became of it; infinity when there is none
+        yet."""
         mine = (t for t in self._trials() if t.user_attrs.get(_ORIGIN) == origin and _part(t) == self._part)
         return min((trial.number for trial in mine), default=math.inf)
 
     def under_way(self, origin: str) -> set[int]:
-        """The numbers of what is being evaluated now and is of another origin."""
+        """The numbers of the entries of other origins that are being evaluated now."""
         running = (trial for trial in self._standing().values() if trial.state == TrialState.RUNNING)
         return {trial.number for trial in running if trial.user_attrs.get(_ORIGIN, "") != origin}
 
     def plan(self, space: Space, entries: Sequence[Entry]) -> None:
-        """Puts entries into slots, for whoever comes to claim them."""
+        """Puts entries into their slots, to wait for a worker; the choices and limits of `space` are recorded with
+        them."""
         for entry in entries:
             self._storage.create_new_trial(self._study, _template(space, entry, self._part))
 
     def claim(self, peers: int) -> list[Entry]:
-        """One of `peers` shares of the slots that wait for somebody; they are this process's to `complete`.
+        """Claims this process's share of the waiting slots, one part in `peers`; it is to evaluate and `complete` them.
 
-        All are of one round, and of equal bar.
+        All claimed entries are of one round and have the same bar.
         """
         waiting = [
             trial
@@ -181,7 +199,8 @@ class Ledger:
         return claimed
 
     def complete(self, entry: Entry, score: Score) -> bool:
-        """Enters a score; False when the slot was given to somebody else meanwhile, and the score is not needed."""
+        """Enters the score of a claimed slot; returns False when the slot was given to another worker meanwhile, and
+        the score is not needed."""
         trial_id = self._mine.pop(entry.slot)
         try:
             for name in _FIGURES:
@@ -193,19 +212,19 @@ class Ledger:
             return False
 
     def release(self) -> None:
-        """Gives back what this process has claimed and not completed."""
+        """Gives back the slots that this process has claimed and not completed."""
         mine = set(self._mine.values())
         if mine:
             self._close([trial for trial in self._trials() if trial._trial_id in mine])
         self._mine.clear()
 
     def withdraw(self, *, but_for: str | None = None) -> None:
-        """Empties the slots that wait for somebody, in all parts; but for those of an origin."""
+        """Empties the slots that wait for a worker, in all parts, except those of the origin `but_for`."""
         waiting = (trial for trial in self._trials() if trial.state == TrialState.WAITING)
         self._close([trial for trial in waiting if trial.user_attrs.get(_ORIGIN, "") != but_for])
 
     def beat(self) -> None:
-        """Gives a sign of life for all that is claimed."""
+        """Gives a sign of life for every slot that this process has claimed."""
         self._beats += 1
         for trial_id in list(self._mine.values()):
             try:
@@ -214,9 +233,10 @@ class Ledger:
                 continue  # it was taken for dead; `complete` will find out
 
     def recover(self) -> int:
-        """Closes the trials of workers that gave no sign for too long, by this process's own clock; says how many.
+        """Closes the trials of workers that gave no sign of life for too long, by this process's own clock; returns how
+        many.
 
-        Their slots are free again: whoever finds them so plans the same plans for them, for plans follow from scores.
+        Their slots are free again. Whoever fills them plans the same plans, for plans follow from scores.
         """
         now = time.monotonic()
         dead = []
@@ -268,7 +288,7 @@ class Ledger:
         return dict(sorted(first.items()))
 
     def _entry(self, trial: FrozenTrial) -> Entry:
-        """What a trial says; read once where it is complete, for then it stays as it is."""
+        """The entry of a trial; that of a complete trial is read once, for it does not change."""
         if trial.number not in self._scored:
             entry = _entry(trial)
             if trial.state != TrialState.COMPLETE:
@@ -316,7 +336,7 @@ def _is_scored(trial: FrozenTrial) -> bool:
 
 
 def in_memory() -> BaseStorage:
-    """A storage that is gone with this process."""
+    """A storage in memory, which ends with this process."""
     return optuna.storages.InMemoryStorage()
 
 
@@ -326,7 +346,7 @@ def _part(trial: FrozenTrial) -> str:
 
 
 def _template(space: Space, entry: Entry, part: str) -> FrozenTrial:
-    """A waiting trial with all that is known before it is evaluated."""
+    """A waiting trial with all that is known before the plan is evaluated."""
     amounts = {limit.text: limit.amount(entry.plan) for limit in space.limits}
     return optuna.trial.create_trial(
         state=TrialState.WAITING,

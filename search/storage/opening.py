@@ -1,4 +1,4 @@
-"""From what a user gives as a storage to an Optuna storage, with every fault told in one line and no password shown."""
+"""Opens a study's storage from its URL; every fault is told in one line, and no password is shown."""
 
 import logging
 import os
@@ -26,9 +26,9 @@ _CONNECT_S: Final = 10
 _SILENCE_MS: Final = 30_000
 _OUTAGE_S: Final = 30.0
 _PAUSE_S: Final = 0.5
-# Any number: who opens a database at the same time waits for the one that makes its tables.
+# Any number will do: processes that open a database at the same time wait for the one that makes its tables.
 _TABLES_LOCK: Final = 0x64657074
-# What the driver says -> what it comes to, and what to do. The first that is found counts.
+# Pattern in the driver's message -> the cause and what to do. The first that matches counts.
 _CAUSES: Final = {
     "password authentication failed": "the server refused the user or the password; correct the URL, PGPASSWORD or "
     ".pgpass",
@@ -57,13 +57,16 @@ _NO_DRIVER: Final = 'the driver is not installed: pip install "depthfinder[postg
 
 
 def open_storage(url: str) -> BaseStorage:
-    """The storage at `sqlite:///FILE` (one process), `journal:///FILE` or a bare FILE.journal or FILE.log (processes of
-    one machine), or `postgresql://USER:PASSWORD@HOST/DATABASE`. It is made if it is not there; its folder or database
-    has to be.
+    """Opens the storage at a URL, and makes it if it does not exist; its folder or database has to exist.
 
-    A password may be left to PGPASSWORD or .pgpass. Once it was open, a PostgreSQL server that goes away is waited for.
+    A password may be left to PGPASSWORD or .pgpass. A PostgreSQL server that goes away after it was open is waited for.
 
-    Raises `StorageError` for whatever keeps it from being used.
+    Args:
+        url: `sqlite:///FILE`, for one process; `journal:///FILE`, or a bare FILE.journal or FILE.log, for processes of
+            one machine; or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+
+    Raises:
+        StorageError: for any fault that keeps the storage from being used.
     """
     parsed = _parsed(normalised(url))
     if parsed.drivername == POSTGRESQL:
@@ -77,13 +80,13 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def url_of_file(kind: str, path: Path) -> str:
-    """The URL of the storage that is this very file, whatever stands in its name; `kind` is sqlite or journal."""
+    """The URL of the storage in this file, whatever characters its name has; `kind` is sqlite or journal."""
     return URL.create(kind, database=str(path)).render_as_string()
 
 
 @contextmanager
 def storage_faults(url: str) -> Iterator[None]:
-    """Within it, or within the function it decorates, a fault of the database at `url` is a `StorageError`."""
+    """A context manager and decorator that turns faults of the database at `url` into `StorageError`."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -91,7 +94,7 @@ def storage_faults(url: str) -> Iterator[None]:
 
 
 def _parsed(url: str) -> URL:
-    """The password is moved to the one place where nobody prints it."""
+    """The parsed URL, with a password from its query moved to the one place where nothing prints it."""
     parsed = sqlalchemy.make_url(url)
     if "password" not in parsed.query:
         return parsed
@@ -100,7 +103,7 @@ def _parsed(url: str) -> URL:
 
 
 def _template(url: URL) -> str:
-    """The text that Optuna makes a URL of: it takes braces for places to fill in."""
+    """The URL as the text that Optuna takes, in which single braces would be places to fill in."""
     return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
 
 
@@ -138,10 +141,10 @@ def _postgresql(parsed: URL, url: str) -> RDBStorage:
 
 
 class _Patience:
-    """Connects again to a server that was there before: it may be starting anew.
+    """Connects again to a server that answered before, for it may be restarting.
 
-    Each transaction begins with a connection that was tried, so that nothing is done twice or left half done; one that
-    is cut off in its middle fails.
+    Each transaction begins with a connection that was tried, so that nothing is done twice or left half done. A
+    transaction that is cut off in its middle fails.
     """
 
     def __init__(self, shown: str) -> None:
@@ -149,6 +152,7 @@ class _Patience:
         self._lost_since: float | None = None
 
     def connect(self, dialect: sqlalchemy.Dialect, record: object, words: list[Any], names: dict[str, Any]) -> Any:
+        """Connects, and tries again for a while when the server does not answer."""
         while True:
             try:
                 connection = dialect.connect(*words, **names)
@@ -180,8 +184,8 @@ def _checked_version(storage: RDBStorage, url: str) -> RDBStorage:
 
 
 def _mended(storage: RDBStorage, url: str) -> RDBStorage:
-    """Without values that are NaN, which SQLite keeps as nothing and Optuna then cannot read: their trials have failed,
-    as if they had never been entered."""
+    """The storage with NaN values removed, which SQLite keeps as nothing and Optuna then cannot read; their trials
+    become failed ones, as if no value had been entered."""
     empty = "SELECT trial_id FROM trial_values WHERE value IS NULL AND value_type = 'FINITE'"
     ours = "SELECT trial_id FROM trial_user_attributes WHERE key = 'slot'"
     with storage.engine.begin() as connection:
@@ -198,7 +202,8 @@ def _mended(storage: RDBStorage, url: str) -> RDBStorage:
 
 
 def _cause(error: BaseException, url: str) -> str:
-    """What the database's driver complained of, in our words where they are known."""
+    """The fault that the database's driver reported: in words of this package where the fault is known, else the
+    driver's own."""
     fault: BaseException | None = error.__cause__ if isinstance(error, StorageInternalError) else error
     driver_error = getattr(fault, "orig", None) or fault or error
     text = " ".join(str(driver_error).split())

@@ -1,4 +1,4 @@
-"""Optuna, saying nothing but what is wrong."""
+"""Optuna with its log reduced to warnings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import optuna
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps Optuna from announcing every study that is made."""
+    """A context in which Optuna does not announce every study that is made."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,7 +1,7 @@
 """What may stand in a study as a score.
 
-A score is a number of at most `LARGEST` in size, higher is better. Minus infinity says that a plan failed: it is as bad
-as can be. NaN and plus infinity say nothing, and are refused by the name of the plan that they came of.
+A score is a number of at most `LARGEST` in size, higher is better. Minus infinity says that a plan failed, which
+ranks it below all others. NaN and plus infinity are refused, with an error that names the plan.
 """
 
 import math
@@ -12,17 +12,26 @@ from pruner.choices.plan import Plan
 from pruner.scoring.score import Score
 from search.errors import ScoreError
 
-# What is learned from scores takes their squares.
+# The samplers that learn from scores square them, and a larger number would overflow.
 LARGEST: Final = 1e150
 
 
 def is_score(value: float) -> bool:
-    """Whether plans can be ranked by it."""
+    """Whether plans can be ranked by this value: minus infinity, or a number of at most `LARGEST` in size."""
     return value == -math.inf or abs(value) <= LARGEST
 
 
 def score_of(plan: Plan, found: Score | float) -> Score:
-    """What an evaluation found, as a score. Raises `ScoreError`, which names the plan, where it is none."""
+    """The result of an evaluation as a score.
+
+    Raises `ScoreError`, which names the plan, where the result is not a score.
+
+    Example:
+        >>> score_of(Plan("resnet18"), 0.75).value
+        0.75
+        >>> score_of(Plan("resnet18"), -math.inf).value
+        -inf
+    """
     try:
         score = found if isinstance(found, Score) else Score(float(found))
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A storage as users give it, as text: which kind it is and how it is shown; the error when it cannot be used."""
+"""The URL of a storage as users type it: its kind, how it is shown without the password, and what is wrong with it."""
 
 import re
 from typing import Final
@@ -18,7 +18,7 @@ _JOURNALS: Final = (".journal", ".log")
 _TAKEN: Final = "a storage is sqlite:///FILE.db, journal:///FILE.journal or postgresql://USER@HOST/DATABASE"
 _HIDDEN: Final = "***"
 _SCHEME: Final = re.compile(r"[A-Za-z][\w+.-]*", re.ASCII)
-# Narrower than what libraries make something of: where it does not match, a part of the password may be anywhere.
+# Narrower than what libraries accept: where a URL does not match, parts of a password may stand anywhere in it.
 _SERVER: Final = re.compile(
     r"""(?P<head> [A-Za-z][\w+.-]*:// )
         (?: (?P<user> [^:/?\#@\s]* ) (?P<password> :[^@?]* )? @ )?
@@ -32,8 +32,14 @@ _SECRETS: Final = ("pass", "pwd", "secret", "token")
 
 
 def redacted(url: str) -> str:
-    """The URL without its password, to print or to write down; where it cannot be told which part that is, little else
-    is left."""
+    """The URL without its password, for messages and records.
+
+    Where it cannot be told which part is the password, little else is left.
+
+    Example:
+        >>> redacted("postgresql://ann:secret@host/studies")
+        'postgresql://ann:***@host/studies'
+    """
     scheme, mark, _ = url.partition("://")
     whole = _FILE.fullmatch(url) or _SERVER.fullmatch(url)
     if whole is None:
@@ -48,7 +54,7 @@ def redacted(url: str) -> str:
 
 
 def _redacted_query(query: str) -> str:
-    """What follows a secret goes too: a `&` may belong to it."""
+    """The query of a URL up to its first secret; what follows a secret is left out too, for a `&` may belong to it."""
     for parameter in _PARAMETER.finditer(query):
         if any(secret in unquote_plus(parameter[1]).lower() for secret in _SECRETS):
             return query[: parameter.end()] + _HIDDEN
@@ -56,9 +62,13 @@ def _redacted_query(query: str) -> str:
 
 
 def normalised(url: str) -> str:
-    """The URL with one of the schemes `sqlite`, `journal` and `postgresql+psycopg`; the path of a journal becomes one.
+    """The URL with the scheme `sqlite`, `journal` or `postgresql+psycopg`; the path of a journal becomes such a URL.
 
-    Raises `StorageError` for what is no storage that we take.
+    Raises `StorageError` for what is not a storage of these kinds.
+
+    Example:
+        >>> normalised("studies/faces.journal")
+        'journal:///studies/faces.journal'
     """
     if not url.strip():
         raise StorageError(f"no storage was named: {_TAKEN}")

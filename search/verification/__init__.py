@@ -1,1 +1,1 @@
-"""Budgets, and whether what was found keeps them: measured beside the baseline."""
+"""Latency budgets, and the measurements that show whether a plan keeps them."""

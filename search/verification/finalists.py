@@ -1,4 +1,4 @@
-"""The last word on latency: plans are measured beside the baseline, on every device that has a budget."""
+"""The final check of latency: plans are measured beside the baseline, on every device that has a budget."""
 
 import math
 import statistics
@@ -24,10 +24,13 @@ _BASELINE: Final = "baseline"
 
 @dataclass(frozen=True)
 class Judge:
-    """A device that plans are measured on: its budget, the table that they were searched by, and what times them.
+    """A device that finalists are judged on.
 
-    Where nothing can be timed, because the device is not here, the table has the last word too. `wait` lets seconds
-    pass before what could not be believed is timed again.
+    Attributes:
+        budget: The latency that a plan may have there.
+        profile: The latency table that the search went by.
+        time_plans: Times plans on the device; None where the device is not here, and the table decides.
+        wait: Lets seconds pass before readings that cannot be believed are taken again.
     """
 
     budget: Budget
@@ -37,6 +40,7 @@ class Judge:
 
     @property
     def device(self) -> str:
+        """The name of the device."""
         return self.profile.setting.device
 
 
@@ -45,17 +49,16 @@ class OnDevice:
     """One plan on one device.
 
     Attributes:
-        device: the device's name.
-        predicted_ms: what its table says.
-        evidence: what was measured; None where nothing was.
-        ratio: of the latency to the baseline's, as measured in the same rounds, else by the table.
-        correction: how what was measured compares with what the table says of the same; None where what was measured
-            cannot be believed.
-        answer: whether the budget is met.
-        reason: why that is the answer.
-        fits: whether the plan may win: it surely meets the budget with the margin that was asked for. Readings that
-            cannot be believed neither accept nor refuse a plan: what else there is decides, time on the processor or
-            else the table, and the answer stays undecided.
+        device: The name of the device.
+        predicted_ms: The plan's latency by the table, in milliseconds.
+        evidence: What was measured; None where nothing was.
+        ratio: The plan's latency over the baseline's, as measured in the same rounds, else by the table.
+        correction: What was measured divided by what the table predicts; None where the readings cannot be believed.
+        answer: Whether the budget is met.
+        reason: Why that is the answer, in words.
+        fits: Whether the plan may win: it surely meets the budget, with the margin that was asked for. Readings that
+            cannot be believed neither accept nor refuse a plan. Then time on the processor decides, or else the
+            table, and the answer stays undecided.
     """
 
     device: str
@@ -69,32 +72,35 @@ class OnDevice:
 
     @property
     def measured(self) -> Measurement | None:
+        """The plan's latency as measured; None where nothing was measured."""
         return None if self.evidence is None else self.evidence.network
 
     @property
     def straddles(self) -> bool:
-        """Whether all that keeps it from an answer is that its interval has the budget in it."""
+        """Whether the answer is undecided only because the 95 % interval contains the budget."""
         return self.answer == "undecided" and self.evidence is not None and self.correction is not None
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate as found on every device, that of the first device first."""
+    """A candidate with its verdicts, one for each device, the main device first."""
 
     candidate: Candidate
     verdicts: tuple[OnDevice, ...]
 
     @property
     def fits(self) -> bool:
+        """Whether the plan may win on every device."""
         return all(verdict.fits for verdict in self.verdicts)
 
     @property
     def straddles(self) -> bool:
+        """Whether, on some device, the answer is undecided only because the interval contains the budget."""
         return any(verdict.straddles for verdict in self.verdicts)
 
 
 def _say_nothing(words: str) -> None:
-    """For who does not listen."""
+    """Ignores what it is told."""
 
 
 def measure_finalists(
@@ -104,10 +110,19 @@ def measure_finalists(
     margin: float = 0.0,
     tell: Callable[[str], None] = _say_nothing,
 ) -> tuple[Finalist, ...]:
-    """The candidates, in their order, each with a verdict of every judge.
+    """Measures candidates on every device and judges them.
 
     A candidate fits when its whole 95 % interval is within the budget, so that noise does not decide, and its latency
-    within the budget less the share `margin` of it. What cannot be believed is measured again before it is judged.
+    is within the budget less the margin. Readings that cannot be believed are taken again before they are judged.
+
+    Args:
+        candidates: The plans to measure.
+        judges: The devices, with their budgets and tables.
+        margin: The share of the budget that has to stay unused.
+        tell: Is told what is going on, a line at a time.
+
+    Returns:
+        The candidates in their order, each with a verdict for every judge.
     """
     by_judge = [_verdicts(candidates, judge, margin, tell) for judge in judges]
     return tuple(
@@ -117,22 +132,36 @@ def measure_finalists(
 
 
 def winner_of(finalists: Sequence[Finalist]) -> Finalist | None:
-    """The best by score of those that fit."""
+    """The finalist of the highest score among those that fit; None when none fits."""
     fitting = [finalist for finalist in finalists if finalist.fits]
     return min(fitting, key=lambda f: (-f.candidate.score, f.candidate.latency_ms), default=None)
 
 
 def correction_of(finalists: Sequence[Finalist], judge: int) -> float | None:
-    """By how much the table of a judge has to be multiplied to say what was measured: the median over the finalists
-    whose readings can be believed; None where there is none."""
+    """The factor by which a judge's table has to be multiplied to predict what was measured.
+
+    It is the median over the finalists whose readings on that device can be believed; None where there is none.
+
+    Args:
+        finalists: The plans that were measured.
+        judge: The index of the judge.
+    """
     found = [finalist.verdicts[judge].correction for finalist in finalists]
     believed = [correction for correction in found if correction is not None]
     return statistics.median(believed) if believed else None
 
 
 def slowdown_of(finalists: Sequence[Finalist], judges: Sequence[Judge], judge: int) -> float | None:
-    """What the reference of a judge's machine takes now, over what it took when the table was made; None where one of
-    the two was not timed."""
+    """How much slower the machine of a judge is than when its table was made.
+
+    Args:
+        finalists: The plans that were measured.
+        judges: The devices.
+        judge: The index of the judge that is meant.
+
+    Returns:
+        What the machine's reference product takes now over what it took then; None where one of the two was not timed.
+    """
     evidences = [finalist.verdicts[judge].evidence for finalist in finalists]
     found = [slowdown(judges[judge].profile, evidence) for evidence in evidences if evidence is not None]
     known = [one for one in found if one is not None]
@@ -186,8 +215,8 @@ def _measured(judge: Judge, evidence: Evidence, predicted_ms: float, margin: flo
 
 
 def _fits_by_what_else_there_is(aim: Budget, evidence: Evidence) -> bool:
-    """Where the wall clock cannot be believed: whether time on the processor is within the budget. Where that is no
-    witness either only the table is left, by which every candidate is within the budget."""
+    """Whether a plan fits where the wall clock cannot be believed: by its time on the processor. Where that is no
+    witness either, only the table is left, by which every candidate is within the budget."""
     if evidence.processor is None:
         return True
     return (evidence.network.cpu_ms if aim.ratio is None else evidence.processor.high) <= aim.bound

@@ -1,6 +1,6 @@
-"""How far below its budget a winner has to be: as far as the same network differs from itself when it is loaded anew.
+"""How far below its budget a winner has to measure: as far as one network differs from itself when it is loaded again.
 
-Where weights happen to lie in memory decides what a network takes, for as long as it stays loaded. The network that is
+Where its weights lie in memory decides what a network takes, for as long as it stays loaded. The network that is
 handed over will be loaded by others.
 """
 
@@ -19,9 +19,17 @@ _TIMES_LOADED: Final = 4
 
 
 def margin_on(judges: Sequence[Judge], uncut: Plan, tell: Callable[[str], None]) -> float:
-    """The share of a budget that stays unused: the largest over the devices of how far the uncut network, loaded four
-    times and run in the same rounds, is from its own median, and 1 to 3 %. `uncut` is its plan. Where nothing can be
-    timed the table has the last word, and what it leaves is enough."""
+    """The share of a budget that has to stay unused, from 1 to 3 %.
+
+    The uncut network is loaded four times on each device and run in the same rounds. The margin is the largest
+    difference from the median of these latencies, over all devices. Where nothing can be timed, the table decides, and
+    the share that a search leaves by its table is enough.
+
+    Args:
+        judges: The devices.
+        uncut: The plan of the uncut network.
+        tell: Is told the margin, in words.
+    """
     found = [_spread(judge, uncut) for judge in judges if judge.time_plans is not None]
     if not found:
         return AIMED_BELOW

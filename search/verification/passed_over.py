@@ -9,7 +9,7 @@ from search.verification.finalists import Finalist, Judge, OnDevice
 from search.verification.within_budget import VerifiedSearch
 
 _POINT: Final = 0.01
-"""A score that is better by no more than this may be so by chance."""
+"""A score that is better by no more than this may be better by chance."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,13 @@ class PassedOver:
 
 
 def passed_over(kept: VerifiedSearch, judges: Sequence[Judge], *, margin: float) -> tuple[PassedOver, ...]:
-    """Every evaluated plan that beats the winner by more than a point, best first, with the reason.
+    """Every evaluated plan that beats the winner by more than 0.01 of score, best first, with the reason why it did not
+    win.
 
-    `margin` is the share of the budget by which a finalist had to stay within it.
+    Args:
+        kept: What the search found and measured.
+        judges: The devices, in the order of the verdicts.
+        margin: The share of the budget that a finalist had to leave unused.
     """
     winner, finalists = kept.winner, {finalist.candidate.plan: finalist for finalist in kept.finalists}
     evaluated = sorted((*kept.result.candidates, *kept.result.others), key=lambda c: (-c.score, c.latency_ms))

@@ -1,4 +1,4 @@
-"""Whether a budget is met: proven by every witness that there is, or said to be undecided."""
+"""Whether a budget is met: proven by every witness there is, or left undecided."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -16,10 +16,14 @@ _WAITS_S: Final = (2.0, 6.0)
 
 
 def verdict_on(budget: Budget, evidence: Evidence) -> Verdict:
-    """Whether the network of `evidence` meets the budget.
+    """Whether a measured network meets the budget.
 
     It does when the upper end of its 95 % interval is within the budget, and does not when the lower end is above it,
     by every clock that is a witness. In between, and where the readings cannot be believed, the verdict is undecided.
+
+    Args:
+        budget: What the network may take.
+        evidence: The network as timed beside its baseline.
     """
     doubts = doubts_about(budget, evidence)
     if doubts:
@@ -34,19 +38,20 @@ def verdict_on(budget: Budget, evidence: Evidence) -> Verdict:
 
 
 def verdict_by_table(budget: Budget, predicted_ms: float, device: str) -> Verdict:
-    """What a table alone leaves of it, where the device is not here: only measuring can say whether a budget is met."""
+    """The verdict where the device is not here: undecided, with what the table predicts, for only measuring can
+    decide."""
     side = "within" if predicted_ms <= budget.latency_ms else "above"
     found = f"{predicted_ms:.3f} ms by the table is {side} the budget"
     return Verdict("undecided", f"{found}; {device} was not here: nothing was measured")
 
 
 def doubts_about(budget: Budget, evidence: Evidence) -> tuple[str, ...]:
-    """Why the figure that counts for the budget cannot be believed."""
+    """Why the figure that the budget goes by cannot be believed, each reason a sentence; empty where it can."""
     return evidence.doubts_in_ms if budget.ratio is None else evidence.doubts
 
 
 def measured_figure(budget: Budget, evidence: Evidence) -> float:
-    """What is held against the budget's bound: a share of the baseline, or milliseconds."""
+    """The measured figure that is compared with the budget's bound: a share of the baseline, or milliseconds."""
     return evidence.network.latency_ms if budget.ratio is None else evidence.wall.value
 
 
@@ -60,9 +65,21 @@ def gather_evidence(
     tell: Callable[[str], None],
     wait: Callable[[float], None] = time.sleep,
 ) -> dict[str, Evidence]:
-    """Times networks beside the baseline, and those that have to be timed `again` twice more at the most, after a wait.
+    """Times networks beside the baseline, and the unsettled ones up to twice more, each time after a wait.
 
-    Rounds that nothing speaks against are added to; rounds that cannot be believed are replaced.
+    New rounds are added to rounds that can be believed, and replace those that cannot.
+
+    Args:
+        networks: The names of the networks.
+        baseline: The name under which the timings hold the baseline.
+        budget: What the networks may take.
+        time_networks: Times networks by name, and the baseline with them.
+        again: Whether a network has to be timed again, given its evidence.
+        tell: Is told what is timed again, and why.
+        wait: Lets that many seconds pass.
+
+    Returns:
+        Name -> the evidence for each network.
     """
     timings = dict.fromkeys(networks, time_networks(networks))
     found = {name: Evidence.of(timings[name], name, baseline) for name in networks}
@@ -81,7 +98,7 @@ def gather_evidence(
 
 
 def _interval(budget: Budget, evidence: Evidence) -> tuple[float, float]:
-    """The widest that the witnesses leave room for."""
+    """The 95 % interval of the figure that counts; by ratios, from the lowest to the highest end of all witnesses."""
     if budget.ratio is None:
         return evidence.network.low_ms, evidence.network.high_ms
     ratios = [ratio for ratio in (evidence.wall, evidence.processor) if ratio is not None]

@@ -1,4 +1,4 @@
-"""A budget is a promise: search, measure the best, correct the tables by what that shows, and search on."""
+"""The search that keeps a budget: search, measure the best, correct the tables by what that shows, search on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,13 @@ _MOST_MEASURED: Final = 32
 
 @dataclass(frozen=True)
 class VerifiedSearch:
-    """What the last search found, and everything that was measured on the way, the winner first; and by how much the
-    table of each judge has to be multiplied to say what was measured."""
+    """A search whose winner was measured to fit.
+
+    Attributes:
+        result: What the last search found.
+        finalists: All plans that were measured, the winner first.
+        corrections: For each judge, the factor by which its table has to be multiplied to predict what was measured.
+    """
 
     result: SearchResult
     finalists: tuple[Finalist, ...]
@@ -40,17 +45,29 @@ class VerifiedSearch:
 
     @property
     def winner(self) -> Finalist:
+        """The plan of the highest score among those that were measured to fit."""
         return self.finalists[0]
 
 
 def search_within_budget(
     search_slots: SearchFunction, judges: Sequence[Judge], n_trials: int, *, margin: float, tell: Callable[[str], None]
 ) -> VerifiedSearch:
-    """Searches with `n_trials` and measures the best few; goes on with a quarter of them more if the tables are off by
-    more than a little, and again for as long as nothing that was measured fits. It does not end while a plan that was
-    evaluated is better than the winner, within the budget by the corrected tables, and not measured.
+    """Searches, measures the best few plans, and goes on until one of them fits.
 
-    Raises `BudgetUnreachableError` when in the end nothing fits.
+    It goes on with more trials if the tables are off by more than a little, and for as long as no measured plan fits,
+    up to four times in all: with half of `n_trials` more where a plan fits already, else with a quarter. It does not
+    end while an evaluated plan is better than the winner, within the budget by the corrected tables, and not measured,
+    unless 32 plans were measured already.
+
+    Args:
+        search_slots: Searches in the given slots, with corrected tables.
+        judges: The devices, with their budgets and tables.
+        n_trials: How many plans the first search evaluates.
+        margin: The share of each budget that a winner has to leave unused.
+        tell: Is told what is going on, a line at a time.
+
+    Raises:
+        BudgetUnreachableError: when in the end no plan fits.
     """
     before = corrections = tuple(1.0 for _ in judges)
     finalists: list[Finalist] = []
@@ -96,13 +113,13 @@ def search_within_budget(
 
 
 def _share_of_trials(has_winner: bool, n_trials: int) -> int:
-    """With how many trials to search on: half of them where something fits already, for a corrected table may have made
-    room for plans that were never looked at; else a quarter, to be repeated until something fits."""
+    """How many more trials to search with: half of them where a plan fits already, for a corrected table may have
+    made room for plans that were never looked at; else a quarter, to be repeated until a plan fits."""
     return max(1, n_trials // 2 if has_winner else n_trials // 4)
 
 
 def _to_measure(candidates: Sequence[Candidate], finalists: Sequence[Finalist]) -> list[Candidate]:
-    """The best candidates that were not measured yet and are better than what is known to fit."""
+    """The best candidates that were not measured yet and have a higher score than any plan known to fit."""
     known = {finalist.candidate.plan for finalist in finalists}
     winner = winner_of(finalists)
     better = {
@@ -116,7 +133,7 @@ def _to_measure(candidates: Sequence[Candidate], finalists: Sequence[Finalist]) 
 def _within_reach(
     candidates: Sequence[Candidate], judges: Sequence[Judge], corrections: Sequence[float], margin: float
 ) -> list[Candidate]:
-    """Those that are within every budget, less the margin, by the tables as they are corrected now."""
+    """The candidates that are within every budget, less the margin, by the tables as they are corrected now."""
     return [
         candidate
         for candidate in candidates
@@ -130,7 +147,8 @@ def _within_reach(
 def _corrections(
     finalists: Sequence[Finalist], judges: Sequence[Judge], before: tuple[float, ...]
 ) -> tuple[float, ...]:
-    """What the finalists show of each table; as before where nothing measured on its device can be believed."""
+    """The corrections that the finalists show, one for each table; as before where no reading on its device can be
+    believed."""
     found = (correction_of(finalists, index) for index in range(len(judges)))
     return tuple(then if now is None else now for now, then in zip(found, before, strict=True))
 

@@ -1,5 +1,6 @@
 """The public door, used as a notebook would use it."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 import depthfinder as df
 from commands import Command
-from depthfinder.config.declared import made
+from depthfinder.config.declared import declared_in, made
 from depthfinder.config.run import RunConfig
 from latency.export import export_safetensors
 from networks import SHAPES
@@ -102,6 +103,56 @@ def test_a_run_in_python_is_the_run_that_is_typed(depthfinder: Command) -> None:
     assert "finished already" in typed.stdout
     with pytest.raises(df.errors.SettingsError, match="no setting is called 'trials'; nearest: n_trials"):
         df.run(trials=3)
+
+
+def test_the_stages_of_a_search_one_by_one() -> None:
+    """A supernet that is trained scores plans; the best is measured to fit, trained, and merged."""
+    model = df.load_model("deit_digits", depth=3)
+    digits = df.images(model, dataset="digits")
+    supernet = df.train_supernet(model, digits, supernet_epochs=1, train_batch_size=500, lr=1e-4)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(supernet.parameters(), df.supernet(model).parameters(), strict=True)
+    )
+    evaluate = df.Evaluator(supernet, list(digits.calibration_batches(batch_size=100)))
+    chain, table = df.describe(model), df.profile(model, "null", max_seconds=0.1)
+    budget_ms = 0.8 * table.baseline_ms
+    found = df.search(chain, table, budget_ms=budget_ms, evaluate=evaluate, model=model, device="null", n_trials=6)
+    assert found.best == found.finalists[0].candidate
+    assert found.finalists[0].verdicts[0].answer == "met"
+    assert found.finalists[0].verdicts[0].measured is not None
+
+    cut = df.finetune(model, found.best.plan, digits, progressive_epochs=1, train_batch_size=500, distill_loss_weight=0)
+    images, _ = next(digits.test_batches(batch_size=4))
+    merged = df.merge(cut)
+    torch.testing.assert_close(merged(images), cut(images), rtol=1e-4, atol=1e-4)
+    assert df.measure(merged, "null").latency_ms <= budget_ms
+
+
+def test_what_measures_takes_the_network_and_the_tables_device() -> None:
+    model = df.load_model("deit_digits", depth=2)
+    chain, table = df.describe(model), df.profile(model, "null", max_seconds=0.1)
+    asked = {"budget_ms": 0.8 * table.baseline_ms, "evaluate": lambda plans: [0.0 for _ in plans]}
+    with pytest.raises(ValueError, match="give the model beside the device"):
+        df.search(chain, table, **asked, device="null")
+    with pytest.raises(df.errors.ProfileError, match="this profile is of null"):
+        df.search(chain, table, **asked, model=model, device="cpu")
+
+
+# What Python hands over as objects, and what no command has.
+OBJECTS = {
+    *("chain", "cut", "evaluate", "folder", "harms", "images", "model", "network", "path", "plan", "profile"),
+    *("atol", "experiment", "extra_choices", "input_size", "name", "opset", "output", "progress", "seconds"),
+    *("settings", "timm_kwargs", "weights", "without_training"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in df.__all__ if name.islower() and name != "errors"])
+def test_what_functions_are_asked_for_is_called_as_on_the_command_line(name: str) -> None:
+    """An argument that is a setting has the setting's name; what is no setting is an object, and listed."""
+    known = {one.name for one in declared_in(RunConfig)}
+    given = set(inspect.signature(getattr(df, name)).parameters)
+    assert given - OBJECTS <= known, f"df.{name} calls by another name what is a setting"
 
 
 def test_the_readmes_script_runs(depthfinder: Command, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from latency.profiler import profile
 from networks import made
 from profiles.measurement import Measurement
 from profiles.profile import Profile
-from profiles.store import save_profile
+from profiles.writing import save_profile
 from pruner.choices.plan import Plan
 
 MARKED = "document['documentElement']['setAttribute']('data-trapped','yes')"

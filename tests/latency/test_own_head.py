@@ -12,7 +12,8 @@ from latency.profiler import profile
 from profiles.errors import ProfileError
 from profiles.fingerprint import differ_in_head_alone, why_not
 from profiles.profile import Profile
-from profiles.store import load_profile, save_profile, verified
+from profiles.store import load_profile, verified
+from profiles.writing import save_profile
 from pruner.models.load import load_model
 from pruner.network.surgery import describe
 

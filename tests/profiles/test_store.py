@@ -18,10 +18,10 @@ from profiles.store import (
     near_profiles,
     newest_profile,
     profile_path,
-    save_profile,
     shipped_profiles,
     verified,
 )
+from profiles.writing import save_profile
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The methods that are known, one to a file."""
+"""The methods that find masks, one to a file, and their registry."""
 
 from profiles.registry import load_members
 from pruner.errors import UnknownMethodError

@@ -15,22 +15,28 @@ if TYPE_CHECKING:
 @method
 @dataclass(frozen=True)
 class Acdc(Method):
-    """AC/DC (NeurIPS 2021, arXiv 2106.12379): the search is `phases` of equal length, dense ones and sparse ones in
-    turn, the first and the last dense; the training after the search is the last sparse phase.
+    """AC/DC (NeurIPS 2021, arXiv 2106.12379): dense and sparse phases of equal length in turn.
 
-    A sparse phase begins by keeping the groups of the largest magnitude and setting the others to zero, and keeps that
-    support to its end. In the dense phase after it all learn again, from zero those that were out. How long phases are
-    is ours. So is what becomes of channels: they keep their values while they are masked, for one whose BatchNorm has
-    a factor of zero would never learn again.
+    The search begins and ends with a dense phase; the training after it is the last sparse phase. A sparse phase keeps
+    the groups of the largest magnitude and sets the others to zero. In the dense phase after it all groups learn again,
+    those that were removed from zero.
+
+    Not from the paper are the length of the phases, and that masked channels keep their values: a channel whose
+    BatchNorm has a factor of zero would never learn again.
+
+    Attributes:
+        phases: How many phases the search has; an odd number ends it with a dense one.
     """
 
     name = "acdc"
     phases: int = 5
 
     def phase(self, searched: float) -> int:
+        """The number of the phase, from 0 to `phases` - 1."""
         return min(int(searched * self.phases), self.phases - 1)
 
     def enter(self, masked: "Masked", phase: int) -> None:
+        """Masks the groups of small magnitude in a sparse phase, and nothing in a dense one."""
         if not is_sparse(phase):
             masked.decide({key: mask.new_ones(mask.shape) for key, mask in masked.support().items()})
             return
@@ -39,9 +45,10 @@ class Acdc(Method):
             masked.project()
 
     def masks(self, masked: "Masked", searched: float) -> Mapping[str, Tensor]:
+        """The hard masks of the phase."""
         return masked.support()
 
 
 def is_sparse(phase: int) -> bool:
-    """Every second one is."""
+    """Whether a phase is sparse: every second one is, from phase 1 on."""
     return phase % 2 == 1

@@ -1,4 +1,4 @@
-"""What finds out which groups can go: the protocol, and the registry of the methods that are known."""
+"""The protocol of methods that find which groups can be removed, and their registry."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,56 +14,75 @@ if TYPE_CHECKING:
 
 
 class Method(ABC):
-    """What the masks are while they are searched for, and how groups are ranked when they are decided.
+    """A method says what the masks are during the search, and how groups are ranked when the masks are decided.
 
-    A method remembers nothing itself: what a step depends on is how much of the search is over, `searched` in [0, 1],
-    and what lies in the masked network: weights, masks, supports, memory.
+    A method holds no state of its own. A step depends on how much of the search is over, `searched` in [0, 1], and on
+    what lies in the masked network: weights, masks, supports, memory.
+
+    Example:
+        A method that keeps everything until the end, and then the groups of the largest magnitude:
+
+        >>> from pruner.masks.methods.method import Method
+        >>> class AtTheEnd(Method):
+        ...     name = "at-the-end"
+        ...     def masks(self, masked, searched):
+        ...         return masked.support()
     """
 
     name: ClassVar[str]
     mask_lr_scale: float = 1.0
-    """How much faster masks learn than weights."""
+    """The learning rate of the masks over that of the weights."""
 
     def initial_masks(self, masked: "Masked") -> dict[str, Tensor]:
-        """Part -> (entries,): what is learned beside the weights; nothing by default."""
+        """The numbers that are learned beside the weights, as they begin: part -> (entries,). None by default."""
         return {}
 
     def memory(self, masked: "Masked") -> dict[str, Tensor]:
-        """Name -> what else is kept in the state; nothing by default."""
+        """Other tensors that the method keeps in the masked network's state, by name. None by default."""
         return {}
 
     def phase(self, searched: float) -> int:
-        """Which phase of the search it is. The first is 0, and is entered without a word."""
+        """The number of the phase that the search is in. It begins in phase 0, for which `enter` is not called."""
         return 0
 
     def enter(self, masked: "Masked", phase: int) -> None:  # noqa: B027  # most have one phase
-        """What is done once, before the first step of a phase."""
+        """Prepares the masked network before the first step of a phase."""
 
     @abstractmethod
     def masks(self, masked: "Masked", searched: float) -> Mapping[str, Tensor]:
-        """Part -> (entries,): what its groups are multiplied by."""
+        """The masks at this point of the search: part -> (entries,), what its groups are multiplied by."""
 
     def penalty(self, masked: "Masked", searched: float) -> Tensor | None:
-        """A scalar beside the loss; None for none."""
+        """A scalar that is added to the loss; None for nothing."""
         return None
 
     def on_gradients(self, masked: "Masked", searched: float) -> None:  # noqa: B027  # most need no gradients
-        """Looks at the gradients of a step of the search, before the weights take it."""
+        """Reads the gradients of a step of the search, before the weights are updated."""
 
     def scores(self, masked: "Masked") -> Mapping[str, Tensor]:
-        """Part -> (entries,): what the hard masks are chosen by. Magnitudes, unless a method knows better."""
+        """The scores that the hard masks are decided by: part -> (entries,). Magnitudes by default."""
         return masked.magnitudes()
 
 
 METHODS: Final = Registry[Method]("method", UnknownMethodError)
+"""The registered methods by name."""
 
 
 def method(cls: type[Method]) -> type[Method]:
-    """Registers a method under its name, with its own settings. Raises `ValueError` when the name is taken."""
+    """Registers a method with its default settings under its name. Raises `ValueError` when the name is taken."""
     METHODS.add(cls.name, cls())
     return cls
 
 
 def known_method(name: str) -> Method:
-    """Raises `UnknownMethodError` with the names there are."""
+    """The method of that name.
+
+    Raises:
+        UnknownMethodError: with the known names, when none has that name.
+
+    Example:
+        >>> from pruner.masks.methods import known_method
+        >>> known_method("acdc")
+        Acdc(phases=5)
+    """
     return METHODS.known(name)

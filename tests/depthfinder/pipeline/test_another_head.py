@@ -10,7 +10,8 @@ import pytest
 from commands import Command
 from folders import folder_of
 from profiles.profile import Choices
-from profiles.store import load_profile, save_profile
+from profiles.store import load_profile
+from profiles.writing import save_profile
 from pruner.models.load import load_model
 from pruner.network.surgery import describe
 

@@ -91,10 +91,10 @@ def test_a_network_that_knows_its_classes(tmp_path: Path, caplog: pytest.LogCapt
     checkpoint = saved(knowing(run_on(tmp_path)), tmp_path / "a.pt", class_to_idx={n: i for i, n in enumerate(NAMES)})
     run = run_on(tmp_path, checkpoint=checkpoint)
     assert judged(run, caplog) == [
-        f"weights: {len(run.untuned.state_dict())} tensors from {checkpoint}",
+        f"weights: {len(run.uncut.network.state_dict())} tensors from {checkpoint}",
         "baseline: 100.00 % of 144 held-out images are right",
     ]
-    assert baseline_accuracy(run) == held_out_accuracy(run, run.untuned) == 1.0
+    assert baseline_accuracy(run) == held_out_accuracy(run.uncut.network, run.data, run.world.device) == 1.0
 
 
 def test_a_network_that_learnt_the_classes_in_another_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,7 +27,8 @@ from networks import made
 from profiles.difference import difference
 from profiles.measurement import Ratio
 from profiles.profile import Profile
-from profiles.store import load_profile, to_csv, verified
+from profiles.store import load_profile, verified
+from profiles.writing import to_csv
 from pruner.choices.plan import Plan
 from reviews import measured
 from search.errors import DashboardMissingError

@@ -156,6 +156,16 @@ def test_what_fades_is_gone_at_zero_and_whole_at_one() -> None:
         assert relative_error(run(fold(steps), x), outer(x)) <= 1e-12
 
 
+def test_convolutions_of_other_strides_have_other_texts() -> None:
+    """A latency table tells them apart by these."""
+    settings = [{}, {"stride": 2}, {"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": 2}, {"dilation": (1, 2)}]
+    texts = [Convolution(nn.Conv2d(4, 8, 3, **one)).text for one in settings]  # type: ignore[arg-type]
+    assert texts == [
+        *("conv3x3 4>8", "conv3x3/2 4>8", "conv3x3/2x1 4>8", "conv3x3/1x2 4>8"),
+        *("conv3x3 dilation=2 4>8", "conv3x3 dilation=1x2 4>8"),
+    ]
+
+
 def test_a_merged_layer_has_as_many_groups_as_its_steps_allow() -> None:
     def grouped(groups: int) -> Affine:
         return affine.of_layer(nn.Conv2d(CHANNELS, CHANNELS, 3, groups=groups))

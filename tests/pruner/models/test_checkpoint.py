@@ -1,3 +1,4 @@
+import json
 import pickle
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def test_two_damaged_ones_are_an_error_and_not_a_new_start(tmp_path: Path) -> No
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="damaged"):
         file.load()
+
+
+def test_weights_of_another_kind_are_no_state(tmp_path: Path) -> None:
+    """What masks leave has an entry of the same name, with other facts in it."""
+    path = tmp_path / "t.safetensors"
+    safetensors.torch.save_file({"w": torch.ones(2)}, path, metadata={"depthfinder": json.dumps({"method": "smart"})})
+    with pytest.raises(CheckpointError, match="is damaged"):
+        CheckpointFile(path, "a training").load()
 
 
 def test_another_trainings_state_is_refused(tmp_path: Path) -> None:

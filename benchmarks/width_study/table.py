@@ -4,15 +4,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from narrowing import PARTS, WAYS, Way
-from small_networks import NETWORKS
-
 from pruner.choices.plan import Plan
+from shared.small_networks import NETWORKS
+from shared.spreads import mean_and_deviation, mean_with_deviation
+from shared.tables import markdown_table
+from width_study.narrowing import PARTS, WAYS, Way
 
 WIDTH, REFITTED, DEPTH, TOGETHER = "width", "width, refitted", "depth", "all together"
 ARMS: Final = (WIDTH, REFITTED, DEPTH, TOGETHER)
 
 Jobs = Sequence[Mapping[str, Any]]
+Cells = list[str | None]
 
 
 def lines_of(record: Mapping[str, Any]) -> list[str]:
@@ -24,13 +26,14 @@ def rows(record: Mapping[str, Any]) -> list[str]:
     """The table: to a budget a row for every arm, which says how all together stands beside it."""
     head = ("network", "budget", "arm", "how", "when chosen", "at the end (95 %)", "parameters", "M MACs")
     head += ("before training, %", "accuracy, %", "all together is")
-    found = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    found: list[Cells] = []
     for family, whole in record["baselines"].items():
-        cells = f"{whole['parameters']:,} | {whole['macs'] / 1e6:.2f} | | {100 * whole['accuracy']:.2f}"
-        found.append(f"| {NETWORKS[family].entry} | | as it was | | 1 | 1 | {cells} | |")
+        start = (NETWORKS[family].entry, None, "as it was", None, "1", "1")
+        sizes = (f"{whole['parameters']:,}", f"{whole['macs'] / 1e6:.2f}")
+        found.append([*start, *sizes, None, f"{100 * whole['accuracy']:.2f}", None])
         for place in (one for one in record["places"] if one["family"] == family):
             found += [_row(place, arm, jobs_of(record, place)) for arm in record["asked"]["arms"]]
-    return found
+    return markdown_table(head, found)
 
 
 def jobs_of(record: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Jobs]:
@@ -39,17 +42,17 @@ def jobs_of(record: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Jo
     return {arm: [job for job in here if job["arm"] == arm] for arm in ARMS}
 
 
-def _row(place: Mapping[str, Any], arm: str, of_arm: Mapping[str, Jobs]) -> str:
-    start = f"| {NETWORKS[place['family']].entry} | {place['budget']} | {arm} |"
+def _row(place: Mapping[str, Any], arm: str, of_arm: Mapping[str, Jobs]) -> Cells:
+    start: Cells = [NETWORKS[place["family"]].entry, str(place["budget"]), arm]
     chosen, jobs = place[arm], of_arm[arm]
     if not jobs:
-        return f"{start} nothing fits |" + " |" * 7
+        return [*start, "nothing fits", *[None] * 7]
     ratio = "{value:.3f} ({low:.3f} to {high:.3f})".format(**place["measured"][arm])
-    mean, spread = _mean_and_spread(jobs)
+    reached = mean_with_deviation(_accuracies(jobs))
     before = f"{100 * statistics.mean(job['before'] for job in jobs):.2f}"
     cells = (_how(chosen), f"{chosen['ratio']:.3f}", ratio, f"{jobs[0]['parameters']:,}")
-    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", before, f"{mean:.2f} ± {spread:.2f}", beside(place, of_arm, arm))
-    return f"{start} {' | '.join((*cells, *figures))} |"
+    figures = (f"{jobs[0]['macs'] / 1e6:.2f}", before, reached, beside(place, of_arm, arm))
+    return [*start, *cells, *figures]
 
 
 def _how(chosen: Mapping[str, Any]) -> str:
@@ -60,9 +63,8 @@ def _how(chosen: Mapping[str, Any]) -> str:
     return f"{cuts} ({chosen['by']}{'' if is_decided(chosen) else ', undecided'})"
 
 
-def _mean_and_spread(jobs: Jobs) -> tuple[float, float]:
-    found = [100 * job["accuracy"] for job in jobs]
-    return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
+def _accuracies(jobs: Jobs) -> list[float]:
+    return [100 * job["accuracy"] for job in jobs]
 
 
 def is_decided(chosen: Mapping[str, Any]) -> bool:
@@ -78,7 +80,7 @@ def beside(place: Mapping[str, Any], of_arm: Mapping[str, Jobs], arm: str) -> st
         return ""
     if not (is_decided(place[arm]) and is_decided(place[TOGETHER])):
         return "undecided"
-    (mean, spread), (other, other_spread) = (_mean_and_spread(of_arm[one]) for one in (TOGETHER, arm))
+    (mean, spread), (other, other_spread) = (mean_and_deviation(_accuracies(of_arm[one])) for one in (TOGETHER, arm))
     if abs(mean - other) <= spread + other_spread:
         return "level"
     return f"{'ahead' if mean > other else 'behind'} by {abs(mean - other):.1f}"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from narrowing import Way, narrowed_alike, narrowed_with_history
 from torch import Tensor, nn
 
 from pruner.fitting.least_squares import fitted
 from pruner.fitting.rows import patches, places_of, rows_wanted, values
 from pruner.fitting.sums import Sums
+from width_study.narrowing import Way, narrowed_alike, narrowed_with_history
 
 _APART: Final = 5
 

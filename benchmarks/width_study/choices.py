@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from fitting_search import by_fits
-from narrowing import WAYS, Way, bisected, gradients_of, least_pruned, narrowed, widths
-from plans_within import best_plan, scorer
-from progressive import FEW
 from torch import Tensor, nn
-from trained_plans import trained_plan
-from width_asked import DEVICE, Asked, kept_in, learned, named, settings_for
-from width_table import DEPTH, REFITTED, TOGETHER, WIDTH
 
 import depthfinder as df
 from latency.devices import Mode, open_device
@@ -37,6 +30,12 @@ from pruner.training.objective import Supervised, Teaching, light_copy
 from search.errors import BudgetUnreachableError
 from search.limits import LatencyLimit
 from search.space import Space
+from shared.baselines import FEW
+from shared.plans_within import best_plan, by_fits, scorer
+from shared.trained_plans import trained_plan
+from width_study.asked import DEVICE, Asked, kept_in, learned, named, settings_for
+from width_study.narrowing import WAYS, Way, bisected, gradients_of, least_pruned, narrowed, widths
+from width_study.table import DEPTH, REFITTED, TOGETHER, WIDTH
 
 SUPERNET_SEED: Final = 21
 TRYOUT_SEED: Final = 22

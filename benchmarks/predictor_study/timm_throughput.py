@@ -1,5 +1,7 @@
-"""Networks of our families in timm's tables of throughput: how well a card's corrected kernels predict them. Part of
-whole_networks.py."""
+"""Networks of our families in timm's tables of throughput: how well a card's corrected kernels predict them.
+
+A part of `benchmarks/whole_networks.py`.
+"""
 
 import csv
 import json
@@ -10,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from predictor import percent, table
 from scipy.stats import spearmanr
 from sklearn.model_selection import KFold
 
@@ -24,6 +25,7 @@ from profiles.descriptions import load_description
 from profiles.judgement import Judgement
 from pruner.errors import UnknownModelError
 from pruner.models.load import load_model
+from shared.tables import markdown_table, percent
 
 CARDS = {"rtx3090": "pt240-cu124-rtx3090", "rtx4090": "pt240-cu124-rtx4090"}
 LIKE = {"rtx5090": "rtx4090", "rtxpro6000": "rtx4090"}
@@ -156,7 +158,7 @@ def remember(path: Path | None, heard: Heard) -> None:
     path.write_text(json.dumps(lines))
 
 
-def throughput(folder: Path, heard: Path | None) -> tuple[str, Mapping[str, object], dict[str, Card]]:
+def throughput(folder: Path, heard: Path | None) -> tuple[list[str], Mapping[str, object], dict[str, Card]]:
     """The tables, their figures, and the corrected cards; `heard` is a file of what was listened to."""
     listened = remembered(heard)
     lines, by_family, record, cards, of_card = [], [], {}, {}, {}
@@ -202,10 +204,10 @@ def throughput(folder: Path, heard: Path | None) -> tuple[str, Mapping[str, obje
     figures = ("error", "one factor", "ratios", "Spearman")
     by = [f"{what}, {whose}" for whose in ("other networks", "other families") for what in figures]
     family_head = ("card", "family", "networks", *by)
-    text = table(head, lines) + f"\n{note}\n\n" + table(family_head, by_family)
+    tables = [*markdown_table(head, lines), "", note, "", *markdown_table(family_head, by_family), ""]
     terms = sorted({term for one in cards.values() for term in one.factors})
-    text += "\n" + table(("card", *terms), [(d, *(f"{c.factors[t]:.2f}" for t in terms)) for d, c in cards.items()])
-    return text, record, cards
+    tables += markdown_table(("card", *terms), [(d, *(f"{c.factors[t]:.2f}" for t in terms)) for d, c in cards.items()])
+    return tables, record, cards
 
 
 def title(device: str) -> str:

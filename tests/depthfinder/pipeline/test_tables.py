@@ -11,13 +11,17 @@ from torch import nn
 from commands import Command
 from depthfinder.config.declared import made
 from depthfinder.config.run import RunConfig
-from depthfinder.pipeline.absent_device import FoundTable, table_without_device
+from depthfinder.pipeline.offer import Offer
+from depthfinder.pipeline.tables import FoundTable, tables_without_devices
+from depthfinder.pipeline.target import targets_of
+from depthfinder.pipeline.uncut import Uncut
 from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.mode import Mode
 from latency.modelled import modelled_profile
 from profiles.errors import ProfileError
 from profiles.profile import Profile
-from profiles.store import load_profile, profile_path, save_profile, shipped_profiles
+from profiles.store import load_profile, profile_path, shipped_profiles
+from profiles.writing import save_profile
 from pruner.models.load import load_model
 from pruner.network.surgery import describe
 from pruner.progress import silent
@@ -28,7 +32,9 @@ def asked(device: str, **changes: object) -> RunConfig:
 
 
 def found(arguments: RunConfig, root: Path, model: nn.Module) -> FoundTable:
-    return table_without_device(arguments, root, model, describe(model), (), (), silent)
+    targets = targets_of(arguments.measure, root)
+    offer, uncut = Offer(arguments.search, describe(model), ()), Uncut("test_vit", model, None, {})
+    return tables_without_devices(targets, root, uncut, offer, arguments.seed, silent)[arguments.measure.device]
 
 
 def alike(one: Profile, other: Profile) -> bool:

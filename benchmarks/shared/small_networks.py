@@ -1,8 +1,8 @@
-"""Four small networks for the digit relations, one per family: what they are, how their baselines are trained, and
-the plan that each is cut by.
+"""Four small networks for the digit relations, one of each family.
 
-A baseline takes a few minutes on one core. The plans take activations and norms away: what is left of a cut block is a
-linear map, or one convolution with its activation where the block ends with one.
+Here stands what they are, how their baselines are trained, and the plan that each is cut by. A baseline takes a few
+minutes on one core. The plans take activations and norms away: what is left of a cut block is a linear map, or one
+convolution with its activation where the block ends with one.
 """
 
 import copy

@@ -20,6 +20,7 @@ from latency.predictor.regressor import LARGE, RatioRegressor
 from latency.predictor.rows import OperatorRows
 from latency.predictor.transfer import Timed
 from pruner._timm import create_model
+from shared.tables import percent
 
 AMD = ("mi100", "mi210", "mi250x", "mi300x")
 DTYPES = ("fp32", "fp16", "bf16")
@@ -36,10 +37,6 @@ Table = tuple[Sequence[str], list[Line], str]
 Shape = tuple[float, ...]
 Pair = tuple[str, tuple[Shape, ...], Shape]
 """What kind of block it is, its convolutions, and the one in place of them."""
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
 
 
 def conv(_: OperatorRows) -> Table:

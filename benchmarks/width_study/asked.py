@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from progressive import FEW, LEARNING_RATE, baseline
 from torch import Tensor, nn
 
 from profiles.files import write_whole
 from pruner.training.settings import Optimizing, TrainSettings
+from shared.baselines import FEW, LEARNING_RATE, baseline
 
 DEVICE: Final = "ort-cpu"
 
@@ -22,7 +22,7 @@ class Asked:
 
     output: Path
     baselines: Path
-    families: tuple[str, ...]
+    networks: tuple[str, ...]
     budgets: tuple[float, ...]
     seeds: tuple[int, ...]
     arms: tuple[str, ...]

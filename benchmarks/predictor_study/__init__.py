@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/predictor.py` and of `benchmarks/whole_networks.py`."""
