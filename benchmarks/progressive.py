@@ -28,7 +28,8 @@ from latency.timing import time_interleaved
 from profiles.files import write_whole
 from pruner.choices.plan import Plan
 from pruner.models.checkpoint import CheckpointFile
-from pruner.network.surgery import apply, describe, input_size_of, merge
+from pruner.network.image_size import input_size_of
+from pruner.network.surgery import apply, describe, merge
 from pruner.progress import silent
 from pruner.scoring.evaluator import Evaluator
 from pruner.training.loop import fit

@@ -22,7 +22,8 @@ from pruner.choices.choice import MERGE
 from pruner.choices.plan import Plan
 from pruner.models.checkpoint import CheckpointFile
 from pruner.models.load import load_model
-from pruner.network.surgery import apply, describe, input_size_of, supernet
+from pruner.network.image_size import input_size_of
+from pruner.network.surgery import apply, describe, supernet
 from pruner.progress import silent
 from pruner.training.loop import fit
 from pruner.training.objective import Objective, Supervised, Teaching, light_copy

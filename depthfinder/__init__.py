@@ -1,7 +1,14 @@
 """Depthfinder finds how deep a vision network needs to be on your own hardware.
 
-The public door: every name of the API is here, and is imported from where it lives when it is first used, so that the
-command line answers at once.
+This is the public API: every name is here, and its module is imported when the name is first used, so that the command
+line answers at once.
+
+Example:
+    >>> import depthfinder as df
+    >>> model = df.load_model("deit_digits", pretrained=True)
+    >>> chain = df.describe(model)
+    >>> len(chain.blocks), chain.blocks[1].choices
+    (24, ('keep', 'merge', 'drop'))
 """
 
 import importlib
@@ -10,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from depthfinder.own_packages import take_own_packages
 
 if TYPE_CHECKING:
-    from depthfinder.api import export, load_merged, measure, profile, run, search
+    from depthfinder.api import export, load_merged, measure, profile, run
     from depthfinder.folder.result import RunResult
+    from depthfinder.searching import search
     from depthfinder.with_training import finetune, images, train_supernet
     from depthfinder.without_training import Fitted
     from profiles.measurement import Measurement
@@ -61,7 +69,7 @@ _HOMES = {
     "merge": "pruner.network.surgery",
     "profile": "depthfinder.api",
     "run": "depthfinder.api",
-    "search": "depthfinder.api",
+    "search": "depthfinder.searching",
     "supernet": "pruner.network.surgery",
     "train_supernet": "depthfinder.with_training",
 }

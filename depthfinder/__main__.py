@@ -1,4 +1,4 @@
-"""`python -m depthfinder`, for torchrun and wherever scripts are not on the path."""
+"""Runs `python -m depthfinder`, for torchrun and wherever scripts are not on the path."""
 
 from depthfinder.cli.app import main
 

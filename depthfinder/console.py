@@ -1,4 +1,4 @@
-"""What a person sees while a run is under way, and how they stop it."""
+"""Shows the progress of a run, writes its log, and stops it when a signal comes."""
 
 import logging
 import signal
@@ -19,7 +19,11 @@ log = logging.getLogger("depthfinder")
 
 
 class Stopped(BaseException):
-    """A signal asked the run to stop, and it has: everything up to the last step is saved."""
+    """Raised when a signal has stopped the run. Everything up to the last step is saved.
+
+    Attributes:
+        exit_status: 128 and the number of the signal, with which the process ends.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -27,16 +31,35 @@ class Stopped(BaseException):
 
 
 class Watch:
-    """The progress of one stage: a bar where there is a terminal, and the place where a stage can be stopped."""
+    """Shows the progress of stages, by a bar where there is a terminal, and stops them when a signal has come.
+
+    Example:
+        >>> watch = Watch(shown=False)
+        >>> with watch.stage("search"):
+        ...     watch(1, 128, "the best so far: 0.91")
+    """
 
     def __init__(self, *, shown: bool = True) -> None:
-        """One that is not `shown` is that of a process beside the one that talks."""
+        """Makes a watch without a stage.
+
+        Args:
+            shown: Whether there is a bar; of several processes only the first has one.
+        """
         self._shown = shown
         self._signal: int | None = None
         self._bar: Progress | None = None
 
     def __call__(self, done: int, total: int, note: str) -> None:
-        """Shows how far the stage is. Raises `Stopped` when a signal has come: the stage is between two steps now."""
+        """Shows how far the stage is. It is to be called between two steps.
+
+        Args:
+            done: The steps done.
+            total: The steps in all.
+            note: What to show beside the bar.
+
+        Raises:
+            Stopped: when a signal has come.
+        """
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
         if self._signal is not None:
@@ -44,8 +67,11 @@ class Watch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """One stage of the run, with a bar of its own, named and timed in the log. Raises `Stopped` when a signal came
-        while the stage before was at something that is not left half done."""
+        """Runs one stage of the run inside `with`: it has a bar of its own, and is named and timed in the log.
+
+        Raises:
+            Stopped: when a signal came in the last step of the stage before.
+        """
         if self._signal is not None:
             raise Stopped(self._signal)
         log.info("%s ...", name)
@@ -72,8 +98,11 @@ class Watch:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM finish the step under way, save and stop; a second one stops at once, and so does a step
-        that takes longer than `patience.PATIENCE_S` of processor time."""
+        """Makes SIGINT and SIGTERM stop the run inside `with` after the current step, with everything saved.
+
+        A second signal stops at once, and so does a step that takes longer than `patience.PATIENCE_S` of processor
+        time.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's
             return
@@ -93,14 +122,14 @@ class Watch:
 
 
 class _ToStderr(logging.Handler):
-    """Looks stderr up for every line: while a bar is shown, lines have to pass above it."""
+    """Looks up `sys.stderr` for every line, because lines have to pass above a bar while one is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr)
 
 
 def log_to(path: Path | None) -> None:
-    """Sends the log to stderr and, with the time of each line, to the end of the file at `path`."""
+    """Sends the log to stderr and, with the time of each line, to the end of the file at `path` if one is given."""
     log.setLevel(logging.INFO)
     log.handlers = [_ToStderr()]
     if path is not None:
@@ -110,6 +139,6 @@ def log_to(path: Path | None) -> None:
 
 
 def log_warnings() -> None:
-    """Sends warnings alone to stderr: for a process beside the one that talks."""
+    """Sends warnings alone to stderr; of several processes, all but the first do so."""
     log.setLevel(logging.WARNING)
     log.handlers = [_ToStderr()]

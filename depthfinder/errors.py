@@ -133,7 +133,7 @@ class TensorBoardMissingError(NotHereError):
 
 
 class FolderError(NotHereError, FileNotFoundError):
-    """A folder that does not hold, or no longer whole, what is wanted of it."""
+    """A folder does not hold what a command needs of it, or a file in it is damaged."""
 
 
 class NothingToPruneError(DepthfinderError):
@@ -147,7 +147,12 @@ class DifferentRunError(UsageError):
 
 
 def exit_status(error: Exception) -> int | None:
-    """The status that a command ends with by this error; None for one that is a fault of ours."""
+    """Returns the status that a command ends with by this error; None for an error that is a bug.
+
+    Example:
+        >>> exit_status(FolderError("there is no such folder")), exit_status(KeyError("blocks.0.mlp"))
+        (3, None)
+    """
     if isinstance(error, DepthfinderError):
         return error.exit_status
     return NotHereError.exit_status if isinstance(error, FileNotFoundError) else None

@@ -1,9 +1,9 @@
 """Makes sure that `search`, `profiles`, `latency` and `pruner` are Depthfinder's own, before one of them is imported.
 
-A user's `search.py`, or a package `profiles/`, beside a script or in the working folder stands in front of ours. A
-process has one module of a name, so that of the two one cannot be had. Taking ours would break the user's own import
-without a word, so a script is refused and told which file it is. `python -m depthfinder` is a process of ours alone,
-and takes its own. A folder without `__init__.py` stands in nobody's way.
+A user's `search.py`, or a package `profiles/`, beside a script or in the working folder is found before Depthfinder's.
+A process has one module of a name, so only one of the two can be imported. Taking Depthfinder's would break the user's
+own import silently, so the import raises an error that names the file. `python -m depthfinder` runs no code of the
+user's, and takes Depthfinder's. A folder without `__init__.py` does no harm.
 """
 
 import os
@@ -19,8 +19,11 @@ _HOME: Final = Path(__file__).parent.parent
 
 
 def take_own_packages() -> None:
-    """Raises `ImportError` that names the file which stands in front of a package of ours; in a process of
-    `python -m depthfinder` none does from then on."""
+    """Checks that the packages which Python finds are Depthfinder's; in `python -m depthfinder` it imports them itself.
+
+    Raises:
+        ImportError: when another file of the same name would be imported; the error names it.
+    """
     for name in OWN_PACKAGES:
         there = _file_of(name)
         if there is None or _is_ours(there):
@@ -35,7 +38,7 @@ def take_own_packages() -> None:
 
 
 def _file_of(name: str) -> str | None:
-    """What `import name` is, or would be; None if nothing, or a folder without `__init__.py`."""
+    """The file that `import name` takes or would take; None without one, and for a folder without `__init__.py`."""
     known = sys.modules.get(name)
     if known is not None:
         return known.__file__
@@ -48,7 +51,7 @@ def _is_ours(file: str) -> bool:
 
 
 def _is_the_program() -> bool:
-    """Whether this is `python -m depthfinder`: while a module is looked for, that is what `sys.argv` begins with."""
+    """Whether this is `python -m depthfinder`. While Python looks for the module, `sys.argv` begins with `-m`."""
     words = sys.orig_argv
     return sys.argv[:1] == ["-m"] and "-m" in words and words[words.index("-m") + 1 :][:1] == ["depthfinder"]
 

@@ -1,7 +1,7 @@
-"""How long a step that was asked to stop may take: a signal is heard while the main thread is in a library's code too.
+"""Limits how long a step may go on after a signal, even where the main thread is inside the code of a library.
 
-Python runs the handler of a signal between two of its own instructions, and there is none while one call computes: a
-solver, an export. A thread beside it hears the signal by a pipe, which the interpreter writes to at once.
+Python runs the handler of a signal between two of its own instructions. While one call computes, such as a solver or an
+export, no handler runs. So a second thread reads signals from a pipe, which the interpreter writes to at once.
 """
 
 import os
@@ -17,9 +17,9 @@ from typing import Final
 from rich.console import Console
 
 PATIENCE_S: Final = 6.0
-"""Time of the main thread on the processor that a step has to come to its end."""
+"""Seconds of the main thread on the processor that a step may take to end after a signal."""
 _UNWINDING_S: Final = 3.0
-"""Time that Python has to leave by its own means after that."""
+"""Seconds that Python has to end the process by itself after that."""
 _LOOK_S: Final = 0.1
 _HEARD: Final = (signal.SIGINT, signal.SIGTERM)
 _pipes: list[int] = []
@@ -27,11 +27,11 @@ _pipes: list[int] = []
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Within it SIGINT and SIGTERM, whose handlers are the caller's, end the process within ten seconds of processor
-    time, and a second one at once, with the status 128 and the signal's number.
+    """Makes SIGINT and SIGTERM end the process inside `with` within ten seconds of processor time; a second, at once.
 
-    A step that takes longer gets the signal a second time, whose handler should raise; should the main thread not come
-    to that, the process ends as it is. What it wrote is whole, as it is when the process is killed.
+    The handlers are the caller's. A step that takes longer gets the signal a second time, and the handler should then
+    raise. If the main thread does not come to run it, the process ends without unwinding, with the status 128 plus the
+    number of the signal. Files stay whole, as when a process is killed.
     """
     heard, written = os.pipe()
     os.set_blocking(written, False)
@@ -71,7 +71,7 @@ def _overlook(heard: int, clock: Callable[[], float]) -> None:
 
 
 def _next_signal(heard: int, wait_s: float | None) -> int | None:
-    """The number of the next signal; 0 if none comes in time, None when there will be no more."""
+    """The number of the next signal; 0 if none comes in time, None when the pipe is closed."""
     ready, _, _ = select.select([heard], [], [], wait_s)
     if not ready:
         return 0
@@ -82,7 +82,7 @@ def _next_signal(heard: int, wait_s: float | None) -> int | None:
 
 
 def _main_clock() -> Callable[[], float]:
-    """The main thread's time on the processor; where a thread's cannot be asked for, the time that passes."""
+    """Returns a clock of the main thread's processor time, or of the wall where the system has no such clock."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.monotonic
     identity = time.pthread_getcpuclockid(threading.get_ident())
@@ -90,7 +90,7 @@ def _main_clock() -> Callable[[], float]:
 
 
 def _leave_the_pipe() -> None:
-    """A process that is forked off has a thread of its own to tell: none."""
+    """Detaches a forked process from the pipe, whose other end is a thread that it does not have."""
     if _pipes:
         signal.set_wakeup_fd(-1)
 

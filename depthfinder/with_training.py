@@ -1,4 +1,4 @@
-"""The trainings of a search from Python: the weight-sharing network that scores plans, and the network of a plan."""
+"""Trains from Python what a search needs: the supernet that scores plans, and the network of a plan."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ from pruner.training.world import alone
 
 
 def images(model: nn.Module, **settings: Any) -> ImageData:
-    """The images that a network is trained and judged on, in three splits that share none.
+    """Loads the images that a network is trained and judged on, in three splits that share no image.
 
     Args:
-        model: The network; images come at its size, normalised as it was trained.
+        model: The network. The images have its size, and are normalised as for its training.
         settings: What `depthfinder run --help-all` lists under "Images", by its names with underscores: `dataset`,
             `data_dir`, `train_split` and so on.
 
     Raises:
-        DataError: when there is no such data set, or none that fits the network.
-        SettingsError: for a setting that there is not, or a value that is refused.
+        DataError: when there is no such data set, or its images do not fit the network.
+        SettingsError: for an unknown setting, or a value that is refused.
 
     Example:
         >>> import depthfinder as df
@@ -62,19 +62,22 @@ def train_supernet(
     progress: Progress = silent,
     **settings: Any,
 ) -> Supernet:
-    """The weight-sharing network of all plans, trained so that each can be scored: see `df.Evaluator`.
+    """Trains the weight-sharing network of all plans, in which `df.Evaluator` scores each plan.
 
     Args:
         model: The uncut network, with its weights.
-        images: What it is trained on, such as `df.images(...)`.
-        extra_choices: Choices of blocks that are offered although they are on request.
-        seed: What all that is random is drawn from.
+        images: The data set that it is trained on, such as `df.images(...)`.
+        extra_choices: Names of choices that blocks have on request, to be offered like any other.
+        seed: Decides everything that is drawn at random.
         progress: Called as `progress(step, steps, note)`.
         settings: What `depthfinder run --help-all` lists of a supernet and its training, by its names with underscores:
             `supernet_epochs`, `supernet_sampling`, `lr`, `train_batch_size` and so on.
 
+    Returns:
+        The trained network, on the CPU and in evaluation mode.
+
     Raises:
-        SettingsError: for a setting that there is not, or a value that is refused.
+        SettingsError: for an unknown setting, or a value that is refused.
         TrainingError: when the loss is not finite.
 
     Example:
@@ -109,19 +112,22 @@ def finetune(
     progress: Progress = silent,
     **settings: Any,
 ) -> Cut:
-    """The network of a plan after its progressive training, its gates closed: `df.merge` makes the merged one of it.
+    """Trains the network of a plan progressively, and closes its gates, so that `df.merge` can merge it.
 
     Args:
-        model: The uncut network, with its weights, which the plan's learns from.
-        plan: What becomes of its blocks.
-        images: What it is trained on, such as `df.images(...)`.
-        seed: What all that is random is drawn from.
+        model: The uncut network, with its weights. It teaches the network of the plan.
+        plan: The plan.
+        images: The data set that it is trained on, such as `df.images(...)`.
+        seed: Decides everything that is drawn at random.
         progress: Called as `progress(step, steps, note)`.
         settings: What `depthfinder run --help-all` lists of the training of a plan's network, by its names with
             underscores: `progressive_epochs`, `lambda_schedule`, `lr`, `merge_init` and so on.
 
+    Returns:
+        The trained network at lambda 0, on the CPU and in evaluation mode.
+
     Raises:
-        SettingsError: for a setting that there is not, or a value that is refused.
+        SettingsError: for an unknown setting, or a value that is refused.
         PlanError: when the plan does not fit the network.
         TrainingError: when the loss is not finite.
 
@@ -150,6 +156,6 @@ def finetune(
 
 
 def _trainer(settings: Mapping[str, Any], seed: int, images: ImageData, progress: Progress) -> Trainer:
-    """This process alone trains, on the device that was asked for; by default on a GPU where there is one."""
+    """A trainer in this process alone, on the device that was asked for; by default on a GPU where there is one."""
     asked, fitting = checked(TrainConfig, settings), checked(FitConfig, settings)
     return Trainer(asked, seed, images, fitting.fit_images, alone(asked.train_device), progress)

@@ -1,4 +1,4 @@
-"""Finding a plan from Python without labels and without training: layers fitted in the blocks' places."""
+"""Finds plans from Python without labels and without training: layers are fitted in place of blocks."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
@@ -21,12 +21,16 @@ _JUDGING: Final = 4
 
 
 class Fitted:
-    """Scores plans of `model` by layers fitted to it: give it to `df.search` as `evaluate`.
+    """Scores plans of `model` by layers that are fitted to its blocks. It can be given to `df.search` as `evaluate`.
 
-    The chain and the table are to offer the fits: `df.describe(model, df.Fitted.choices)` and
+    The chain and the latency table have to offer the fits: `df.describe(model, df.Fitted.choices)` and
     `df.profile(model, extra_choices=df.Fitted.choices)`.
-    A score is exp(-d), d the mean distance of a plan's outputs from the uncut network's on the last quarter of the
-    images, which no layer is fitted on.
+
+    The score of a plan is exp(-d) n / (n + 1), where d is the mean distance of its outputs from those of the uncut
+    network on the last quarter of the images, n in number, which no layer is fitted on.
+
+    Attributes:
+        fits: The fitted layers.
 
     Example:
         >>> import depthfinder as df, torch
@@ -43,9 +47,16 @@ class Fitted:
     """The choices whose layers are fitted."""
 
     def __init__(self, model: nn.Module, images: Tensor, *, input_size: Sequence[int] | None = None) -> None:
-        """`images` (N, C, H, W) come as the network is given them, without labels; `input_size` is as for `describe`.
+        """Fits a layer for every block and choice at once.
 
-        Raises `FitError` where there are too few images, or the network gives no numbers on them.
+        Args:
+            model: The network, which is left alone.
+            images: (N, C, H, W), without labels, normalised as the network is given them. Layers are fitted on the
+                first three quarters.
+            input_size: (channels, height, width) of the images, as for `df.describe`.
+
+        Raises:
+            FitError: when there are too few images, or the network's outputs on them are not finite.
         """
         self._model, self._input_size = model, input_size
         apart = max(1, len(images) // _JUDGING)
@@ -58,15 +69,17 @@ class Fitted:
 
     @property
     def harms(self) -> Mapping[tuple[str, str], float]:
-        """(block, choice) -> what the cut alone is expected to cost, for `df.search`: what the fit misses of what the
-        block adds, each place counting for as much as the answer depends on it."""
+        """(block, choice) -> the loss that is expected of this cut alone, for `df.search`.
+
+        It is the part of the block's output that the fit misses, weighted by how much the logits depend on each place.
+        """
         return expected_harms(self.fits)
 
     def __call__(self, plans: Sequence[Plan]) -> list[Score]:
         return self._evaluate(plans)
 
     def cut(self, plan: Plan) -> Cut:
-        """The plan's network at lambda 0, its layers fitted in sequence: to be merged, or trained from there."""
+        """Returns the network of a plan at lambda 0, its layers fitted in sequence. It can be merged, or trained on."""
         cut = apply(self._model, plan, input_size=self._input_size).eval()
         fit_in_sequence(cut, self._images)
         return cut

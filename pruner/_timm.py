@@ -1,4 +1,4 @@
-"""Everything that Depthfinder uses of timm. All other files import it from here, for two repairs made on the way.
+"""Everything that Depthfinder uses of timm and of torchvision, for two repairs that are made on the way.
 
 timm imports torchvision, whose import fails where its compiled operators do not load: where it was built for another
 torch, as PyPI's is beside some CPU builds of torch. It then lacks the schemas of two operators, and declaring them is
@@ -46,7 +46,14 @@ def _import_torchvision() -> torch.library.Library | None:
 _library = _import_torchvision()
 
 from timm import create_model, list_models  # noqa: E402
-from timm.data import Mixup, create_dataset, create_transform, resolve_data_config  # noqa: E402
+from timm.data import (  # noqa: E402
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    Mixup,
+    create_dataset,
+    create_transform,
+    resolve_data_config,
+)
 from timm.data.auto_augment import NAME_TO_OP, posterize  # noqa: E402
 from timm.data.readers import create_reader  # noqa: E402
 from timm.layers import (  # noqa: E402
@@ -79,6 +86,7 @@ from timm.optim import create_optimizer_v2  # noqa: E402
 from timm.scheduler import create_scheduler_v2  # noqa: E402
 from timm.utils import ModelEmaV3, dispatch_clip_grad, distribute_bn  # noqa: E402
 from timm.utils.misc import natural_key  # noqa: E402
+from torchvision import models as torchvision_models  # noqa: E402
 
 
 def _posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Any:
@@ -88,6 +96,8 @@ def _posterize(image: Image.Image, bits_to_keep: int, **settings: Any) -> Any:
 NAME_TO_OP.update({name: _posterize for name, operation in NAME_TO_OP.items() if operation is posterize})
 
 __all__ = [
+    "IMAGENET_DEFAULT_MEAN",
+    "IMAGENET_DEFAULT_STD",
     "Attention",
     "BasicBlock",
     "BatchNormAct2d",
@@ -127,6 +137,7 @@ __all__ = [
     "list_models",
     "natural_key",
     "resolve_data_config",
+    "torchvision_models",
     "weights_filter",
 ]
 

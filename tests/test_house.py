@@ -63,7 +63,7 @@ FENCES = {
 FLOORS = {
     "profiles": (),
     "pruner": (
-        *("algebra", "choices", "data", "models", "families", "network", "fitting", "training"),
+        *("algebra", "choices", "data", "models", "families", "anatomy", "network", "fitting", "training"),
         *("gates", "masks", "scoring", "criteria"),
     ),
     "latency": ("devices", "kit", "predictor"),

@@ -21,7 +21,7 @@ from pruner.choices.choice import FOLDS, OWN_WEIGHTS, SHARES
 from pruner.choices.plan import Plan
 from pruner.models.checkpoint import CheckpointFile
 from pruner.network.calibration import estimate_batch_norm
-from pruner.network.surgery import input_size_of
+from pruner.network.image_size import input_size_of
 from pruner.progress import silent
 from pruner.scoring.evaluator import Evaluator
 from pruner.training.accuracy import accuracy

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruner.data.images import Batch
-from pruner.network.surgery import input_size_of
+from pruner.network.image_size import input_size_of
 
 # Pruning ratios are whole numbers of these; what torch-pruning leaves beyond the largest can hardly learn.
 PARTS: Final = 64

@@ -1,1 +1,1 @@
-"""The command line: what can be typed, and what is printed."""
+"""The command line: its commands, their flags, and the texts that they print."""

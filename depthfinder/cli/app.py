@@ -258,13 +258,13 @@ def report_command(
 
 
 def _asked(typed: Typed) -> tuple[RunRequest, Typed]:
-    """What is printed and where it goes; and the settings that a file and the flags come to."""
+    """The request of a command, and all settings that its flags and the file of `--config` give."""
     said = with_file(typed, typed.get("config"), RunRequest)
     return checked(RunRequest, said), said
 
 
 def _job(request: RunRequest, config: RunConfig, typed: Typed) -> "Job":
-    """What was asked for; a name that no folder can have is refused before anything is said."""
+    """The job of a command. An experiment that is not the name of one folder is refused before anything is printed."""
     from depthfinder.pipeline.job import run_job
 
     job = run_job(config, request.output, experiment=request.experiment, storage=typed.get("storage"))
@@ -273,7 +273,7 @@ def _job(request: RunRequest, config: RunConfig, typed: Typed) -> "Job":
 
 
 def _carried_out(job: "Job", stages: tuple[str, ...]) -> bool:
-    """Whether it was all there before. A process that only helped ends here."""
+    """Carries out a job, and returns whether all was done before. A process that only helped ends here."""
     outcome = job.carry_out(stages)
     if outcome == "helped":
         raise typer.Exit
@@ -288,19 +288,22 @@ def _show_table_origin(folder: "RunFolder") -> None:
 
 
 def main() -> None:
+    """Runs `depthfinder`."""
     _exit_with_status(app)
 
 
 def profile_main() -> None:
+    """Runs `depthfinder profile` as a program of its own."""
     _exit_with_status(profile_app)
 
 
 def search_main() -> None:
+    """Runs `depthfinder search` as a program of its own."""
     _exit_with_status(search_app)
 
 
 def _exit_with_status(application: typer.Typer) -> None:
-    """Runs the command; what goes wrong in a way that we know is one line on stderr and a status of its own."""
+    """Runs the command. An error of Depthfinder is printed as one line on stderr, and sets the exit status."""
     try:
         application()
     except Exception as error:

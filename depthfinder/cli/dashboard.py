@@ -1,4 +1,4 @@
-"""The command `depthfinder dashboard`: a search as optuna-dashboard shows it. Nothing heavy is imported before then."""
+"""The command `depthfinder dashboard`: it shows a search in optuna-dashboard. Imports are as late as possible."""
 
 from pathlib import Path
 from typing import Annotated, Final

@@ -1,4 +1,4 @@
-"""The demo: what a command takes where no network is named, and how it says so."""
+"""The message of a command that takes the demo because no network was named."""
 
 import sys
 
@@ -7,8 +7,12 @@ from depthfinder.config.run import RunConfig
 
 
 def tell_of_demo(why: str, asked: RunConfig) -> None:
-    """Says on stderr that the demo's network is taken, on which images and for which device, and how to name others;
-    `why` is what was found out before."""
+    """Prints to stderr that the demo's network is taken, on which images and for which device, and how to name others.
+
+    Args:
+        why: Why the demo is taken, such as "no --model given": the beginning of the message.
+        asked: The settings of the run.
+    """
     if asked.data.dataset == "digits":
         taken = f"this is the demo: {DEMO_MODEL}, a 12-block DeiT that ships trained, on images of handwritten digits"
     else:

@@ -1,4 +1,4 @@
-"""The flags of a command, made of the records of settings that it takes."""
+"""Makes the flags of a command from the records of settings that it takes."""
 
 import dataclasses
 import inspect
@@ -24,11 +24,13 @@ _SHOWN_AT_ONCE: Final = 20
 
 
 def takes(*records: type, **defaults: Any) -> Callable[[Callable[[Typed], None]], Callable[..., None]]:
-    """Makes a function of what was typed into one that typer makes a command of, with a flag for every setting.
+    """Returns a decorator that gives a function of typed settings a flag for every setting, so that typer can run it.
+
+    The function is called with setting -> value for the settings that were typed, and for those in `defaults`.
 
     Args:
-        records: Those whose settings the command takes.
-        defaults: Setting -> its default at this command, where that is not its record's.
+        records: The records whose settings the command takes.
+        defaults: Setting -> its default at this command, where that differs from the record's.
     """
     found = [dataclasses.replace(one, default=defaults.get(one.name, one.default)) for one in declared_in(*records)]
     settings = sorted(found, key=lambda one: (not one.option.is_first, one.panel == _LAST))
@@ -54,7 +56,7 @@ def _was_typed(context: typer.Context, one: Declared) -> bool:
 
 
 def _parameters(settings: Sequence[Declared]) -> list[inspect.Parameter]:
-    """Those of a function that has a keyword for every setting, as typer reads them."""
+    """The parameters of a function with a keyword for every setting, as typer reads them."""
     all_shown = len(settings) <= _SHOWN_AT_ONCE
     found = [inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for one in settings:
@@ -68,7 +70,7 @@ def _parameters(settings: Sequence[Declared]) -> list[inspect.Parameter]:
 
 
 def _show_all(context: typer.Context, asked: bool) -> None:
-    """Prints the help with every option in it."""
+    """Prints the help with all options, and ends the command."""
     if asked:
         for parameter in context.command.params:
             if isinstance(parameter, TyperOption):
@@ -84,7 +86,7 @@ _ShowAll = Annotated[
 
 
 def _shown(one: Declared) -> Any:
-    """The default that the help shows: none where it is told in words, or where nothing is the default."""
+    """The default that the help shows: none where it is described in words, or is empty."""
     if one.default is dataclasses.MISSING:
         return inspect.Parameter.empty
     return None if one.option.default_text is not None or one.default in ((), {}) else one.default
@@ -103,8 +105,8 @@ def _annotation(one: Declared, *, hidden: bool) -> Any:
 
 
 def _on_and_off(one: Declared) -> str:
-    """`--amp/--no-amp` for a switch that a file of settings may have turned on, `--no-aug/--aug` for one that says no
-    already; for anything else its flag alone."""
+    """`--amp/--no-amp` for a switch that a file of settings may have turned on, `--no-aug/--aug` for one whose own name
+    begins with `no-`; for any other setting its flag alone."""
     if one.type is not bool or one.option.is_switch:
         return one.flag
     off = one.flag.replace("--no-", "--") if one.flag.startswith("--no-") else one.flag.replace("--", "--no-", 1)

@@ -1,4 +1,4 @@
-"""The commands about latency: profile, measure, devices, profiles. They import nothing heavy before they need it."""
+"""The commands about latency: profile, measure, devices and profiles. Heavy imports are made inside functions."""
 
 import dataclasses
 import json
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from profiles.profile import Profile
 
 PROFILE_SECONDS: Final = 110.0
-"""For each network: a table that is made to be kept is measured longer than one that a run makes on its way."""
+"""Seconds for each network: a table of `profile` is measured longer than one that a run makes on its way."""
 FOUR_NETWORKS: Final = ("resnet34", "mobilenetv2_100", "convnext_tiny", "deit_tiny_patch16_224")
-"""Those of the paper, at 224 pixels: what is profiled when no network is named."""
+"""The networks of the paper, at 224 pixels: they are profiled when no network is named."""
 
 EPILOG_PROFILE: Final = "Example: depthfinder profile --model deit_tiny_patch16_224 --device ort-cpu --batch-size 1"
 EPILOG_MEASURE: Final = "Example: depthfinder measure baseline.onnx merged.onnx --device ort-cpu"
@@ -80,7 +80,7 @@ def profile_command(typed: Typed) -> None:
 
 
 def _kit_of(kit: Path | None, model: str) -> Path | None:
-    """Where the kit of one of several networks goes."""
+    """The file of a kit for one of several networks."""
     from profiles.names import as_file_name
 
     return None if kit is None else kit.with_stem(f"{kit.stem}-{as_file_name(model)}")
@@ -126,7 +126,7 @@ def _profile_one(
 
 
 def _keep(request: ProfileRequest, found: "Profile") -> None:
-    """Writes a profile and its pictures where later commands find it, and prints it."""
+    """Writes a profile and its pictures to the folder where later commands find it, and prints it."""
     from depthfinder.report.profile_pictures import judgement, where_the_time_goes
     from depthfinder.report.tables import profile_table, show
     from profiles.files import write_whole
@@ -283,9 +283,18 @@ def diff_command(
 
 
 def with_newest_profile(typed: Typed, output: Path) -> Typed:
-    """What was typed, with the model and the setting of the newest profile below `output` where it names no model; of a
-    device, or of those that have a budget, where some are named. How many classes the model has is for the images to
-    say, where a data set is named."""
+    """Adds the model and the setting of the newest profile to the typed settings, where no model was typed.
+
+    The profile is of a device that was typed by itself or in the budgets, if any was. Where a data set was typed, the
+    number of classes is left out, because the images decide it.
+
+    Args:
+        typed: Setting -> value.
+        output: The folder that holds profiles and runs.
+
+    Returns:
+        Setting -> value; as typed where a model was typed, or no profile is found.
+    """
     from profiles.names import below
     from profiles.store import newest_profile
 
@@ -316,7 +325,7 @@ def with_newest_profile(typed: Typed, output: Path) -> Typed:
 
 
 def _named_devices(typed: Typed) -> list[str]:
-    """The devices that were named, by themselves or with their budgets."""
+    """The device that was typed by itself, else those of the budgets."""
     if typed.get("device") is not None:
         return [typed["device"]]
     parts = str(typed.get("budget_ms") or "").split(",")

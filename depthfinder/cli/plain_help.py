@@ -1,4 +1,4 @@
-"""Help that is printed as it was written: what stands in square brackets in it is a text, and no colour or style."""
+"""Prints help as it was written: square brackets in it are text, not a colour or a style of rich."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from typer.models import CommandFunctionType
 
 
 def _as_written(command: Any) -> None:
-    """Shields the texts of a command, which typer hands to rich as markup, in place."""
+    """Escapes the texts of a command in place, because typer hands them to rich as markup."""
     for owner in (command, *command.params):
         for name in ("help", "short_help", "epilog"):
             text = getattr(owner, name, None)
@@ -27,7 +27,7 @@ class PlainCommand(TyperCommand):
 
 
 class PlainGroup(TyperGroup):
-    """The same of several commands."""
+    """A group of commands whose help is printed as it was written."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -35,10 +35,11 @@ class PlainGroup(TyperGroup):
 
 
 class Application(typer.Typer):
-    """An application all of whose help is printed as it was written."""
+    """An application whose help, and that of all its commands, is printed as it was written."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(cls=PlainGroup, **kwargs)
 
     def command(self, name: str | None = None, **kwargs: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Returns a decorator that adds a function as a command of this name."""
         return super().command(name, cls=PlainCommand, **kwargs)

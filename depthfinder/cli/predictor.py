@@ -1,4 +1,4 @@
-"""The commands of the predictor: fit it to timings of operators, ask it, judge it."""
+"""The commands of the predictor: `fit` it to timings of operators, `predict` with it, and `evaluate` it."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What the commands take beside the settings of a run: what is printed, where it goes, and what `profile` may do."""
+"""Options of commands beside the settings of a run: what is printed, where results go, and what `profile` does."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
@@ -14,7 +14,7 @@ _PANEL: Final = "Output"
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class PrintRequest:
-    """What every command takes."""
+    """The options of every command."""
 
     PANEL: ClassVar = _PANEL
 
@@ -24,14 +24,14 @@ class PrintRequest:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class OutputRequest(PrintRequest):
-    """What commands take that leave files."""
+    """The options of commands that write files."""
 
     output: Annotated[Path, Option("The folder that holds profiles and runs.")] = DEFAULT_OUTPUT
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class FolderRequest(OutputRequest):
-    """What commands take that leave a folder of their own."""
+    """The options of commands that write a folder of their own."""
 
     experiment: Annotated[
         str | None, Option("Name of the folder below --output; by default from the settings that matter most.")
@@ -40,7 +40,7 @@ class FolderRequest(OutputRequest):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class RunRequest(FolderRequest):
-    """What `run`, `search` and `pareto` take."""
+    """The options of `run`, `search` and `pareto` beside the settings of a run."""
 
     config: Annotated[
         Path | None, Option("An args.yaml or a recipe to go by; flags have the last word.", ("--config", "-c"))
@@ -58,7 +58,7 @@ class RunRequest(FolderRequest):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class ProfileRequest(OutputRequest):
-    """What `profile` takes."""
+    """The options of `profile` beside the network and the device."""
 
     PANEL: ClassVar = "Devices that are not here"
 
@@ -78,7 +78,7 @@ class ProfileRequest(OutputRequest):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class MeasureRequest(PrintRequest):
-    """What `measure` takes."""
+    """The options of `measure` beside the device."""
 
     networks: Annotated[
         list[Path],

@@ -1,4 +1,4 @@
-"""The command `sparsify`: masks over blocks of weights, channels or N of M, by SMART or one of its baselines."""
+"""The command `sparsify`: it finds masks over blocks of weights, channels or N of M, by SMART or a baseline of it."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,4 +1,4 @@
-"""The commands around a search: what its workers run."""
+"""The command that the workers of a search run."""
 
 import os
 from pathlib import Path

@@ -11,7 +11,7 @@ from pruner.data.variation import Augmentation, Evaluation
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class DataConfig:
-    """Which images a network is given, and how they are augmented and cut to size."""
+    """The images that a network is given, and how they are augmented and cut to size."""
 
     PANEL: ClassVar = "Images"
 

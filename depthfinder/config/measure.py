@@ -14,7 +14,7 @@ DEFAULT_DEVICE = "ort-cpu"
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class DeviceConfig:
-    """Where and how networks are run to be measured."""
+    """The device that networks are measured on, and how they are run there."""
 
     PANEL: ClassVar = PANEL
 

@@ -23,7 +23,7 @@ def _without_password(storage: str | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class OfferConfig:
-    """Which widths blocks are offered beside their other choices."""
+    """The inner widths that blocks offer beside their other choices."""
 
     PANEL: ClassVar = "Search"
 
@@ -42,7 +42,7 @@ class OfferConfig:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class LimitConfig(OfferConfig):
-    """Limits of plans beside their latency."""
+    """The limits of plans beside their latency."""
 
     keep: Annotated[
         tuple[str, ...],
@@ -59,7 +59,7 @@ class LimitConfig(OfferConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class FitConfig(LimitConfig):
-    """How many images layers are fitted on."""
+    """The number of images that layers are fitted on."""
 
     fit_images: Annotated[
         int, Option("Images that layers are fitted on; a fifth of them judges the fits."), Field(ge=5)
@@ -68,7 +68,7 @@ class FitConfig(LimitConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class ScoringConfig(FitConfig):
-    """What plans are scored by."""
+    """The way of scoring plans."""
 
     scored_by: Annotated[
         str,
@@ -84,7 +84,7 @@ class ScoringConfig(FitConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class StrategyConfig(ScoringConfig):
-    """How a plan is found."""
+    """The strategy that finds a plan."""
 
     strategy: Annotated[
         str,

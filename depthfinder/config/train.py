@@ -35,7 +35,7 @@ def _train_device(name: str | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TeachingConfig:
-    """What a network learns from beside the labels."""
+    """The teaching by the uncut network, which a network learns from beside the labels."""
 
     PANEL: ClassVar = PANEL
 
@@ -49,7 +49,7 @@ class TeachingConfig:
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class LearningConfig(TeachingConfig):
-    """How any network of a run is trained."""
+    """Settings of every training of a run."""
 
     finetune_epochs: Annotated[
         int, Option("Epochs in which the uncut network itself is trained first; none by default."), Field(ge=0)
@@ -100,7 +100,7 @@ class LearningConfig(TeachingConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class SupernetConfig(LearningConfig):
-    """How a weight-sharing network is trained."""
+    """Settings of the training of the supernet."""
 
     supernet_epochs: Annotated[
         int,
@@ -120,7 +120,7 @@ class SupernetConfig(LearningConfig):
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class TrainConfig(SupernetConfig):
-    """How the network of the plan that was found is trained, and the other networks of a run."""
+    """All settings of training; its own are those of the network of the plan that was found."""
 
     progressive_epochs: Annotated[
         int, Option("Epochs of the plan's network; 0 leaves it as it was cut, or fitted."), Field(ge=0)

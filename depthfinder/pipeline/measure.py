@@ -30,7 +30,7 @@ _BASELINE, _PRUNED = "baseline", "pruned"
 
 
 def measure_stage(run: Run) -> None:
-    """Measures accuracy on held-out images, and latency beside the baseline's in the same rounds, and writes the result.
+    """Writes the result: accuracy on held-out images, and latency beside the baseline's, measured in the same rounds.
 
     Where the device is not here, the latency is by the table alone, and the verdict is undecided.
     """

@@ -18,7 +18,8 @@ from pruner.errors import PlanError
 from pruner.models.load import load_model
 from pruner.models.names import ModelName
 from pruner.models.weights_fit import load_weights
-from pruner.network.surgery import apply, input_size_of, merge
+from pruner.network.image_size import input_size_of
+from pruner.network.surgery import apply, merge
 
 _MASKED: Final = "masked.safetensors"
 _SMALLER: Final = "pruned.onnx"

@@ -13,7 +13,7 @@ from search.space import Space
 
 @dataclass(frozen=True)
 class Offer:
-    """What a search may do with each block.
+    """The choices that a search may take for each block.
 
     Attributes:
         asked: The settings of the search.

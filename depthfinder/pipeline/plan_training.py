@@ -31,7 +31,7 @@ ScoreAlone = Callable[[Plan], dict[str, float]]
 def begun(trainer: Trainer, model: nn.Module, plan: Plan) -> Cut:
     """Returns the network of a plan as it is before its training, on the trainer's device.
 
-    Its BatchNorms are calibrated so that it begins as the baseline. Layers with weights of their own are fitted in
+    Its BatchNorms are calibrated so that it begins near the baseline. Layers with weights of their own are fitted in
     sequence to the outputs of the uncut network, each on the inputs that the cuts before it produce.
     """
     cut = apply(model, plan, merge_init=trainer.asked.merge_init).to(trainer.device)

@@ -60,8 +60,7 @@ def scorer(run: Run) -> Callable[[Sequence[Plan], float], list[Score]]:
 
 
 def _statistics(data: ImageData, settings: TrainSettings) -> list[Tensor]:
-    """Training images for BatchNorm statistics, (N, C, H, W) a batch, of an epoch that the supernet was not trained on.
-    """
+    """Training images for BatchNorm statistics, in batches (B, C, H, W), of the epoch after the supernet's last."""
     train = data.train_batches(epoch=settings.epochs, batch_size=settings.batch_size, seed=settings.seed)
     return [images for _, (images, _) in zip(range(_STATISTICS_BATCHES), train, strict=False)]
 

@@ -14,7 +14,7 @@ from pruner.training.supernet import Draw, RandomPlans, Sandwich, freeze_backbon
 def prepare(trainer: Trainer, network: Supernet, *, goes_on: bool = False) -> None:
     """Makes a supernet ready to be trained, in place.
 
-    Its BatchNorms are calibrated so that it begins as the baseline, and its layers with weights of their own are fitted.
+    Its BatchNorms are calibrated so that it begins near the baseline. Its layers with weights of their own are fitted.
 
     Args:
         trainer: How it is trained.
@@ -36,6 +36,6 @@ def prepare(trainer: Trainer, network: Supernet, *, goes_on: bool = False) -> No
 
 
 def drawing(asked: SupernetConfig, chain: Chain) -> Draw:
-    """Returns what draws the plans of a step: random ones, or with "sandwich" random ones between the two extremes."""
+    """Returns what draws the plans of a step: random ones, with "sandwich" beside the plan that cuts most."""
     between = RandomPlans(chain, asked.supernet_plans)
     return Sandwich(chain, between) if asked.supernet_sampling == "sandwich" else between

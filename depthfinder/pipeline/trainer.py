@@ -1,4 +1,4 @@
-"""What the trainings of one run share: settings, images, processes and progress."""
+"""The settings, images, processes and progress that all trainings of a run share."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,1 +1,1 @@
-"""What people look at: pictures, tables and pages of what a run came to."""
+"""Pictures, tables and pages of the results of a run."""

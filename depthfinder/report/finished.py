@@ -1,4 +1,4 @@
-"""What a finished folder came to, as the terminal shows it, whichever command left it."""
+"""Prints the result of a finished folder of `run` or `sparsify`."""
 
 from depthfinder.errors import FolderError
 from depthfinder.folder.contents import contents_of
@@ -10,7 +10,11 @@ _HANDED_OVER = ("masked.safetensors", "masks.safetensors", "pruned.onnx")
 
 
 def check_finished(folder: RunFolder) -> None:
-    """Raises `FolderError` for a folder without a result, with what it holds instead, and for a damaged result."""
+    """Checks that a folder holds a result.
+
+    Raises:
+        FolderError: when it holds none, with what it holds instead, or when the result is damaged.
+    """
     path = folder["result.json"]
     if not path.is_file():
         raise contents_of(folder.path).lacking("finished run", "result.json")
@@ -24,9 +28,9 @@ def check_finished(folder: RunFolder) -> None:
 
 
 def show_result(folder: RunFolder) -> None:
-    """Prints it, and where the report and the networks lie; makes the report where there is none yet."""
+    """Prints the result of a folder and where its report and networks are. It writes the report if there is none."""
     if not folder["report.html"].is_file():
-        # Imported here: what is finished is shown without what drew it.
+        # Imported here: a finished result is shown without matplotlib.
         from depthfinder.report.page import write_report
 
         write_report(folder)

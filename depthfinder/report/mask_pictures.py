@@ -1,4 +1,4 @@
-"""The pictures of what `sparsify` came to: which layers gave how much, and what that was worth in time."""
+"""The pictures of a result of `sparsify`: how much each layer lost, and both networks as measured."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,11 +9,11 @@ from depthfinder.folder.mask_result import MeasuredRemoval
 from depthfinder.report.pictures import COLOURS, measured_bar, svg
 
 _LABELLED: Final = 40
-"""Layers; of more the names would stand on each other."""
+"""The most layers that have their names; the names of more would overlap."""
 
 
 def share_by_layer(layers: Mapping[str, float]) -> str:
-    """A bar for every layer, in the network's order: the share of its groups that went."""
+    """Returns a picture, as SVG, with a bar for every layer: the share of its groups that were removed."""
     figure = Figure(figsize=(6.4, 0.9 + min(0.18 * len(layers), 9.0)), layout="constrained")
     axes = figure.subplots()
     places = range(len(layers))
@@ -28,7 +28,7 @@ def share_by_layer(layers: Mapping[str, float]) -> str:
 
 
 def measured_side_by_side(removal: MeasuredRemoval) -> str:
-    """Both networks as they were measured in the same rounds, with their spread."""
+    """Returns a picture, as SVG, of both measured latencies with their spread."""
     figure = Figure(figsize=(6.4, 1.9), layout="constrained")
     axes = figure.subplots()
     for place, measured in enumerate((removal.baseline, removal.pruned)):

@@ -1,4 +1,4 @@
-"""The report: one self-contained page with the figures, the pictures and the table behind them."""
+"""Writes the report: one self-contained page with the figures, the pictures and the latency table behind them."""
 
 import json
 from typing import Final
@@ -24,7 +24,7 @@ _TRAININGS: Final = {
 
 
 def write_report(folder: RunFolder) -> None:
-    """Writes `report.html` from what a folder of `run` or `sparsify` holds; whatever stands in names is escaped."""
+    """Writes `report.html` from what a folder of `run` or `sparsify` holds. All texts in it are escaped."""
     page = _page_of_masks(folder) if is_of_masks(folder["result.json"]) else _page_of_run(folder)
     write_whole(folder["report.html"], page)
 
@@ -65,7 +65,7 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _curves(folder: RunFolder) -> dict[str, str]:
-    """Title -> picture of every training that left its epochs in the folder."""
+    """Title -> picture, as SVG, for every training that left its epochs in the folder."""
     written = {title: folder[f"{name}.csv"] for name, title in _TRAININGS.items()}
     return {
         title: training_curve(read_csv(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG text that stands by itself."""
+"""Draws the pictures of a report, as SVG."""
 
 import html
 import io
@@ -25,8 +25,15 @@ _MAP_ROW: Final = 40
 
 
 def pareto(search: Mapping[str, Any], budget_ms: float, chosen: Mapping[str, str]) -> str:
-    """Accuracy, or agreement with the uncut network, against predicted latency of every plan that was evaluated, with
-    the front and the winner."""
+    """Draws accuracy against predicted latency for every evaluated plan, with the front, the budget and the choice.
+
+    Without labels, the accuracy is the agreement with the uncut network.
+
+    Args:
+        search: The content of `search.json`.
+        budget_ms: The budget, in milliseconds.
+        chosen: Block -> choice of the chosen plan.
+    """
     figure, axes = _plans_and_front(search["evaluated"])
     winner = next(plan for plan in search["evaluated"] if plan["choices"] == dict(chosen))
     axes.scatter([winner["latency_ms"]], [_accuracy(winner)], s=70, color=COLOURS["merge"], label="chosen", zorder=3)
@@ -36,7 +43,11 @@ def pareto(search: Mapping[str, Any], budget_ms: float, chosen: Mapping[str, str
 
 
 def front_picture(record: Mapping[str, Any]) -> str:
-    """The front among all plans that were evaluated, and those of it that were measured where they measured."""
+    """Draws the front among all evaluated plans, and the plans that were measured at their measured latencies.
+
+    Args:
+        record: The content of `front.json`.
+    """
     figure, axes = _plans_and_front(record["evaluated"])
     measured = [(plan["measured"]["latency_ms"], _accuracy(plan)) for plan in record["front"] if plan["measured"]]
     if measured:
@@ -63,15 +74,17 @@ def _plans_and_front(evaluated: Sequence[Mapping[str, Any]]) -> tuple[Figure, An
 
 
 def _accuracy(plan: Mapping[str, Any]) -> float:
-    """In per cent; without labels the share of answers that are the uncut network's; the score where neither was
-    counted."""
+    """The accuracy in per cent; without labels the agreement with the uncut network; else 100 times the score."""
     counted = (plan.get(name) for name in ("accuracy", "agreement"))
     return 100 * float(next((share for share in counted if share is not None), plan["score"]))
 
 
 def latency_bars(result: RunResult, profile: Profile) -> str:
-    """Where the time goes: the lower quartiles as measured with their spread, and the table's account of them, block by
-    block. Of a device that was not here there is the table's account alone."""
+    """Draws the latency of both networks, as measured and block by block by the table.
+
+    Measured bars are lower quartiles, with the 10th to 90th percentile. Where the device was not here, the bars by the
+    table stand alone.
+    """
     figure = Figure(figsize=(6.4, 2.6), layout="constrained")
     axes = figure.subplots()
     plans = {"baseline": Plan(model=result.model), "pruned": Plan(model=result.model, choices=result.plan)}
@@ -92,14 +105,20 @@ def latency_bars(result: RunResult, profile: Profile) -> str:
 
 
 def measured_bar(axes: Any, place: float, measured: Measurement) -> None:
-    """Draws what a network took: its lower quartile, from the 10th to the 90th percentile."""
+    """Draws a measured latency into `axes`: the lower quartile as a bar, the 10th to 90th percentile as whiskers.
+
+    Args:
+        axes: The axes of a figure.
+        place: The vertical position of the bar.
+        measured: The latency.
+    """
     spread = [[measured.latency_ms - measured.p10_ms], [measured.p90_ms - measured.latency_ms]]
     axes.barh(place, measured.latency_ms, color=COLOURS["keep"], height=0.8)
     axes.errorbar(measured.latency_ms, place, xerr=spread, color="black", capsize=3, linewidth=1)
 
 
 def training_curve(epochs: Sequence[Epoch]) -> str:
-    """Loss and accuracy on the calibration images after each epoch of one training; and lambda, where gates close."""
+    """Draws loss and accuracy on calibration images after each epoch of a training, and lambda where gates close."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
     shares = axes.twinx()
@@ -120,10 +139,14 @@ def training_curve(epochs: Sequence[Epoch]) -> str:
 
 
 def block_map(blocks: Sequence[str], plan: Mapping[str, str]) -> str:
-    """What became of every block, in the order in which the network runs through them; one that keeps a share of its
-    inner width is drawn as wide as that.
+    """Draws the choice for every block, in the order in which the blocks run. Narrower blocks are drawn as wide as they
+    stay.
 
-    Written out, not drawn by matplotlib, which takes a tenth of a second: a review has one for each of its plans.
+    The SVG is written directly, because matplotlib takes a tenth of a second and a review has a map for each plan.
+
+    Args:
+        blocks: The names of the blocks.
+        plan: Block -> choice for every block that is cut.
     """
     places = {name: _row_and_column(name) for name in blocks}
     kinds = list(dict.fromkeys(row for row, _ in places.values()))
@@ -154,7 +177,7 @@ def _text(words: str, x: float, y: float, attributes: str) -> str:
 
 
 def _row_and_column(name: str) -> tuple[str, str]:
-    """`blocks.3.mlp` stands in the row of its kind, under 3; `layer2.0` in the row of its stage, under 0."""
+    """(row, column) of a block: (mlp, 3) for `blocks.3.mlp`, (layer2, 0) for `layer2.0`."""
     path, _, leaf = name.rpartition(".")
     return (path, leaf) if leaf.isdigit() else (leaf, path.rpartition(".")[2])
 
@@ -168,7 +191,7 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
-    """(left edge, width, colour) of all that stands outside the blocks together, then of every block that is left."""
+    """(left edge, width, colour) of all that is outside the blocks together, then of every block that is left."""
     rows = dict(rows_of(profile.segments, plan, profile.vanishing, profile.thinning))
     widths = {name: profile.sums[0].block_ms(name, row) for name, row in rows.items()}
     left = math.fsum(width for name, width in widths.items() if name not in profile.blocks)
@@ -181,7 +204,7 @@ def _account(profile: Profile, plan: Plan) -> list[tuple[float, float, str]]:
 
 
 def _fills(choice: str) -> list[tuple[float, str]]:
-    """(share of the width, colour), one over the other: what is lost of a block's width shows behind it."""
+    """(share of the width, colour), one over the other: the lost part of a block's width shows behind it."""
     fills = [(SHARES.get(choice, 1.0), COLOURS[choice])]
     return [(1.0, COLOURS["drop"]), *fills] if choice in SHARES else fills
 
@@ -191,7 +214,7 @@ def _ink(choice: str) -> str:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text; the same figure is the same text."""
+    """Returns the figure as SVG text; equal figures give equal texts."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "depthfinder", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""The pictures of a profile: where the time goes, and how well its table predicts."""
+"""Draws the pictures of a latency table, as SVG: where the time goes, and how well the table predicts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,11 @@ _SHADES: Final = ("#12405f", "#1f5f8b", "#3d86b5", "#6fa9cf", "#a3cae3", "#c9772
 
 
 def where_the_time_goes(profile: Profile) -> str:
-    """The uncut network as one stacked bar, kind of block by kind of block; and under it what the device's peak rates
-    would allow for each (roofline), where they are known. Of a table with two sums the larger."""
+    """Draws the uncut network as one bar, stacked by kind of block.
+
+    Under it is the time that the device's peak rates allow for each kind (roofline), where they are known. Of a table
+    with two sums, kernels and host, the larger is drawn.
+    """
     profile = profile.sums[0]
     parts = _parts(profile)
     floors = {row.signature: row.floor_ms for row in profile.rows if row.choice == KEPT}
@@ -42,7 +45,7 @@ def where_the_time_goes(profile: Profile) -> str:
 
 
 def judgement(profile: Profile) -> str:
-    """Predicted against measured latency of whole networks: those that were fitted, and those that judge the fit."""
+    """Draws predicted against measured latency of whole networks: those of the fit, and those held out to judge it."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
     for held_out, colour, label in ((False, PALE, "fitted"), (True, COLOURS["keep"], "held out")):
@@ -73,7 +76,7 @@ def judgement(profile: Profile) -> str:
 
 
 def _parts(profile: Profile) -> Sequence[tuple[str, set[str]]]:
-    """(label, signatures) of what takes most, what is left over last."""
+    """(label, signatures) of the kinds of block that take most, and last of all the others together."""
     costs: dict[str, float] = {}
     for name, signature in profile.signatures.items():
         costs[signature] = costs.get(signature, 0.0) + profile.block_ms(name, KEPT)

@@ -1,4 +1,4 @@
-"""From a run's folder to the review copy of its search: what the files say of every plan, put together."""
+"""Makes the review copy of a run's search, for the dashboard: all that its files say about every plan."""
 
 import hashlib
 import json
@@ -27,10 +27,12 @@ _SOURCES: Final = (*_NEEDED, "front.json", "args.yaml", "report.html")
 
 
 def review_of(folder: RunFolder) -> ReviewCopy:
-    """The review copy in the run's folder, built if there is none of what the run holds now.
+    """Returns the review copy in a run's folder, and builds it first unless it is of what the run holds now.
 
-    Raises `FolderError` when the run holds no finished search, `DashboardMissingError` when the dashboard is not
-    installed, and `ReviewError` when the run's files contradict each other.
+    Raises:
+        FolderError: when the run holds no finished search.
+        DashboardMissingError: when the dashboard is not installed.
+        ReviewError: when the run's files contradict each other.
     """
     is_front = folder["front.json"].is_file()
     needed = _NEEDED_OF_A_FRONT if is_front else _NEEDED
@@ -60,9 +62,16 @@ def review_of(folder: RunFolder) -> ReviewCopy:
 
 
 def reviewed_plans(found: Mapping[str, Any], winner: Plan, profile: Profile, report: Path) -> list[ReviewedPlan]:
-    """Every evaluated plan of a `search.json`, with its measurement if it was a finalist that was measured.
+    """Returns every evaluated plan of a search, with its measurement if it was measured.
 
-    Raises `ReviewError` when `winner` is none of them.
+    Args:
+        found: The content of `search.json`.
+        winner: The plan that the search chose.
+        profile: The latency table.
+        report: The run's report, which the winner links to.
+
+    Raises:
+        ReviewError: when `winner` is none of the plans.
     """
     plans = _reviewed(found, profile, found["finalists"], winner, report)
     if not any(one.is_winner for one in plans):
@@ -107,7 +116,7 @@ def _reviewed(
 
 
 def _choices(profile: Profile, found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Block -> what may become of it: what the table has a row for, and what was evaluated."""
+    """Block -> its choices: those that the table has a row for, and those that were evaluated."""
     tried = [entry["choices"] for entry in found["evaluated"]]
     choices = {}
     for name in profile.blocks:
@@ -118,7 +127,7 @@ def _choices(profile: Profile, found: Mapping[str, Any]) -> dict[str, tuple[str,
 
 
 def _searched(folder: RunFolder, profile: Profile, found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(what, text) for the note of the whole."""
+    """(what, text) for the note about the whole search."""
     setting, budget = profile.setting, f"{found['budget_ms']:.3f} ms"
     asked = RunConfig.load(folder["args.yaml"]) if folder["args.yaml"].is_file() else None
     if asked is not None and asked.measure.budget_ratio is not None:
@@ -138,7 +147,7 @@ def _searched(folder: RunFolder, profile: Profile, found: Mapping[str, Any]) -> 
 
 
 def _digests(folder: RunFolder) -> str:
-    """What a copy is built from: a line for each source that is there."""
+    """A line with the digest of each source file that is there; it tells which content a copy was built from."""
     digests = (
         f"{name} {hashlib.sha256(folder[name].read_bytes()).hexdigest()}" for name in _SOURCES if folder[name].is_file()
     )

@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Makes and prints the tables of the terminal."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _FITS: Final = {True: "yes", False: "no", None: "by the table"}
 
 
 def show(table: Table) -> None:
-    """Prints a table to stdout."""
+    """Prints a table to stdout, with room for 140 columns at least where that is no terminal."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, _NARROWEST)
@@ -39,7 +39,7 @@ def show(table: Table) -> None:
 
 
 def result_table(result: RunResult) -> Table:
-    """Baseline and pruned network side by side."""
+    """Returns the table of a run's result: the baseline and the pruned network side by side."""
     setting = result.setting
     title = f"{result.model} on {setting.device}, batch {setting.batch_size}, threads {setting.threads}"
     table = Table("", "baseline", "pruned", title=escape(title))
@@ -49,7 +49,7 @@ def result_table(result: RunResult) -> Table:
 
 
 def profile_table(profile: Profile) -> Table:
-    """What each distinct block costs in context, with its interval; alone; and next to what the device could do."""
+    """Returns the rows of a latency table: each distinct block's cost in context, alone, and as a share of peak."""
     where = f"{profile.setting.device} ({profile.setting.runtime}, {profile.setting.hardware})"
     title = f"{profile.model} on {where}, batch {profile.setting.batch_size}, {profile.setting.dtype}: {profile.origin}"
     took = "kernels, ms" if profile.has_host else "in context, ms"
@@ -91,7 +91,13 @@ def _summary(profile: Profile) -> str:
 
 
 def measured_table(setting: Setting, timings: "Timings", names: Sequence[str]) -> Table:
-    """Networks that were measured side by side, each against the first."""
+    """Returns the table of networks that were measured side by side, each compared with the first.
+
+    Args:
+        setting: Where and how they were measured.
+        timings: The readings.
+        names: The names of the networks in `timings`.
+    """
     title = (
         f"measured on {setting.device} ({setting.runtime}, {setting.hardware}), batch {setting.batch_size}, "
         f"{setting.dtype}, threads {setting.threads}"
@@ -120,7 +126,11 @@ def measured_table(setting: Setting, timings: "Timings", names: Sequence[str]) -
 
 
 def devices_table(devices: "Mapping[str, tuple[type[Device[Any]], str | None]]") -> Table:
-    """Which devices are here, and why the others are not."""
+    """Returns the table of devices: which are here, and why the others are not.
+
+    Args:
+        devices: Name -> (its class, why it is not here; None where it is).
+    """
     table = Table("device", "here", "runs", "what it is, or why it is not here")
     for name, (device, absence) in devices.items():
         first = (device.__doc__ or "").partition("\n")[0]
@@ -129,7 +139,7 @@ def devices_table(devices: "Mapping[str, tuple[type[Device[Any]], str | None]]")
 
 
 def profiles_table(found: Sequence[tuple[Path, Profile]]) -> Table:
-    """Profiles by what they are of."""
+    """Returns the table of latency tables and their files: of which network, device and mode each is."""
     table = Table("model", "device", "dtype", "batch", "threads", "baseline, ms", "within", "origin", "made", "file")
     table.columns[-1].overflow = "fold"
     for path, profile in found:
@@ -142,7 +152,7 @@ def profiles_table(found: Sequence[tuple[Path, Profile]]) -> Table:
 
 
 def difference_table(found: Difference) -> Table:
-    """Two profiles of one network, row by row."""
+    """Returns the comparison of two latency tables of one network, row by row."""
     title = f"{found.model}: {found.before_ms:.3f} ms before, {found.after_ms:.3f} ms after ({found.whole:.3f})"
     caption = "; ".join(found.settings) or "both in the same setting"
     table = Table("block", "choice", "before, ms", "after, ms", "ratio", title=escape(title), caption=escape(caption))
@@ -155,7 +165,7 @@ def difference_table(found: Difference) -> Table:
 
 
 def chain_table(chain: Chain) -> Table:
-    """Where a network can be cut and in which ways; blocks that cost the same share a row."""
+    """Returns the table of where and how a network can be cut; blocks that cost the same share a row."""
     size = "x".join(str(side) for side in chain.input_size)
     what = f"{len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
     title = f"{chain.model} for images of {size}: {what}"
@@ -175,7 +185,7 @@ def chain_table(chain: Chain) -> Table:
 
 
 def refusals(chain: Chain) -> list[str]:
-    """What cannot be had of which blocks, and why."""
+    """Returns a sentence for each choice that blocks cannot offer, with the blocks and the reason."""
     refused: dict[tuple[str, str], list[str]] = {}
     for block in chain.blocks:
         for pair in block.refused:
@@ -184,7 +194,11 @@ def refusals(chain: Chain) -> list[str]:
 
 
 def finalists_table(search: Mapping[str, Any]) -> Table:
-    """The candidates that were measured, the winner first."""
+    """Returns the table of the plans that were measured, the winner first.
+
+    Args:
+        search: The content of `search.json`.
+    """
     measured = [finalist["measured"] for finalist in search["finalists"]]
     how = "measured beside the baseline" if any(measured) else "by the table, not measured"
     title = f"{how}, for {search['budget_ms']:.3f} ms"
@@ -202,14 +216,18 @@ def finalists_table(search: Mapping[str, Any]) -> Table:
 
 
 def _finding(finalist: Mapping[str, Any]) -> str:
-    """Whether a finalist fits, and if that is not proven that it is not."""
+    """Whether a finalist fits, in words that say where this is undecided."""
     if finalist["answer"] != "undecided" or finalist["fits"] is None:
         return _FITS[finalist["fits"]]
     return "undecided, taken for fitting" if finalist["fits"] else "undecided"
 
 
 def front_table(record: Mapping[str, Any]) -> Table:
-    """The plans that no faster one equals, fastest first."""
+    """Returns the table of the Pareto front, fastest plan first.
+
+    Args:
+        record: The content of `front.json`.
+    """
     title = f"the front of {len(record['evaluated'])} plans that were evaluated"
     by_labels = all(plan["accuracy"] is not None for plan in record["front"])
     share = "accuracy" if by_labels else "agreement"
@@ -227,7 +245,7 @@ def front_table(record: Mapping[str, Any]) -> Table:
 
 
 def predictor_table(device: str, judged: "Mapping[str, Judged]") -> Table:
-    """How each kind of operator is predicted on shapes that took no part in the fit."""
+    """Returns the table of a predictor's errors by kind of operator, on shapes that took no part in the fit."""
     table = Table("operator", "rows", "mean error", "within 10 %", title=escape(f"predictor of {device}"))
     for kind, found in judged.items():
         table.add_row(kind, str(found.rows), f"{found.error:.1%}", f"{found.within_10_percent:.0%}")
@@ -235,7 +253,7 @@ def predictor_table(device: str, judged: "Mapping[str, Judged]") -> Table:
 
 
 def judgements_table(device: str, judged: "Mapping[str, Judgement]") -> Table:
-    """Predictions against timings, by kind of operator."""
+    """Returns the table of a predictor's errors and intervals by kind of operator, against timings."""
     table = Table(
         "operator", "rows", "mean error", "within 10 %", "in the 90 % interval", "its width",
         title=escape(f"predictions for {device}"),

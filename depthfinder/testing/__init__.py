@@ -1,6 +1,6 @@
-"""Suites that a device, a family, a sampler, a strategy or a criterion of your own can be held to: ours are.
+"""Test suites for a device, a family, a sampler, a strategy or a criterion of your own. The built-in ones pass them.
 
-Each is a class of pytest tests. Inherit it, and give the fixture that it asks for:
+Each suite is a class of pytest tests. Inherit from it, and give the fixture that it asks for:
 
     import pytest
     from depthfinder.testing import SamplerSuite

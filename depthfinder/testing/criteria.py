@@ -1,4 +1,4 @@
-"""What every criterion promises: a harm for every cut, none for keeping, and the network left as it was."""
+"""The tests of a criterion: every cut has a harm, keeping a block has none, and the network is left alone."""
 
 import math
 
@@ -9,14 +9,20 @@ from pruner.network.surgery import Supernet, supernet
 
 
 class CriterionSuite:
-    """Give the fixture `criterion`: the one that is to keep these promises."""
+    """Tests a criterion, which the fixture `criterion` gives.
+
+    Example:
+        >>> from pruner.criteria import known_criterion
+        >>> suite = CriterionSuite()
+        >>> suite.test_every_cut_is_held_to_do_some_harm(known_criterion("dimap"))
+    """
 
     def network(self) -> Supernet:
-        """What it is tried on; give another to try it on that."""
+        """Returns the network that the criterion is tried on. Override this to try it on another."""
         return supernet(small_network())
 
     def test_every_cut_is_held_to_do_some_harm(self, criterion: Criterion) -> None:
-        """Finite, never below nothing, and more than nothing for a block that goes."""
+        """Every harm is finite and at least 0; it is 0 for `keep`, and above 0 for `drop`."""
         network = self.network()
         harm = criterion.harm_of_cuts(network)
         assert harm.keys() == {(block.name, choice) for block in network.chain.blocks for choice in block.choices}
@@ -25,7 +31,7 @@ class CriterionSuite:
         assert all(lost == 0 for (_, choice), lost in harm.items() if choice == KEEP)
 
     def test_the_same_network_has_the_same_harms_and_is_left_alone(self, criterion: Criterion) -> None:
-        """Bit for bit."""
+        """The criterion gives equal harms twice, and the weights of the network stay as they are, bit for bit."""
         network = self.network()
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         assert criterion.harm_of_cuts(network) == criterion.harm_of_cuts(network)

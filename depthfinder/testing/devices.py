@@ -1,4 +1,4 @@
-"""What every device promises: it runs networks whole and in pieces, in the modes that it has, and says what it is."""
+"""The tests of a device: it runs networks whole and in pieces, in the modes that it has, and names its hardware."""
 
 from typing import Any
 
@@ -20,10 +20,15 @@ _DTYPES: tuple[Dtype, ...] = ("fp32", "fp16", "bf16")
 
 
 class DeviceSuite:
-    """Give the fixture `kind`: the class of a device that is here (`kind.absence() is None`)."""
+    """Tests a device that is here (`kind.absence() is None`). The fixture `kind` gives its class.
+
+    Example:
+        >>> from latency.devices.null import Null
+        >>> DeviceSuite().test_it_says_what_it_is(Null)
+    """
 
     def test_a_network_can_be_run_whole_and_in_pieces(self, kind: type[Device[Any]]) -> None:
-        """The merged network, the same joined from its pieces, and each piece alone."""
+        """The merged network, the same network joined from its pieces, and each piece alone all run."""
         model, opened = small_network(), kind()
         bench = Workbench(model, opened, batch_size=2)
         plan = Plan(bench.chain.model, _PLAN)
@@ -38,7 +43,7 @@ class DeviceSuite:
             assert reading.cpu_ms >= 0
 
     def test_every_mode_that_it_has_runs_and_the_others_are_refused(self, kind: type[Device[Any]]) -> None:
-        """By an `UnsupportedModeError`, before anything is run."""
+        """Every mode that the device has runs; another raises `UnsupportedModeError` before anything is run."""
         for dtype in _DTYPES:
             mode = Mode(dtype=dtype, channels_last=kind.has_layouts)
             if dtype in kind.dtypes:
@@ -53,14 +58,14 @@ class DeviceSuite:
             assert _is_refused(kind, Mode(compiled=True))
 
     def test_it_says_what_it_is(self, kind: type[Device[Any]]) -> None:
-        """Its hardware, and its runtime with a version."""
+        """The setting has the device's name, its hardware, and its runtime with a version."""
         setting = kind(Mode(threads=2)).setting(batch_size=3)
         assert (setting.device, setting.batch_size, setting.threads) == (kind.name, 3, 2)
         assert setting.hardware
         assert setting.runtime.split()[1][0].isdigit()
 
     def test_timing_leaves_the_callers_threads_alone(self, kind: type[Device[Any]]) -> None:
-        """However many it uses itself."""
+        """The number of torch's threads is the same after timing, however many the device uses."""
         before = torch.get_num_threads()
         kind(Mode(threads=before + 1)).load(nn.Linear(3, 3), torch.ones(1, 3)).visit(_TWICE)
         assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""What every family promises of its networks: the baseline at lambda 1, and merged the same function as at lambda 0."""
+"""The tests of a family: its networks are the baseline at lambda 1, and merging does not change them at lambda 0."""
 
 from random import Random
 
@@ -7,23 +7,29 @@ from torch import Tensor, nn
 
 from pruner.choices.plan import Plan
 from pruner.network.calibration import calibrate, estimate_batch_norm
-from pruner.network.surgery import apply, describe, input_size_of, merge
+from pruner.network.image_size import input_size_of
+from pruner.network.surgery import apply, describe, merge
 
 _OURS = ("pruner", "latency", "profiles", "search", "depthfinder")
 _EXACT = 1e-10
 
 
 class FamilySuite:
-    """Give the fixture `network`: a timm network of the family, in evaluation mode."""
+    """Tests a family by one of its timm networks in evaluation mode, which the fixture `network` gives.
+
+    Example:
+        >>> from depthfinder.testing.samples import small_network
+        >>> FamilySuite().test_at_lambda_one_it_is_the_baseline_bit_for_bit(small_network())
+    """
 
     def test_at_lambda_one_it_is_the_baseline_bit_for_bit(self, network: nn.Module) -> None:
-        """Whatever the plan."""
+        """At lambda 1 a cut network computes what the uncut one does, bit for bit, whatever the plan."""
         images = _images(network)
         with torch.no_grad():
             assert torch.equal(apply(network, every_choice(network)).eval()(images), network(images))
 
     def test_merged_it_computes_what_it_did_at_lambda_zero(self, network: nn.Module) -> None:
-        """To 1e-10 of the largest answer, in float64; and nothing of ours is left in it."""
+        """Merging changes logits by at most 1e-10 of the largest, in float64, and leaves no module of Depthfinder."""
         images = _images(network)
         cut = apply(network, every_choice(network)).eval()
         calibrate(cut, [images])
@@ -38,7 +44,7 @@ class FamilySuite:
 
 
 def every_choice(network: nn.Module) -> Plan:
-    """A plan in which every choice that any block offers stands at least once, those on request too."""
+    """Returns a plan that has every choice of the network's blocks at least once, those on request too."""
     chain, random = describe(network), Random(0)
     choices = dict(chain.random_plan(0.5, random).choices)
     for choice in sorted({one for block in chain.blocks for one in block.choices[1:] + block.on_request}):

@@ -1,4 +1,4 @@
-"""What every sampler promises: new plans within the limits, as many as were asked for, the same when asked again."""
+"""The tests of a sampler: it proposes new plans within the limits, as many as asked for, and the same when repeated."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,13 +16,18 @@ _WORTH = {"keep": 0.0, "merge": 0.6, "drop": 1.0}
 
 
 class SamplerSuite:
-    """Give the fixture `sampler`: the one that is to keep these promises."""
+    """Tests a sampler, which the fixture `sampler` gives.
+
+    Example:
+        >>> suite = SamplerSuite()
+        >>> suite.test_no_more_is_proposed_than_was_asked_for(known_sampler("random"))
+    """
 
     trials = 40
-    """How many plans it is asked for at the most; fewer for one that is slow."""
+    """How many plans the sampler is asked for at the most. Set fewer for a slow one."""
 
     def test_all_that_is_proposed_is_new_and_within_the_limits(self, sampler: Sampler) -> None:
-        """However often it is asked, with all that was evaluated told."""
+        """The sampler repeats no plan and keeps within the limits, given all that was evaluated before."""
         space = a_space()
         history = asked_in_rounds(sampler, space, self.trials)
         plans = [entry.plan for entry in history]
@@ -31,14 +36,14 @@ class SamplerSuite:
         assert all(plan.choice_of("blocks.0.attn") == "keep" for plan in plans), "that block was to be left alone"
 
     def test_no_more_is_proposed_than_was_asked_for(self, sampler: Sampler) -> None:
-        """Nor less, while there are plans."""
+        """The sampler proposes as many plans as asked for while there are any left."""
         space = a_space()
         history = asked_in_rounds(known_sampler("random"), space, 9)
         for count in (1, 3):
             assert len(sampler.propose(space, history, count, 40, 0).proposals) == count
 
     def test_the_same_question_has_the_same_answer(self, sampler: Sampler) -> None:
-        """Nothing is remembered from one question to the next: a search that was stopped goes on the same."""
+        """The sampler remembers nothing between two calls, so that a search that was stopped goes on the same."""
         space = a_space()
         history = asked_in_rounds(known_sampler("random"), space, 11)
         first = sampler.propose(space, history, 2, 40, 7)
@@ -46,7 +51,7 @@ class SamplerSuite:
         assert sampler.propose(space, history, 2, 40, 7) == first
 
     def test_a_small_space_is_exhausted_and_no_more_is_proposed(self, sampler: Sampler) -> None:
-        """Plans that waste some of the budget need no evaluation, and are not held against one that makes none."""
+        """The sampler proposes every plan of a small space, then no more. It may skip plans that waste budget."""
         chain, table = chain_and_table()
         limits = [LatencyLimit(table, 0.75 * table.uncut_ms)]
         space = Space.of(chain, limits, keep=["blocks.0", "blocks.1", "blocks.2.attn"])
@@ -59,20 +64,20 @@ class SamplerSuite:
 
 
 def a_space() -> Space:
-    """The plans of the small network within 0.6 of its latency that leave the first attention alone."""
+    """Returns the plans of the small network within 0.6 of its latency that leave the first attention block alone."""
     chain, table = chain_and_table()
     return Space.of(chain, [LatencyLimit(table, 0.6 * table.uncut_ms)], keep=["blocks.0.attn"])
 
 
 def every_plan(space: Space) -> list[Plan]:
-    """All that are within its limits."""
+    """Returns all plans of a space that are within its limits."""
     ways = itertools.product(*space.choices.values())
     plans = [space.chain.plan(dict(zip(space.choices, way, strict=True))) for way in ways]
     return [plan for plan in plans if space.admits(plan)]
 
 
 def score(plan: Plan, space: Space) -> float:
-    """Each block is worth something, and two neighbours cut cost more than each alone."""
+    """Returns a made-up score: each cut costs something, and cuts of neighbours cost more together than alone."""
     blocks = [plan.choice_of(block.name) for block in space.chain.blocks]
     worth = sum((1 + i % 3) * _WORTH[choice] for i, choice in enumerate(blocks))
     neighbours = sum(one != "keep" and other != "keep" for one, other in itertools.pairwise(blocks))
@@ -80,7 +85,13 @@ def score(plan: Plan, space: Space) -> float:
 
 
 def entries_of(proposals: Sequence[Proposal], space: Space, first: int = 0) -> list[Entry]:
-    """What a study holds of them once they are evaluated."""
+    """Returns the entries that a study has of proposals once they are evaluated.
+
+    Args:
+        proposals: What a sampler proposed.
+        space: The space that they are of.
+        first: The slot of the first entry.
+    """
     return [
         Entry(slot, 0, proposal, space.limits[0].amount(proposal.plan), score=Score(score(proposal.plan, space)))
         for slot, proposal in enumerate(proposals, start=first)
@@ -88,7 +99,14 @@ def entries_of(proposals: Sequence[Proposal], space: Space, first: int = 0) -> l
 
 
 def asked_in_rounds(sampler: Sampler, space: Space, n_trials: int, seed: int = 0) -> list[Entry]:
-    """What a search has evaluated after `n_trials`, or when nothing new was proposed."""
+    """Returns what a search has evaluated after `n_trials` plans, or when nothing new is proposed.
+
+    Args:
+        sampler: What proposes plans.
+        space: The plans that are allowed.
+        n_trials: The most plans to evaluate.
+        seed: The seed of the search.
+    """
     history: list[Entry] = []
     while len(history) < n_trials:
         size = sampler.round_size if history else sampler.opening(space, n_trials)

@@ -1,4 +1,4 @@
-"""What every strategy promises: it learns by what it says, and asks for plans within the limits."""
+"""The tests of a strategy: its supernet can be trained, and its sampler comes to plans within the limits."""
 
 import torch
 from torch import nn
@@ -15,10 +15,15 @@ _STEPS = 4
 
 
 class StrategySuite:
-    """Give the fixture `strategy`: the one that is to keep these promises."""
+    """Tests a strategy, which the fixture `strategy` gives.
+
+    Example:
+        >>> from depthfinder.strategies import known_strategy
+        >>> StrategySuite().test_it_says_what_scores_its_plans(known_strategy("gate"))
+    """
 
     def ground(self) -> Ground:
-        """The small network, at 0.8 of its latency."""
+        """Returns what the strategy is given: the small network, and a budget of 0.8 of its latency."""
         chain, table = chain_and_table()
         space = Space.of(chain, [LatencyLimit(table, 0.8 * table.uncut_ms)])
         return Ground(
@@ -34,13 +39,13 @@ class StrategySuite:
         )
 
     def test_it_says_what_scores_its_plans(self, strategy: Strategy) -> None:
-        """By ways that there are."""
+        """`scored_by` names known ways of scoring, and the registered strategy of this name has the same."""
         assert strategy.scored_by
         assert set(strategy.scored_by) <= {"fits", "supernet"}
         assert strategy.name not in STRATEGIES or STRATEGIES[strategy.name].scored_by == strategy.scored_by
 
     def test_its_scoring_network_begins_as_the_uncut_one_and_learns(self, strategy: Strategy) -> None:
-        """A step has a finite loss and gradients; a network that only ranks plans needs no more."""
+        """The supernet begins as the uncut network. A training step has a finite loss and gradients."""
         ground = self.ground()
         network = strategy.scoring_network(ground).eval()
         network.select(network.chain.plan({}))
@@ -53,7 +58,7 @@ class StrategySuite:
         assert any(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
     def test_the_plans_that_it_asks_for_are_within_the_limits_in_the_end(self, strategy: Strategy) -> None:
-        """Some may be asked for only to learn from them, like cuts by themselves; at least one fits."""
+        """At least one plan fits, and a second search asks for the same plans. Others may serve learning alone."""
         ground = self.ground()
         space = ground.space()
         asked = strategy.sampler(ground)
@@ -66,4 +71,4 @@ class StrategySuite:
 
 
 def _nothing_was_trained(network: nn.Module) -> None:
-    """Weights as they came."""
+    """Leaves the weights as they are."""

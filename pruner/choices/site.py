@@ -36,6 +36,7 @@ class Site(nn.Module):
         choice: The choice that is selected now.
         lam: Where its gate stands now, from 1 to 0.
         hidden: The inner width of the block; None where it has none that can be narrowed.
+        channels_stand_last: Whether images come as (H, W, C). Nothing is fitted to such a block yet.
 
     Example:
         >>> import torch
@@ -72,6 +73,7 @@ class Site(nn.Module):
         self._anatomy = anatomy
         self._forms = dict(forms)
         self.hidden: Hidden | None = None
+        self.channels_stand_last = False
         self._shape: torch.Size | None = None
         self._outputs: torch.Size | None = None
 
@@ -87,6 +89,8 @@ class Site(nn.Module):
             outputs: The shape of its output, without the batch.
         """
         if first_oddity(self.kept) is not None or not any(True for _ in self.kept.parameters()):
+            return
+        if self.channels_stand_last and len(inputs) != 2:
             return
         stand_ins: tuple[str, ...] = ()
         self._outputs = outputs
@@ -209,12 +213,17 @@ class Site(nn.Module):
         self.block, self._anatomy, self._forms = _only_kept(self.block.name, self.block.kind, self.kept, why)
         self.norms = nn.ModuleList()
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether the branch is one step of which nothing is known but what it gives."""
+        return all(isinstance(step, Opaque) for step in self._anatomy.branch)
+
     def runs_by_steps(self, x: Tensor) -> Tensor | None:
         """Returns what the block's steps make of `x` one after another; None where all steps are opaque.
 
         For a block that its family describes rightly, this is what the block computes.
         """
-        if all(isinstance(step, Opaque) for step in self._anatomy.branch):
+        if self.is_opaque:
             return None
         return self._anatomy.run(x)
 

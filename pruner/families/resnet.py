@@ -34,8 +34,9 @@ class ResNets(Family):
     name = "resnet"
 
     def recognises(self, model: nn.Module) -> bool:
-        """Returns whether `model` runs like timm's ResNet."""
-        return runs_like(model, ResNet)
+        """Returns whether `model` runs like timm's ResNet and has a block that is plain."""
+        blocks = (block for layer in _LAYERS for block in getattr(model, layer, ()))
+        return runs_like(model, ResNet) and any(type(block) in (BasicBlock, Bottleneck) for block in blocks)
 
     def open(self, model: nn.Module) -> list[Site]:
         """Puts a site in place of every block `layerS.B`, and returns the sites in order."""

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from pruner.masks.layers import unmasked, uses_its_weight
 from pruner.masks.parts import ChannelPart
-from pruner.network.surgery import input_size_of
+from pruner.network.image_size import input_size_of
 
 # What a channel may pass on its way. None of these joins two streams or looks across channels; else the trial shows it.
 _MODULES: Final = frozenset({"CONV", "DEPTHWISE_CONV", "BN", "LINEAR"})

@@ -9,7 +9,8 @@ from torch import nn
 
 from pruner._timm import create_model, get_pretrained_cfg, list_models
 from pruner.errors import CheckpointError, UnknownModelError
-from pruner.models.names import ModelName
+from pruner.models.names import TORCHVISION, ModelName
+from pruner.models.of_torchvision import torchvision_network
 from pruner.models.weights_file import Which
 from pruner.models.weights_fit import LoadedWeights, fit_weights, head_names
 
@@ -40,8 +41,9 @@ def load_model(
 
     Args:
         name: timm's name, with or without the tag of published weights and the hub's prefixes: `resnet18`,
-            `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes.
-        pretrained: Takes the weights that timm's hub holds or, for `deit_digits`, this package.
+            `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes. Or
+            `torchvision/resnet50` for a classifier of torchvision's.
+        pretrained: Takes the weights that timm's hub or torchvision holds or, for `deit_digits`, this package.
         checkpoint: A safetensors or torch file to take the weights from, such as a training's checkpoint. It goes
             before `pretrained`.
         weights: Which weights of a file that has both: "ema", the average, or "raw". The average by default.
@@ -99,6 +101,13 @@ def load_model_and_source(
         (152, False)
     """
     asked = ModelName.parse(name)
+    if asked.architecture.startswith(TORCHVISION):
+        size = timm_kwargs.pop("img_size", None)
+        published = pretrained and checkpoint is None
+        network, given = torchvision_network(
+            asked.architecture, None if size is None else _sides(size), pretrained=published, **timm_kwargs
+        )
+        return network, given if checkpoint is None else fit_weights(network, checkpoint, weights)
     entry, kwargs = _BUILT_IN.get(str(asked), (str(asked), {}))
     name = asked.architecture
     _check_known(asked, entry)

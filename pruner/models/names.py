@@ -6,6 +6,8 @@ from typing import Final
 
 _HUB: Final = re.compile(r"hf[-_]hub:", re.IGNORECASE)
 _OWNER: Final = "timm/"
+TORCHVISION: Final = "torchvision/"
+"""What names of torchvision's networks begin with."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class ModelName:
 
         Args:
             text: 'resnet18', 'resnet18.a1_in1k', 'timm/resnet18.a1_in1k', 'hf-hub:timm/resnet18.a1_in1k' or
-                'hf_hub:...'.
+                'hf_hub:...'; or 'torchvision/resnet18'.
 
         Example:
             >>> from pruner.models.names import ModelName
             >>> ModelName.parse("hf-hub:timm/resnet18.a1_in1k")
             ModelName(architecture='resnet18', tag='a1_in1k')
         """
+        if text.strip().startswith(TORCHVISION):
+            return cls(text.strip())
         name = _HUB.sub("", text.strip(), count=1) if _HUB.match(text.strip()) else text.strip()
         architecture, _, tag = name.removeprefix(_OWNER).partition(".")
         return cls(architecture, tag)

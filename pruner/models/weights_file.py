@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final, Literal
 
 import safetensors
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruner.choices.plan import PLAN_ENTRY
 from pruner.errors import CheckpointError
@@ -41,6 +42,18 @@ class FoundWeights:
     ema: bool
     architecture: str | None
     img_size: tuple[int, int] | None = None
+
+
+def put_into(network: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """Puts weights into a network as `load_state_dict` does.
+
+    Some networks go by versions that their state dict has beside the weights, and that no file of weights keeps: those
+    of the network itself hold.
+    """
+    own = network.state_dict()
+    state: Any = OrderedDict(weights)
+    state._metadata = getattr(own, "_metadata", None)
+    network.load_state_dict(state, strict=strict)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from pruner._timm import weights_filter
 from pruner.errors import CheckpointError
 from pruner.models.names import ModelName
 from pruner.models.positions import fitted_positions
-from pruner.models.weights_file import FoundWeights, Which, find_weights, read_weights
+from pruner.models.weights_file import FoundWeights, Which, find_weights, put_into, read_weights
 
 # DistributedDataParallel and AveragedModel, torch.compile, Lightning, this package's training state, and backbones.
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.", "network.", "backbone.")
@@ -67,7 +67,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     weights = read_weights(path)
     try:
-        model.load_state_dict(weights)
+        put_into(model, weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the model: {error}") from error
 
@@ -103,7 +103,7 @@ def fit_weights(
     expected = {name: tensor for name, tensor in own.items() if name not in fresh}
     _check_fit(expected, fitted, found, model)
     _check_values(expected, fitted, path)
-    model.load_state_dict(fitted, strict=False)
+    put_into(model, fitted, strict=False)
     moved = positions.name if positions is not None and positions.is_resampled else None
     resized = tuple(n for n in fitted if n in named and (n == moved or named[n].shape != fitted[n].shape))
     said = "" if positions is None else positions.text

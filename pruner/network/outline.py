@@ -47,6 +47,11 @@ class Outline(TorchFunctionMode):
         self._hooks: list[RemovableHandle] = []
 
     @property
+    def lines(self) -> list[str]:
+        """All lines so far."""
+        return self._lines
+
+    @property
     def before_head(self) -> list[str]:
         """The lines of the blocks, and of what stands before and between them."""
         return self._lines[: self._last]

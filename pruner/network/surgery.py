@@ -5,27 +5,24 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor, nn
 
 from profiles.deprecated import renamed_argument
 from pruner.algebra.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.algebra.oddities import check_around, copied
+from pruner.anatomy.placing import BRANCH
+from pruner.anatomy.traced import Traced
 from pruner.choices.chain import Chain
 from pruner.choices.choice import DROP, KEEP
 from pruner.choices.plan import MergeInit, Plan
 from pruner.choices.site import Site
 from pruner.errors import UnknownModelError
-from pruner.families import family_of
+from pruner.families import FAMILIES, Family
+from pruner.network.image_size import OPENED_AT, ImageSize, input_size_of
 from pruner.network.outline import Outline, digest
 from pruner.network.self_check import check_opened
-
-ImageSize = tuple[int, int, int]
-"""(channels, height, width) of images."""
-
-_OPENED_AT: Final = "opened_at"
-"""The key under which opened and merged networks have the height and width of their images in `pretrained_cfg`."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +68,23 @@ class OpenNetwork(nn.Module):
             OddModelError: when the model was changed from outside so that its opened copy would not compute the same.
         """
         super().__init__()
-        self._family = family_of(model)
+        size = input_size_of(model, input_size)
+        self._family = _family_for(model, size)
         self.network = copied(model)
         for module in self.network.modules():
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # the gate needs the input beside the output
         self.sites: dict[str, Site] = {site.block.name: site for site in self._family.open(self.network)}
         check_around(model, self.sites)
-        size = input_size_of(model, input_size)
         outline = self._check(model, size)
         for site in self.sites.values():
             site.offer(extra_choices)
         configuration: Any = getattr(model, "pretrained_cfg", None) or {}
         opened: Any = self.network
-        opened.pretrained_cfg = {**configuration, _OPENED_AT: size[1:]}
+        opened.pretrained_cfg = {**configuration, OPENED_AT: size[1:]}
         name = configuration.get("architecture", type(model).__name__)
         blocks = tuple(site.block for site in self.sites.values())
-        if all(block.choices == (KEEP,) for block in blocks):
+        if all(block.choices == (KEEP,) and not block.on_request for block in blocks):
             reasons = "; ".join(dict.fromkeys(f"{why}" for block in blocks for _, why in block.refused))
             raise UnknownModelError(f"{name} is built like a {self._family.name}, but no block can be cut: {reasons}")
         computed = digest(outline.before_head), digest(outline.head)
@@ -148,14 +145,21 @@ class OpenNetwork(nn.Module):
 
     def _check(self, model: nn.Module, size: ImageSize) -> Outline:
         """Checks that this computes what `model` does, and puts the shape of its input into every block's signature."""
-        shapes, outline = check_opened(model, self.network, self.sites, self.segments(), size)
-        for name, (inputs, outputs) in shapes.items():
+        seen, outline = check_opened(model, self.network, self.sites, self.segments(), size)
+        for name, at in seen.items():
             site = self.sites[name]
-            sides = "x".join(str(side) for side in inputs)
+            sides = "x".join(str(side) for side in at.inputs)
             signature = f"{site.block.kind} {sides}: {site.block.signature}"
+            # What is in no family is known by its code alone, which a class's name and its weights do not tell.
+            signature += f" #{at.computed}" if site.block.kind == BRANCH and site.is_opaque else ""
             site.block = dataclasses.replace(site.block, signature=signature)
-            site.note_shapes(inputs, outputs)
+            site.note_shapes(at.inputs, at.outputs)
         return outline
+
+
+def _family_for(model: nn.Module, size: ImageSize) -> Family:
+    """The family that knows the model, or what its graphs say of it."""
+    return next((known for known in FAMILIES.values() if known.recognises(model)), None) or Traced(size)
 
 
 def _built(site: Site, choice: str) -> nn.Module:
@@ -249,47 +253,6 @@ class Cut(OpenNetwork):
         for name in self.chain.normalised(self.plan).choices:
             self.sites[name].select(self.plan.choices[name], lams[name])
         self.lam = max(lams.values(), default=0.0)
-
-
-def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> ImageSize:
-    """Returns (channels, height, width) of the images that a timm model takes.
-
-    The size is `asked`, if given. Else the channels are those of the model's first convolution; height and width are
-    those that the network fixes, as a ViT does, else those that it was opened or loaded at, else those of timm's
-    configuration, else 224 x 224.
-
-    Raises:
-        ValueError: when `asked` is no size, or has another number of channels than the network.
-
-    Example:
-        >>> from depthfinder.testing.samples import small_network
-        >>> input_size_of(small_network())
-        (3, 32, 32)
-    """
-    configuration: Any = getattr(model, "pretrained_cfg", None) or {}
-    known = configuration.get("input_size", (3, 224, 224))
-    channels = _first_channels(model, configuration) or known[0]
-    if asked is not None:
-        if len(asked) != 3 or not all(isinstance(side, int) and side > 0 for side in asked):
-            raise ValueError(f"input_size is (channels, height, width), such as (3, 224, 224), not {asked!r}")
-        if asked[0] != channels:
-            raise ValueError(f"this {type(model).__name__} takes images of {channels} channels, not {asked[0]}")
-        return channels, asked[1], asked[2]
-    embed: Any = getattr(model, "patch_embed", None)
-    sides = getattr(embed, "img_size", None) or known[1:]
-    if not getattr(embed, "strict_img_size", False):
-        sides = configuration.get(_OPENED_AT, sides)
-    return channels, *sides
-
-
-def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int | None:
-    """How many channels the first convolution of the network takes; None where the network has no convolution."""
-    named = configuration.get("first_conv") or ""
-    name = named if isinstance(named, str) else named[0]
-    modules = dict(model.named_modules())
-    convolutions = (module for module in modules.get(name, model).modules() if isinstance(module, nn.Conv2d))
-    first = next(convolutions, None) or next((one for one in modules.values() if isinstance(one, nn.Conv2d)), None)
-    return None if first is None else first.in_channels
 
 
 @renamed_argument("also", "extra_choices")
@@ -391,9 +354,15 @@ def merge(cut: Cut) -> nn.Module:
 
 
 def _remove(network: nn.Module, name: str) -> None:
-    """Takes a submodule out of its Sequential, and an emptied Sequential out of the one around it."""
+    """Takes a submodule out of its Sequential, and an emptied Sequential out of the one around it.
+
+    An identity takes the place of a submodule that stands anywhere else.
+    """
     path, _, leaf = name.rpartition(".")
     parent = network.get_submodule(path)
+    if not isinstance(parent, nn.Sequential):
+        parent.register_module(leaf, nn.Identity())
+        return
     delattr(parent, leaf)
     around = network.get_submodule(path.rpartition(".")[0])
     if isinstance(around, nn.Sequential) and not len(list(parent.children())):

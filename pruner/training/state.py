@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pruner.errors import CheckpointError
 from pruner.models.checkpoint import Checkpoint
+from pruner.models.weights_file import put_into
 
 Plain = int | float | bool | str | None
 
@@ -75,4 +76,4 @@ def load_network(network: nn.Module, checkpoint: Checkpoint) -> None:
 def load_part(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Loads the weights and buffers whose names begin with `name` and a dot into the network."""
     prefix = f"{name}."
-    network.load_state_dict({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
+    put_into(network, {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pruner.models.load import load_model
 from pruner.network.calibration import estimate_batch_norm
-from pruner.network.surgery import input_size_of
+from pruner.network.image_size import input_size_of
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 

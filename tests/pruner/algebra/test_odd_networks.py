@@ -22,7 +22,7 @@ from latency.profiler import profile
 from networks import disturbed, images_for, made, relative_error
 from pruner.choices.choice import FITS
 from pruner.choices.plan import Plan
-from pruner.errors import OddModelError, PlanError, UnknownModelError
+from pruner.errors import OddModelError, PlanError
 from pruner.models.load import load_model
 from pruner.network.calibration import calibrate, estimate_batch_norm
 from pruner.network.surgery import apply, describe, merge
@@ -260,14 +260,18 @@ def test_a_class_changed_for_all_is_found_by_what_it_computes(
 
 
 @pytest.mark.parametrize(("shape", "kind"), [("basic", BasicBlock), ("convnext", ConvNeXtBlock)])
-def test_where_that_is_so_of_all_blocks_none_can_be_cut(
+def test_where_that_is_so_of_all_blocks_only_layers_can_stand_in(
     shape: str, kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network(shape)
     before: Any = kind.forward
     monkeypatch.setattr(kind, "forward", lambda self, x: before(self, x) * 1.5)
-    with pytest.raises(UnknownModelError, match=r"no block can be cut: its .* something else than its layers in turn"):
-        describe(model)
+    chain = describe(model)
+    assert all(block.choices == ("keep",) for block in chain.blocks)
+    assert all("something else than its layers in turn" in dict(block.refused)["merge"] for block in chain.blocks)
+    fits = {block.name: "fit" for block in chain.blocks if "fit" in block.on_request}
+    assert fits
+    check_every_way(model, chain.plan(fits))
 
 
 def test_a_transformer_block_changed_for_all_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,12 +394,13 @@ def test_an_odd_network_has_a_table_of_its_own() -> None:
     assert any(row.signature.endswith("of layer1.1") for row in table.rows)
 
 
-def test_a_resnet_whose_forward_is_its_own_is_of_no_family() -> None:
+def test_a_resnet_whose_forward_is_its_own_is_read_from_what_it_computes() -> None:
     class Mine(ResNet):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) * 2
 
     model = network("basic")
     model.__class__ = Mine
-    with pytest.raises(UnknownModelError, match="Mine is of no family"):
-        describe(model)
+    chain = describe(model)
+    assert chain.family == "traced"
+    check_every_way(model, chain.random_plan(0.7, Random(0)))

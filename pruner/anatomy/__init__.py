@@ -1,0 +1,1 @@
+"""Blocks found in what a network computes, whoever wrote it."""
