@@ -28,8 +28,8 @@ class ArchitectureConfig:
     model: Annotated[
         str,
         Option(
-            "A timm model, with or without the tag of its weights (resnet18.a1_in1k); or deit_digits, which ships "
-            "trained.",
+            "A timm model, with or without the tag of its weights (resnet18.a1_in1k); torchvision/resnet50 for one of "
+            "torchvision's; or deit_digits, which ships trained.",
             ("--model", "-m"),
             is_first=True,
             default_text="the demo's, deit_digits",

@@ -167,7 +167,8 @@ def difference_table(found: Difference) -> Table:
 def chain_table(chain: Chain) -> Table:
     """Returns the table of where and how a network can be cut; blocks that cost the same share a row."""
     size = "x".join(str(side) for side in chain.input_size)
-    what = f"{len(chain.blocks)} blocks of the {chain.family} family, {chain.num_plans:.3g} plans"
+    kind = "read from what it computes" if chain.family == "traced" else f"of the {chain.family} family"
+    what = f"{len(chain.blocks)} blocks {kind}, {chain.num_plans:.3g} plans"
     title = f"{chain.model} for images of {size}: {what}"
     offered = {choice for block in chain.blocks for choice in block.choices} - {KEEP}
     without = "; ".join(f"{one.name}: without {one.removes}" for one in CHOICES.values() if one.name in offered)
@@ -185,12 +186,18 @@ def chain_table(chain: Chain) -> Table:
 
 
 def refusals(chain: Chain) -> list[str]:
-    """Returns a sentence for each choice that blocks cannot offer, with the blocks and the reason."""
+    """Returns a sentence for each choice that blocks cannot offer, and for each reason why modules were left alone."""
     refused: dict[tuple[str, str], list[str]] = {}
     for block in chain.blocks:
         for pair in block.refused:
             refused.setdefault(pair, []).append(block.name)
-    return [f"no {choice} for {', '.join(names)}: {why}" for (choice, why), names in refused.items()]
+    left: dict[str, list[str]] = {}
+    for path, why in chain.left_alone:
+        left.setdefault(why, []).append(path or "the network itself")
+    return [
+        *(f"no {choice} for {', '.join(names)}: {why}" for (choice, why), names in refused.items()),
+        *(f"left alone: {', '.join(paths)}: {why}" for why, paths in left.items()),
+    ]
 
 
 def finalists_table(search: Mapping[str, Any]) -> Table:

@@ -30,7 +30,7 @@ class Traced(Family):
         """Takes the size (channels, height, width) of the images that the network is opened for."""
         self._size = tuple(size)
         self._parts: list[Part] = []
-        self.refused: dict[str, str] = {}
+        self.refused = {}
 
     def recognises(self, model: nn.Module) -> bool:
         """Returns True: whether a network has blocks shows when it is opened."""

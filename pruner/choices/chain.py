@@ -81,6 +81,7 @@ class Chain:
         blocks: The blocks, in the order in which they run.
         before_head: A digest of all that the network computes up to its last block.
         head: A digest of what it computes behind the last block.
+        left_alone: (module path, reason) for the modules in which no block was looked for, or found, for that reason.
 
     Example:
         >>> from pruner.choices.chain import Block, Chain
@@ -99,6 +100,7 @@ class Chain:
     blocks: tuple[Block, ...]
     before_head: str = ""
     head: str = ""
+    left_alone: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def num_plans(self) -> int:

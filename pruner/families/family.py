@@ -2,6 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Final, TypeVar
 
 from torch import nn
@@ -21,9 +23,11 @@ class Family(ABC):
 
     Attributes:
         name: The name under which the family is registered, such as "vit".
+        refused: Module path -> why no block was found in that module, for those where one was looked for.
     """
 
     name: ClassVar[str]
+    refused: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def recognises(self, model: nn.Module) -> bool:

@@ -86,9 +86,9 @@ class OpenNetwork(nn.Module):
         blocks = tuple(site.block for site in self.sites.values())
         if all(block.choices == (KEEP,) and not block.on_request for block in blocks):
             reasons = "; ".join(dict.fromkeys(f"{why}" for block in blocks for _, why in block.refused))
-            raise UnknownModelError(f"{name} is built like a {self._family.name}, but no block can be cut: {reasons}")
+            raise UnknownModelError(f"no block of {name} can be cut: {reasons}")
         computed = digest(outline.before_head), digest(outline.head)
-        self.chain = Chain(name, self._family.name, size, blocks, *computed)
+        self.chain = Chain(name, self._family.name, size, blocks, *computed, tuple(self._family.refused.items()))
 
     def select(self, plan: Plan, lam: float = 0.0) -> None:
         """Selects the choice of `plan` at every site.

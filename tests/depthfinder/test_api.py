@@ -105,6 +105,22 @@ def test_a_run_in_python_is_the_run_that_is_typed(depthfinder: Command) -> None:
         df.run(trials=3)
 
 
+def test_a_network_of_no_family_goes_through_a_whole_run(depthfinder: Command) -> None:
+    """One of torchvision's, by its name: what was handed over is of its own class, and computes what was exported."""
+    settings = {"model": "torchvision/mnasnet0_5", "img_size": 32, "dataset": "digits", "device": "null"}
+    settings |= {"model_kwargs": {"num_classes": 10}, "budget_ratio": 0.85, "n_trials": 4, "max_seconds": 0.5}
+    found = df.run(**settings, fit_images=40, progressive_epochs=0, choices="drop", experiment="theirs")
+    assert found.verdict.answer == "met"
+    merged = df.load_merged("depthfinder-out/theirs")
+    assert type(merged).__name__ == "MNASNet"
+    session = onnxruntime.InferenceSession("depthfinder-out/theirs/merged.onnx", providers=["CPUExecutionProvider"])
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    (logits,), wanted = session.run(None, {"images": images.numpy()}), merged(images).detach().numpy()
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    said = depthfinder("describe", "--model", "torchvision/mnasnet0_5", "--img-size", "32").stdout
+    assert "10 blocks read from what it computes" in " ".join(said.split())
+
+
 def test_the_stages_of_a_search_one_by_one() -> None:
     """A supernet that is trained scores plans; the best is measured to fit, trained, and merged."""
     model = df.load_model("deit_digits", depth=3)
