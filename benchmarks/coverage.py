@@ -75,7 +75,7 @@ def in_two_processes(task: Callable[[str], Any], names: Sequence[str], file: Pat
     )
     left = [name for name in names if name not in known]
     with (
-        ProcessPoolExecutor(2, get_context("forkserver"), max_tasks_per_child=40) as pool,
+        ProcessPoolExecutor(2, get_context("forkserver")) as pool,
         file.open("a", encoding="utf-8") as written,
     ):
         for record in pool.map(task, left):

@@ -82,6 +82,21 @@ def copied(model: Network) -> Network:
         ) from error
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Returns the network inside what runs it on many devices or compiles it: DataParallel, DistributedDataParallel,
+    and what `torch.compile` returns.
+
+    Example:
+        >>> from torch import nn
+        >>> unwrapped(nn.DataParallel(nn.Linear(2, 2)))
+        Linear(in_features=2, out_features=2, bias=True)
+    """
+    inner = getattr(model, "_orig_mod", None)
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = model.module
+    return model if not isinstance(inner, nn.Module) else unwrapped(inner)
+
+
 def check_around(model: nn.Module, sites: Collection[str]) -> None:
     """Refuses a model where a module around the blocks is odd: such a module is not run when the blocks run one by one.
 

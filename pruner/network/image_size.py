@@ -6,6 +6,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from pruner.algebra.modules import only_training
+
 ImageSize = tuple[int, int, int]
 """(channels, height, width) of images."""
 
@@ -30,10 +32,10 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
     """
     configuration: Any = getattr(model, "pretrained_cfg", None) or {}
     known = configuration.get("input_size", (3, 224, 224))
-    channels = _channels(model, configuration, known)
     if asked is not None:
         if len(asked) != 3 or not all(isinstance(side, int) and side > 0 for side in asked):
             raise ValueError(f"input_size is (channels, height, width), such as (3, 224, 224), not {asked!r}")
+        channels = _channels(model, configuration, known[0], asked[1:])
         if asked[0] != channels:
             raise ValueError(f"this {type(model).__name__} takes images of {channels} channels, not {asked[0]}")
         return channels, asked[1], asked[2]
@@ -41,26 +43,28 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
     sides = getattr(embed, "img_size", None) or known[1:]
     if not getattr(embed, "strict_img_size", False):
         sides = configuration.get(OPENED_AT, sides)
-    return channels, *sides
+    return _channels(model, configuration, known[0], sides), *sides
 
 
-def _channels(model: nn.Module, configuration: Mapping[str, Any], known: Sequence[int]) -> int:
-    """How many channels the images have: as many as the first convolution takes, or as the configuration says where a
-    network rearranges its images before that."""
-    first, told = _first_channels(model, configuration), known[0]
-    if first in (None, told) or not configuration:
+def _channels(model: nn.Module, configuration: Mapping[str, Any], told: int, sides: Sequence[int]) -> int:
+    """How many channels the images have: as many as the first convolution takes. A network may rearrange its images
+    before that: then as many as the configuration says, if it runs on such images alone."""
+    first = _first_channels(model, configuration)
+    if first is None or first == told or not configuration:
         return first or told
-    modes = [(module, module.training) for module in model.modules()]
+    return told if _runs(model, told, sides) and not _runs(model, first, sides) else first
+
+
+@torch.no_grad()
+def _runs(model: nn.Module, channels: int, sides: Sequence[int]) -> bool:
+    """Whether the network takes images of so many channels."""
     like = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, first, *known[1:]).to(like))
-    except (RuntimeError, ValueError, AssertionError):
-        return int(told)
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    return first
+    with only_training(model, []):
+        try:
+            model(torch.zeros(1, channels, *sides).to(like))
+        except (RuntimeError, ValueError, AssertionError):
+            return False
+    return True
 
 
 def _first_channels(model: nn.Module, configuration: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from profiles.deprecated import renamed_argument
 from pruner.algebra.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
-from pruner.algebra.oddities import check_around, copied
+from pruner.algebra.oddities import check_around, copied, unwrapped
 from pruner.anatomy.placing import BRANCH
 from pruner.anatomy.traced import Traced
 from pruner.choices.chain import Chain
@@ -68,6 +68,7 @@ class OpenNetwork(nn.Module):
             OddModelError: when the model was changed from outside so that its opened copy would not compute the same.
         """
         super().__init__()
+        model = unwrapped(model)
         size = input_size_of(model, input_size)
         self._family = _family_for(model, size)
         self.network = copied(model)

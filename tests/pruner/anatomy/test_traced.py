@@ -155,6 +155,12 @@ def test_a_dropped_branch_is_the_untouched_network_with_that_branch_at_zero(laye
         torch.testing.assert_close(opened(images), zeroed(images), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("wrapped", [nn.DataParallel, torch.compile], ids=["DataParallel", "torch.compile"])
+def test_a_wrapped_network_is_opened_as_what_it_wraps(wrapped: Callable[[nn.Module], nn.Module]) -> None:
+    network = network_called("own tokens")
+    assert df.describe(wrapped(network)) == df.describe(network)
+
+
 def test_it_goes_through_table_search_and_export(tmp_path: Path) -> None:
     network = network_called("own convolutions")
     chain, table = (
