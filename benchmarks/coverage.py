@@ -3,7 +3,7 @@
     python benchmarks/coverage.py --output coverage-out    # about 45 minutes of two cores
 
 `described` opens every name without weights and without any memory for them. A network is *cut whole* when every block
-may become something besides being kept, *in part* when only some may, and *refused*, with the reason, when none may.
+may become something besides being kept, on request too, *in part* when only some may, and *refused*, with the reason, when none may.
 `checked` takes the smallest network of each of timm's files, and torchvision's, and cuts it by three random plans in
 float64: at lambda 1 the output has to be the baseline's bit for bit, and the merged network's within 1e-10 of the
 unmerged one's; the merged network in ONNX Runtime within 1e-4 of it in PyTorch, in float32. Typed again, it goes on
@@ -31,7 +31,7 @@ from pruner.errors import OddModelError, UnknownModelError
 from pruner.models.names import TORCHVISION
 from pruner.network.calibration import calibrate, estimate_batch_norm
 from pruner.network.image_size import input_size_of
-from shared.tables import markdown_table, write_record, write_results
+from shared.tables import markdown_table, write_results
 
 PLANS: Final = 3
 EXACT: Final = 1e-10
@@ -49,11 +49,11 @@ def main() -> None:
     names = asked.names or every_name()
     if "described" in asked.only:
         found = in_two_processes(described, names, asked.output / "described.jsonl")
-        lines = lines_of_described(found)
-        print(*lines, sep="\n")
+        summary, table = summary_of(found), by_file(found)
+        print(*summary, *table, sep="\n")
         if asked.names is None:
-            write_results("coverage", lines)
-            write_record("coverage", found)
+            write_results("coverage", summary)
+            write_results("coverage_files", table)
     if "checked" in asked.only:
         chosen = asked.names or smallest_of_each_file(asked.output / "described.jsonl")
         lines = lines_of_checked(in_two_processes(checked, chosen, asked.output / "checked.jsonl"))
@@ -177,8 +177,8 @@ CUT: Final = ("cut whole", "in part")
 PARTS: Final = ("described", "checked")
 
 
-def lines_of_described(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each package, and a table by file with the first reason why one was refused."""
+def summary_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What became of the networks of each package."""
     lines: list[str] = []
     for package in ("timm", "torchvision"):
         own = [one for one in found if one["name"].startswith(TORCHVISION) == (package == "torchvision")]
@@ -193,13 +193,18 @@ def lines_of_described(found: Sequence[Mapping[str, Any]]) -> list[str]:
             f"in part; {kinds['refused']} are refused and {kinds['failed']} fail. Of its {len(files)} files "
             f"{with_some} have one that can."
         )
+    return [" ".join(lines)]
+
+
+def by_file(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table by file, with the first reason why a network of it was refused."""
     rows = []
     for file in sorted({one["file"] for one in found}):
         own = [one for one in found if one["file"] == file]
         kinds = Counter(one["kind"] for one in own)
         why = next((one["text"] for one in own if one["kind"] not in CUT), "")
         rows.append([file, *(str(kinds[kind]) for kind in (*CUT, "refused", "failed")), why[:_TOLD].replace("|", "/")])
-    return ["\n\n".join(lines), "", *markdown_table(["file", *CUT, "refused", "failed", "the first reason"], rows)]
+    return markdown_table(["file", *CUT, "refused", "failed", "the first reason"], rows)
 
 
 def lines_of_checked(found: Sequence[Mapping[str, Any]]) -> list[str]:

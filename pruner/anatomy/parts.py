@@ -79,6 +79,7 @@ def parts_of(
     at = [node for node in nodes if node.op == "call_module" and str(node.target) in sites]
     names = [str(node.target) for node in at]
     stray = {name: "it is not run, or more than once" for name in sites if names.count(name) != 1}
+    stray |= {str(place.target): "it is given more than one tensor" for place in at if len(place.all_input_nodes) != 1}
     if stray:
         return [], stray
     try:
