@@ -3,7 +3,8 @@
     python benchmarks/coverage.py --output coverage-out    # about 45 minutes of two cores
 
 `described` opens every name without weights and without any memory for them. A network is *cut whole* when every block
-may become something besides being kept, on request too, *in part* when only some may, and *refused*, with the reason, when none may.
+may become something besides being kept, on request too, *in part* when only some may, and *refused*, with the reason,
+when none may.
 `checked` takes the smallest network of each of timm's files, and torchvision's, and cuts it by three random plans in
 float64: at lambda 1 the output has to be the baseline's bit for bit, and the merged network's within 1e-10 of the
 unmerged one's; the merged network in ONNX Runtime within 1e-4 of it in PyTorch, in float32. Typed again, it goes on
