@@ -94,7 +94,7 @@ def search(
 
     Example:
         >>> import depthfinder as df
-        >>> model = df.load_model("deit_digits", pretrained=True)
+        >>> model = df.load_model("deit_digits", depth=4)
         >>> chain, table = df.describe(model), df.profile(model, "null")
         >>> found = df.search(
         ...     chain,

@@ -82,7 +82,7 @@ def train_supernet(
 
     Example:
         >>> import depthfinder as df
-        >>> model = df.load_model("deit_digits", pretrained=True)
+        >>> model = df.load_model("deit_digits", depth=2)
         >>> digits = df.images(model, dataset="digits")
         >>> df.train_supernet(model, digits, supernet_epoch=1)
         Traceback (most recent call last):
@@ -133,9 +133,9 @@ def finetune(
 
     Example:
         >>> import depthfinder as df
-        >>> model = df.load_model("deit_digits", pretrained=True)
+        >>> model = df.load_model("deit_digits", depth=2)
         >>> digits = df.images(model, dataset="digits")
-        >>> cut = df.finetune(model, df.Plan("deit_digits", {"blocks.3.mlp": "merge"}), digits, progressive_epochs=0)
+        >>> cut = df.finetune(model, df.Plan("deit_digits", {"blocks.1.mlp": "merge"}), digits, progressive_epochs=0)
         >>> df.merge(cut)(next(digits.test_batches(batch_size=2))[0]).shape
         torch.Size([2, 10])
     """

@@ -34,7 +34,7 @@ class Fitted:
 
     Example:
         >>> import depthfinder as df, torch
-        >>> model = df.load_model("deit_digits", pretrained=True)
+        >>> model = df.load_model("deit_digits", depth=4)
         >>> images = torch.randn(40, 3, 32, 32)
         >>> fitted = df.Fitted(model, images)
         >>> plan = df.Plan("deit_digits", {"blocks.3.attn": "fit", "blocks.3.mlp": "drop"})
