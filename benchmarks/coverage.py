@@ -16,8 +16,9 @@ import json
 import signal
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -36,7 +37,7 @@ from shared.tables import markdown_table, write_results
 
 PLANS: Final = 3
 EXACT: Final = 1e-10
-PATIENCE_S: Final = 240
+LIMIT_S: Final = 240
 _TOLD: Final = 90
 
 
@@ -93,7 +94,7 @@ def described(name: str) -> dict[str, Any]:
     """What became of one network, and why."""
     found = {"name": name, "file": "", "parameters": 0, "kind": "refused", "text": ""}
     try:
-        with patience():
+        with time_limit(LIMIT_S):
             network = built(name)
             found |= {"file": file_of(network), "parameters": sum(one.numel() for one in network.parameters())}
             chain = df.describe(network)
@@ -113,7 +114,7 @@ def checked(name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"name": name, "one": None, "merged": 0.0, "onnx": None, "text": ""}
     try:
-        with patience(), torch.no_grad():
+        with time_limit(LIMIT_S), torch.no_grad():
             network = df.load_model(name).double()
             images = torch.randn(2, *input_size_of(network), dtype=torch.float64)
             estimate_batch_norm(network, [images])
@@ -135,17 +136,18 @@ def checked(name: str) -> dict[str, Any]:
     return found
 
 
-class patience:  # noqa: N801 - a context, written like a function
-    """Raises `TimeoutError` within when it takes too long."""
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raises `TimeoutError` within when it takes longer."""
 
-    def __enter__(self) -> None:
-        def over(*_: object) -> None:
-            raise TimeoutError(f"it took more than {PATIENCE_S} s")
+    def over(*_: object) -> None:
+        raise TimeoutError(f"it took more than {seconds} s")
 
-        signal.signal(signal.SIGALRM, over)
-        signal.alarm(PATIENCE_S)
-
-    def __exit__(self, *_: object) -> None:
+    signal.signal(signal.SIGALRM, over)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
         signal.alarm(0)
 
 

@@ -64,11 +64,8 @@ def family(cls: type[Family]) -> type[Family]:
     return cls
 
 
-def family_of(model: nn.Module) -> Family:
-    """Returns the family that recognises `model`.
-
-    Raises:
-        UnknownModelError: when no family does.
+def family_of(model: nn.Module) -> Family | None:
+    """Returns the family that recognises `model`; None when none does.
 
     Example:
         >>> from depthfinder.testing.samples import small_network
@@ -76,10 +73,7 @@ def family_of(model: nn.Module) -> Family:
         >>> family_of(small_network()).name
         'vit'
     """
-    for candidate in FAMILIES.values():
-        if candidate.recognises(model):
-            return candidate
-    raise UnknownModelError(f"{type(model).__name__} is of no family that can be cut; there are: {', '.join(FAMILIES)}")
+    return next((candidate for candidate in FAMILIES.values() if candidate.recognises(model)), None)
 
 
 def runs_like(model: nn.Module, cls: type[nn.Module]) -> bool:

@@ -19,7 +19,7 @@ from pruner.choices.choice import DROP, KEEP
 from pruner.choices.plan import MergeInit, Plan
 from pruner.choices.site import Site
 from pruner.errors import UnknownModelError
-from pruner.families import FAMILIES, Family
+from pruner.families import family_of
 from pruner.network.image_size import OPENED_AT, ImageSize, input_size_of
 from pruner.network.outline import Outline, digest
 from pruner.network.self_check import check_opened
@@ -70,7 +70,7 @@ class OpenNetwork(nn.Module):
         super().__init__()
         model = unwrapped(model)
         size = input_size_of(model, input_size)
-        self._family = _family_for(model, size)
+        self._family = family_of(model) or Traced(size)
         self.network = copied(model)
         for module in self.network.modules():
             if getattr(module, "inplace", False):
@@ -156,11 +156,6 @@ class OpenNetwork(nn.Module):
             site.block = dataclasses.replace(site.block, signature=signature)
             site.note_shapes(at.inputs, at.outputs)
         return outline
-
-
-def _family_for(model: nn.Module, size: ImageSize) -> Family:
-    """The family that knows the model, or what its graphs say of it."""
-    return next((known for known in FAMILIES.values() if known.recognises(model)), None) or Traced(size)
 
 
 def _built(site: Site, choice: str) -> nn.Module:
