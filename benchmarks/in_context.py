@@ -46,8 +46,8 @@ def judge(model: str, device_name: str, batch_size: int, asked: argparse.Namespa
     with busy_loops(1 if asked.busy else 0):
         alone = time_alone(bench, seconds=SHARE_ALONE * asked.seconds, seed=0)
         programs = {REFERENCE: bench.references()[REFERENCE]}
-        programs |= {name: bench.network(network.keys) for name, network in names.items()}
-        programs |= {f"{name} again": bench.network(names[name].keys) for name in twice}
+        programs |= {name: bench.network(network) for name, network in names.items()}
+        programs |= {f"{name} again": bench.network(names[name]) for name in twice}
         whole = time_interleaved(programs, seconds=asked.seconds, seed=0)
     table = Table(study, alone, whole, peak=peak_of(alone, device.reference_size))
     profile = table.profile(device.setting(batch_size), "measured", time.monotonic() - started)

@@ -25,6 +25,7 @@ from profiles.measurement import Measurement
 from profiles.profile import Profile
 from pruner.choices.plan import Plan
 from pruner.models.load import load_model
+from pruner.models.names import is_own, trust
 from pruner.models.weights_file import read_weights
 from pruner.models.weights_fit import head_names, load_weights
 from pruner.network.image_size import input_size_of
@@ -124,16 +125,23 @@ def run(
         pruner.errors.SettingsError: --lr: -1 is not a positive number
     """
     check_names(settings, RunConfig)
+    if is_own(str(settings.get("model", ""))):
+        trust(str(settings["model"]))
     config = run_config_with_budget(settings, without_training=without_training)
     job = run_job(config, Path(output), experiment=experiment, storage=settings.get("storage"))
     job.carry_out(ALL_STAGES)
     return RunResult.load(job.folder["result.json"])
 
 
-def load_merged(folder: str | Path) -> nn.Module:
+def load_merged(folder: str | Path, *, model: nn.Module | None = None) -> nn.Module:
     """Returns the merged network that a run left in `folder`, in evaluation mode.
 
     It is made from `args.yaml`, `plan.json` and `merged.safetensors`.
+
+    Args:
+        folder: The folder of the run.
+        model: The uncut network of the run, with any weights. A run of code of your own (`--model nets:make`) needs it:
+            code is not run because a file names it.
 
     Raises:
         FolderError: a `FileNotFoundError`, when one of these is not there; it says what the folder holds instead.
@@ -154,7 +162,8 @@ def load_merged(folder: str | Path) -> nn.Module:
     run = Path(folder)
     if not all((run / name).is_file() for name in _MERGED):
         raise contents_of(run).lacking("merged network", *_MERGED)
-    model = uncut_network(RunConfig.load(run / "args.yaml").network, run / "merged.safetensors")
+    if model is None:
+        model = uncut_network(RunConfig.load(run / "args.yaml").network, run / "merged.safetensors")
     cut = apply(model, Plan.from_json((run / "plan.json").read_text()))
     cut.set_lambda(0.0)
     network = merge(cut)

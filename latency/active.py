@@ -61,9 +61,8 @@ def active_profile(
         model, setting, pieces, seed=seed, model_kwargs=kwargs, extra_choices=extra_choices, progress=progress
     )
     bench = Workbench(model, device, batch_size, extra_choices)
-    uncut = bench.network_keys(bench.chain.plan({}))
     chosen = sorted(first.rows, key=_doubt_ms, reverse=True)[:count]
-    programs = {_UNCUT: bench.network(uncut)}
+    programs = {_UNCUT: bench.program_of(bench.chain.plan({}))}
     for row in chosen:
         bench.network_keys(plan_with(bench.chain, _what(row)))
         programs[_key(row)] = bench.alone(_key(row))
@@ -71,7 +70,7 @@ def active_profile(
     alone = {_what(row): timings.measurement(_key(row)) for row in chosen}
     measured = [
         TimedPiece(
-            operators_of(bench.module(_key(row)), bench.example(_key(row))),
+            operators_of(bench.module(_key(row)), *bench.inputs(_key(row))),
             batch_size,
             alone[_what(row)].latency_ms,
             bench.chain.model,

@@ -16,6 +16,8 @@ from latency.rounds import Program
 from profiles.descriptions import description_names
 from profiles.profile import Setting
 from profiles.registry import Registry
+from pruner.algebra.answer import answering
+from pruner.algebra.flow import Wire, row
 
 Fragment = TypeVar("Fragment")
 """What a device compiles a module to."""
@@ -64,24 +66,26 @@ class Device(ABC, Generic[Fragment]):
         return None
 
     @abstractmethod
-    def compile(self, module: nn.Module, example: Tensor) -> Fragment:
+    def compile(self, module: nn.Module, *inputs: Tensor) -> Fragment:
         """Compiles one module to a fragment.
 
         Args:
-            module: The module, in fp32 on the processor.
-            example: (B, ...), an example of its input.
+            module: The module, in fp32 on the processor. It gives a tensor, or a tuple of tensors.
+            inputs: (B, ...), examples of what it takes.
         """
 
     @abstractmethod
-    def assemble(self, fragments: Sequence[Fragment], images: Tensor) -> Program:
-        """Builds the program that runs `fragments` one after another.
+    def assemble(self, fragments: Sequence[Fragment], wires: Sequence[Wire], inputs: Sequence[Tensor]) -> Program:
+        """Builds the program that runs `fragments` in order.
 
         A fragment may stand in several places. It then has weights of its own in each: a network whose blocks share
         their weights keeps them in the cache, and is faster than the one that will be deployed.
 
         Args:
             fragments: What `compile` returned, in running order.
-            images: (B, ...), the input of the first fragment.
+            wires: How each is connected with the others. The tensors that enter have the first numbers, from 0 on, and
+                the program gives what the last fragment gives.
+            inputs: (B, ...), the tensors that enter.
         """
 
     def load_file(self, path: Path, batch_size: int) -> Program:
@@ -120,7 +124,8 @@ class Device(ABC, Generic[Fragment]):
 
     def load(self, network: nn.Module, images: Tensor) -> Program:
         """Builds the program of a whole network that runs on `images` (B, ...)."""
-        return self.assemble([self.compile(network, images)], images)
+        network = answering(network.eval(), images)
+        return self.assemble([self.compile(network, images)], row(1), (images,))
 
 
 DEVICES: Final = Registry[type[Device[Any]]]("device", UnknownDeviceError)

@@ -16,6 +16,7 @@ from latency.devices.ort import open_session
 from latency.errors import ExportError
 from latency.onnx_graph import OPSET, to_onnx, with_metadata
 from profiles.files import write_whole
+from pruner.algebra.answer import answering
 from pruner.choices.plan import PLAN_ENTRY, Plan
 
 _LENGTH: Final = 8
@@ -48,7 +49,7 @@ def export_onnx(
     plan: Plan | None = None,
     metadata: Mapping[str, str] = NO_METADATA,
 ) -> Parity:
-    """Exports `network` as an ONNX file with a free batch axis, after comparing ONNX Runtime with PyTorch.
+    """Exports the answer of `network` as an ONNX file with a free batch axis, after comparing two runtimes.
 
     Args:
         network: The network, in fp32 on the processor. It is put in evaluation mode.
@@ -67,6 +68,7 @@ def export_onnx(
         ExportError: when the logits differ by more, or the top-1 class of any image differs; no file is written.
     """
     entries = ({PLAN_ENTRY: plan.to_json()} if plan else {}) | dict(metadata)
+    network = answering(network.eval(), images)
     model = with_metadata(to_onnx(network, images[:1], opset=opset), entries)
     onnx.checker.check_model(model, full_check=True)
     serialized = model.SerializeToString(deterministic=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -11,20 +12,34 @@ from latency.roofline import work_of
 from latency.study import Kind, RowKey, key_of
 from profiles.profile import Segment
 from profiles.walk import rows_of, thinned, unthinned
+from pruner.algebra.flow import Flow, Wire, connected
 from pruner.algebra.modules import folded_on
 from pruner.choices.chain import Chain
 from pruner.choices.choice import DROP, KEEP, THIN
 from pruner.choices.plan import Plan
 from pruner.network.surgery import OpenNetwork
 
-Compile = Callable[[nn.Module, Tensor], Any]
-"""A function that makes a fragment of a module, given an example (B, ...) of its input."""
+Compile = Callable[..., Any]
+"""A function that makes a fragment of a module, given that and examples (B, ...) of its inputs."""
 
 
 VANISHING: Final = frozenset({DROP})
 """The choices that leave nothing of a block to run."""
 THINNING: Final = frozenset({THIN})
 """The choices that leave fewer tokens to everything behind the block."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """The pieces that a network runs through, in running order.
+
+    Attributes:
+        keys: The key of each piece.
+        wires: How each is connected with the others.
+    """
+
+    keys: tuple[str, ...]
+    wires: tuple[Wire, ...]
 
 
 class Pieces:
@@ -59,8 +74,8 @@ class Pieces:
         self.images = torch.rand(batch_size, *self.chain.input_size, generator=torch.Generator().manual_seed(0))
         self.kinds: dict[str, Kind] = {}
         self._modules: dict[str, nn.Module] = {}
-        self._examples: dict[str, Tensor] = {}
-        self._results: dict[str, Tensor] = {}
+        self._inputs: dict[str, tuple[Tensor, ...]] = {}
+        self._results: dict[str, tuple[Tensor, ...]] = {}
         self._fragments: dict[str, Any] = {}
         self._joined: dict[tuple[str, str], bool] = {}
 
@@ -68,29 +83,37 @@ class Pieces:
     def segments(self) -> tuple[Segment, ...]:
         """The blocks, and what stands before, between and after them, in running order."""
         signatures = {block.name: block.signature for block in self.chain.blocks}
-        return tuple(Segment(name, signatures.get(name, name), name in signatures) for name in self._opened.segments())
+        names = [part.name for part in self._opened.parts()]
+        return tuple(Segment(name, signatures.get(name, name), name in signatures) for name in names)
 
-    def network_keys(self, plan: Plan) -> list[str]:
-        """Returns the keys of the pieces that the plan's merged network runs through, in running order.
+    def route(self, plan: Plan) -> Route:
+        """Returns the pieces that the plan's merged network runs through.
 
         Merged layers in a row that become one layer are one piece. Pieces that are new are built and compiled.
         """
         keys: list[str] = []
+        wires: list[Wire] = []
         before: tuple[RowKey, ...] | None = None  # of the block right before, where there is one
-        flowing = self.images
+        flow = Flow.of(self.images)
         rows = rows_of(self.segments, plan, VANISHING, THINNING)
         for piece, (_, row) in zip(self._opened.pieces(plan), rows, strict=True):
             row_keys: tuple[RowKey, ...] = ((piece.signature, row),)
+            inputs, wire = piece.wire.taken(flow), piece.wire
             if key_of(row_keys) not in self._modules:
                 self._modules[key_of(row_keys)] = piece.build()
-            if before and piece.is_block and self._joins(before, row_keys):
+            if before and piece.is_block and wire.follows(wires[-1]) and self._joins(before, row_keys):
                 row_keys = before + row_keys
-                flowing = self._examples[keys.pop()]
-            self._enter(row_keys, flowing)
-            keys.append(key_of(row_keys))
+                inputs, wire = self._inputs[keys.pop()], Wire(wires.pop().takes, wire.gives)
+            key = self._enter(row_keys, inputs)
+            keys.append(key)
+            wires.append(wire)
             before = row_keys if piece.is_block else None
-            flowing = self._results[keys[-1]]
-        return keys
+            flow = piece.wire.behind(flow, self._results[key])
+        return Route(tuple(keys), tuple(connected(wires)))
+
+    def network_keys(self, plan: Plan) -> tuple[str, ...]:
+        """Returns the keys of the pieces that the plan's merged network runs through, in running order."""
+        return self.route(plan).keys
 
     def fragment(self, key: str) -> Any:
         """Returns what the piece of that key was compiled to."""
@@ -100,21 +123,28 @@ class Pieces:
         """Returns the module that the piece of that key was compiled from."""
         return self._modules[key]
 
-    def example(self, key: str) -> Tensor:
-        """Returns an input of the piece of that key, (B, ...)."""
-        return self._examples[key]
+    def inputs(self, key: str) -> tuple[Tensor, ...]:
+        """Returns examples of what the piece of that key takes: one tensor (B, ...) for most pieces."""
+        return self._inputs[key]
+
+    def route_of_one(self, key: str) -> Route:
+        """Returns the route through the piece of that key alone."""
+        taken, given = len(self._inputs[key]), len(self._results[key])
+        return Route((key,), (Wire(tuple(range(taken)), tuple(range(taken, taken + given))),))
 
     def weight_bytes(self, keys: Sequence[str]) -> int:
         """Returns the bytes of weights of a network of these pieces, in which every place has weights of its own."""
         return sum(parameter.nbytes for key in keys for parameter in self._modules[key].parameters())
 
-    def _enter(self, row_keys: tuple[RowKey, ...], example: Tensor) -> None:
+    def _enter(self, row_keys: tuple[RowKey, ...], inputs: tuple[Tensor, ...]) -> str:
+        """Compiles the piece of these rows if it is new, and returns its key."""
         key = key_of(row_keys)
         if key not in self._fragments:
-            work, self._results[key] = work_of(self._modules[key], example)
+            work, self._results[key] = work_of(self._modules[key], *inputs)
             self.kinds[key] = Kind(row_keys, work)
-            self._examples[key] = example
-            self._fragments[key] = self._compile(self._modules[key], example)
+            self._inputs[key] = inputs
+            self._fragments[key] = self._compile(self._modules[key], *inputs)
+        return key
 
     def _joins(self, before: tuple[RowKey, ...], after: tuple[RowKey, ...]) -> bool:
         """Whether the two pieces become one layer; if so, stores the module of that layer."""

@@ -139,11 +139,14 @@ def study_of(bench: Pieces, networks: Sequence[tuple[Plan, bool]], model_kwargs:
         vanishing=VANISHING,
         blocks=dict(places_of(bench.chain, bench.segments)),
         kinds=dict(bench.kinds),
-        networks=tuple(
-            Network(dict(plan.choices), tuple(bench.network_keys(plan)), held_out) for plan, held_out in networks
-        ),
+        networks=tuple(_network(bench, plan, held_out) for plan, held_out in networks),
         thinning=THINNING if bench.chain.thinning else frozenset(),
     )
+
+
+def _network(bench: Pieces, plan: Plan, held_out: bool) -> Network:
+    route = bench.route(plan)
+    return Network(dict(plan.choices), route.keys, route.wires, held_out)
 
 
 def _affordable(bench: Workbench, designed: Designed, alone: Timings, seconds: float) -> list[tuple[Plan, bool]]:
@@ -174,11 +177,11 @@ def _built(
     room = _SHARE_OF_MEMORY * bench.device.memory_bytes
     built: dict[tuple[Plan, bool], Program] = {}
     for plan, held_out in order:
-        keys = bench.network_keys(plan)
-        room -= _COPIES_OF_WEIGHTS * bench.weight_bytes(keys)
+        route = bench.route(plan)
+        room -= _COPIES_OF_WEIGHTS * bench.weight_bytes(route.keys)
         if not _few(built) and (room < 0 or time.monotonic() - started > seconds):
             break
-        built[plan, held_out] = bench.network(keys)
+        built[plan, held_out] = bench.network(route)
         progress(len(built), len(order), "building networks")
     return built
 

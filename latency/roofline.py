@@ -34,27 +34,29 @@ class Peak:
         return max(work.flops / self.flops_per_ms, work.traffic_bytes / self.bytes_per_ms)
 
 
-def work_of(module: nn.Module, example: Tensor) -> tuple[Work, Tensor]:
+def work_of(module: nn.Module, *inputs: Tensor) -> tuple[Work, tuple[Tensor, ...]]:
     """Runs a module once and counts its work.
 
     Args:
         module: The module, in fp32.
-        example: (B, ...), its input.
+        inputs: (B, ...), its inputs.
 
     Returns:
-        The work, and the module's output.
+        The work, and the module's outputs.
 
     Example:
-        >>> work, output = work_of(nn.Linear(8, 4, bias=False), torch.zeros(1, 8))
+        >>> work, (output,) = work_of(nn.Linear(8, 4, bias=False), torch.zeros(1, 8))
         >>> work, tuple(output.shape)
         (Work(flops=64, traffic_bytes=176), (1, 4))
     """
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: convolution_flops})
     with counter, UnusedWeights() as unused, torch.no_grad():
-        result: Tensor = module(example)
+        given = module(*inputs)
+    outputs: tuple[Tensor, ...] = given if isinstance(given, tuple) else (given,)
     weights = {id(tensor): tensor.nbytes for tensor in [*module.parameters(), *module.buffers()]}
     needed = sum(weights.values()) - unused.total_bytes
-    return Work(counter.get_total_flops(), needed + example.nbytes + result.nbytes), result
+    carried = sum(tensor.nbytes for tensor in (*inputs, *outputs))
+    return Work(counter.get_total_flops(), needed + carried), outputs
 
 
 class Reference(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from profiles.profile import Segment
+from pruner.algebra.flow import Wire, row
 
 REFERENCE: Final = "reference"
 """The name under which the matrix product is timed that gauges the device's speed."""
@@ -64,11 +65,13 @@ class Network:
     Attributes:
         choices: Block -> choice, for the blocks that are not kept.
         keys: The keys of the kinds of piece, in running order.
+        wires: How each of these pieces is connected with the others.
         held_out: Whether the network judges the fit and takes no part in it.
     """
 
     choices: Mapping[str, str]
     keys: tuple[str, ...]
+    wires: tuple[Wire, ...]
     held_out: bool
 
 
@@ -131,7 +134,13 @@ class Study:
                 for kind in self.kinds.values()
             ],
             "networks": [
-                {"choices": dict(n.choices), "keys": list(n.keys), "held_out": n.held_out} for n in self.networks
+                {
+                    "choices": dict(n.choices),
+                    "keys": list(n.keys),
+                    "wires": [dataclasses.astuple(wire) for wire in n.wires],
+                    "held_out": n.held_out,
+                }
+                for n in self.networks
             ],
         }
 
@@ -156,6 +165,15 @@ class Study:
             vanishing=frozenset(record["vanishing"]),
             blocks={(signature, choice): count for signature, choice, count in record["blocks"]},
             kinds={kind.key: kind for kind in kinds},
-            networks=tuple(Network(n["choices"], tuple(n["keys"]), n["held_out"]) for n in record["networks"]),
+            networks=tuple(
+                Network(n["choices"], tuple(n["keys"]), _wires(n), n["held_out"]) for n in record["networks"]
+            ),
             thinning=frozenset(record.get("thinning", ())),
         )
+
+
+def _wires(network: Mapping[str, Any]) -> tuple[Wire, ...]:
+    """The wires of a network's record. A record without them is of a network whose pieces run in a row."""
+    if "wires" not in network:
+        return tuple(row(len(network["keys"])))
+    return tuple(Wire(*map(tuple, numbers)) for numbers in network["wires"])

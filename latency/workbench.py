@@ -6,10 +6,10 @@ from typing import Any
 from torch import nn
 
 from latency.device import Device
-from latency.pieces import Pieces
+from latency.pieces import Pieces, Route
 from latency.roofline import Reference, Traffic, square
 from latency.rounds import Program
-from latency.study import REFERENCE, TRAFFIC
+from latency.study import REFERENCE, TRAFFIC, Network
 from pruner.choices.plan import Plan
 
 
@@ -36,17 +36,17 @@ class Workbench(Pieces):
         super().__init__(model, device.compile, batch_size, extra_choices, input_size)
         self.device = device
 
-    def network(self, keys: Sequence[str]) -> Program:
-        """Builds the program of the network that runs through the pieces of these keys."""
-        return self.device.assemble([self.fragment(key) for key in keys], self.images)
+    def network(self, route: Route | Network) -> Program:
+        """Builds the program of the network that runs through the pieces of a route."""
+        return self.device.assemble([self.fragment(key) for key in route.keys], route.wires, (self.images,))
 
     def program_of(self, plan: Plan) -> Program:
         """Builds the program of the plan's whole network."""
-        return self.network(self.network_keys(plan))
+        return self.network(self.route(plan))
 
     def alone(self, key: str) -> Program:
         """Builds the program of one piece alone."""
-        return self.device.assemble([self.fragment(key)], self.example(key))
+        return self.device.assemble([self.fragment(key)], self.route_of_one(key).wires, self.inputs(key))
 
     def references(self) -> dict[str, Program]:
         """Builds the two programs that gauge the device: a matrix product and a pass through memory."""

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperOption
 
 from depthfinder.config.declared import Declared, declared_in
+from pruner.models.names import is_own, trust
 
 Typed: TypeAlias = Mapping[str, Any]
 """Setting -> value, for the flags that were typed; the others have their defaults yet to come."""
@@ -39,6 +40,8 @@ def takes(*records: type, **defaults: Any) -> Callable[[Callable[[Typed], None]]
         def call(**values: Any) -> None:
             context: typer.Context = values[_CONTEXT]
             typed = {one.name: values[one.field] for one in settings if _was_typed(context, one)}
+            if is_own(str(typed.get("model", ""))):
+                trust(str(typed["model"]))  # code is run because its name was typed, never because a file names it
             command(defaults | typed)
 
         parameters = _parameters(settings)

@@ -29,7 +29,7 @@ class ArchitectureConfig:
         str,
         Option(
             "A timm model, with or without the tag of its weights (resnet18.a1_in1k); torchvision/resnet50 for one of "
-            "torchvision's; or deit_digits, which ships trained.",
+            "torchvision's; package.module:function for code of your own; or deit_digits, which ships trained.",
             ("--model", "-m"),
             is_first=True,
             default_text="the demo's, deit_digits",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from latency.device import Device, device
 from latency.rounds import Pace, Program, Reading
+from pruner.algebra.flow import Wire
 
 MS_PER_PARAMETER: Final = 2.0**-20  # a power of two, so that sums are exact
 """What a parameter costs, in milliseconds."""
@@ -36,11 +37,11 @@ class Null(Device[float]):
         """A name that is the same on every machine."""
         return "none"
 
-    def compile(self, module: nn.Module, example: Tensor) -> float:
+    def compile(self, module: nn.Module, *inputs: Tensor) -> float:
         """Returns the cost of the module in milliseconds."""
         return sum(parameter.numel() for parameter in module.parameters()) * MS_PER_PARAMETER
 
-    def assemble(self, fragments: Sequence[float], images: Tensor) -> Program:
+    def assemble(self, fragments: Sequence[float], wires: Sequence[Wire], inputs: Sequence[Tensor]) -> Program:
         """Builds a program whose every run reads the sum of the costs."""
         return _Cost(sum(fragments))
 

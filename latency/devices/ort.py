@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from latency.device import Device, device
 from latency.errors import DeviceMissingError, UnsupportedModeError
 from latency.onnx_graph import join, to_onnx
 from latency.rounds import Program
+from pruner.algebra.flow import Wire
 
 _CPU = "CPUExecutionProvider"
 
@@ -36,14 +37,16 @@ class OrtDevice(Device[onnx.ModelProto]):
         """The version of ONNX Runtime."""
         return f"onnxruntime {onnxruntime.__version__}"
 
-    def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+    def compile(self, module: nn.Module, *inputs: Tensor) -> onnx.ModelProto:
         """Exports the module as an ONNX model."""
-        return to_onnx(module, example)
+        return to_onnx(module, *inputs)
 
-    def assemble(self, fragments: Sequence[onnx.ModelProto], images: Tensor) -> Program:
+    def assemble(
+        self, fragments: Sequence[onnx.ModelProto], wires: Sequence[Wire], inputs: Sequence[Tensor]
+    ) -> Program:
         """Joins the fragments into one network and opens a session of it."""
-        session = open_session(join(fragments).SerializeToString(), self.mode.threads, self.provider)
-        return SessionProgram(session, images.numpy())
+        session = open_session(join(fragments, wires).SerializeToString(), self.mode.threads, self.provider)
+        return SessionProgram(session, [tensor.numpy() for tensor in inputs])
 
     def load_file(self, path: Path, batch_size: int) -> Program:
         """Opens a session of an ONNX file, fed with random images of the size that the file asks for.
@@ -54,7 +57,7 @@ class OrtDevice(Device[onnx.ModelProto]):
             DeviceMissingError: when the provider cannot run the whole network.
         """
         session = open_session(str(path), self.mode.threads, self.provider)
-        return SessionProgram(session, _images_for(session, path, batch_size))
+        return SessionProgram(session, [_images_for(session, path, batch_size)])
 
 
 @device
@@ -84,13 +87,11 @@ class OrtMigraphx(OrtDevice):
 
 
 class SessionProgram(Program):
-    """A program that feeds a session the same images in every run."""
+    """A program that feeds a session the same tensors in every run."""
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, images: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    ) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, inputs: Sequence[np.ndarray[Any, Any]]) -> None:
         self._session = session
-        self._feed = {session.get_inputs()[0].name: images}
+        self._feed = {entry.name: array for entry, array in zip(session.get_inputs(), inputs, strict=True)}
 
     def run(self) -> None:
         """Runs the session once."""

@@ -1,6 +1,6 @@
 """Runs a kit's graphs with ONNX Runtime; this file is packed into kits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class OnnxRunner:
         """Builds the program of an entry of the kit.
 
         Args:
-            entry: `file` is the name of the ONNX file, and `shape` the shape of the input.
+            entry: `file` is the name of the ONNX file, and `shapes` are the shapes of its inputs.
 
         Raises:
             SystemExit: when ONNX Runtime gives the session another provider.
@@ -67,12 +67,14 @@ class OnnxRunner:
         session = onnxruntime.InferenceSession(str(self._folder / entry["file"]), options, providers=[self._provider])
         if session.get_providers()[0] != self._provider:
             raise SystemExit(f"ONNX Runtime fell back from {self._provider} to {session.get_providers()[0]}")
-        return _Session(session, np.random.default_rng(0).random(tuple(entry["shape"]), dtype=np.float32))
+        random = np.random.default_rng(0)
+        return _Session(session, [random.random(tuple(shape), dtype=np.float32) for shape in entry["shapes"]])
 
 
 class _Session(Program):
-    def __init__(self, session: Any, images: Any) -> None:
-        self._session, self._feed = session, {session.get_inputs()[0].name: images}
+    def __init__(self, session: Any, inputs: Sequence[Any]) -> None:
+        self._session = session
+        self._feed = {one.name: array for one, array in zip(session.get_inputs(), inputs, strict=True)}
 
     def run(self) -> None:
         """Runs the session once."""

@@ -11,31 +11,32 @@ from latency.errors import KitError
 _FEW: Final = 4096  # numbers that are no weights are few: they travel as they are
 
 
-def torch_graph(module: nn.Module, example: Tensor) -> dict[str, Any]:
+def torch_graph(module: nn.Module, *inputs: Tensor) -> dict[str, Any]:
     """Returns the operators that a module runs, as plain data for JSON.
 
     Args:
         module: The module. It is put in evaluation mode.
-        example: (B, ...), an example of its input.
+        inputs: (B, ...), examples of its inputs.
 
     Returns:
-        The number of `slots` for values, the slots of `input` and `output`, the shapes of `weights`, and the `steps`:
+        The number of `slots` for values, the slots of `inputs` and `outputs`, the shapes of `weights`, and the `steps`:
         each an operator with its arguments, the slot of its result, and the slots that are not needed after it.
 
     Raises:
         KitError: when the module does not consist of aten's operators alone, or needs a long table of whole numbers.
     """
-    exported = torch.export.export(module.eval(), (example,), strict=False)
+    exported = torch.export.export(module.eval(), inputs, strict=False)
     signature = exported.graph_signature
     weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = signature.inputs_to_lifted_tensor_constants
     slots: dict[fx.Node, int] = {}
     steps: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
-    given = output = -1
+    given: list[int] = []
+    outputs: list[int] = []
     for node in exported.graph.nodes:
         if node.op == "output":
-            output = slots[node.args[0][0]]
+            outputs = [slots[one] for one in node.args[0]]
             continue
         slots[node] = len(slots)
         if node.op == "placeholder" and node.name in (*weights, *constants):
@@ -44,7 +45,7 @@ def torch_graph(module: nn.Module, example: Tensor) -> dict[str, Any]:
                 tensor = exported.constants[constants.get(node.name, weights.get(node.name, ""))]
             records.append({"slot": slots[node], **_weight(tensor)})
         elif node.op == "placeholder":
-            given = slots[node]
+            given.append(slots[node])
         elif (
             node.target is not torch.ops.aten._assert_tensor_metadata.default
         ):  # it holds for this place and dtype alone
@@ -56,9 +57,9 @@ def torch_graph(module: nn.Module, example: Tensor) -> dict[str, Any]:
                     "slot": slots[node],
                 }
             )
-    kept = {given, output} | {record["slot"] for record in records}
+    kept = {*given, *outputs} | {record["slot"] for record in records}
     _note_last_uses(steps, kept)
-    return {"slots": len(slots), "input": given, "output": output, "weights": records, "steps": steps}
+    return {"slots": len(slots), "inputs": given, "outputs": outputs, "weights": records, "steps": steps}
 
 
 def _name(target: Any) -> str:

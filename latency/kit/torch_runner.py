@@ -58,11 +58,13 @@ class TorchRunner:
         """Builds the program of an entry of the kit.
 
         Args:
-            entry: `graphs` names the graphs to run one after another, each with random weights of its own, and `shape`
-                is the shape of the input.
+            entry: `graphs` names the graphs to run in order, each with random weights of its own. `wires` says of each
+                which of the flowing tensors it takes, which it gives, and which nothing behind it takes, by numbers.
+                `shapes` are the shapes of the tensors that enter, which have the first numbers, from 0 on.
         """
         parts = [_Compiled(self._graphs[name], self._weight, self._place) for name in entry["graphs"]]
-        return _GraphProgram(parts, self._placed(torch.rand(*entry["shape"])), self._threads)
+        inputs = [self._placed(torch.rand(*shape)) for shape in entry["shapes"]]
+        return _GraphProgram(parts, entry["wires"], inputs, self._threads)
 
     def _weight(self, record: Mapping[str, Any]) -> Tensor:
         if "values" in record:
@@ -83,7 +85,7 @@ class _Compiled:
         self.values: list[Any] = [None] * graph["slots"]
         for record in graph["weights"]:
             self.values[record["slot"]] = weight(record)
-        self._input, self._output = graph["input"], graph["output"]
+        self._inputs, self._outputs = graph["inputs"], graph["outputs"]
         self._steps = [
             (
                 _operator(step["op"]),
@@ -95,21 +97,25 @@ class _Compiled:
             for step in graph["steps"]
         ]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
         values = self.values
-        values[self._input] = x
+        for slot, x in zip(self._inputs, inputs, strict=True):
+            values[slot] = x
         for function, args, kwargs, slot, last in self._steps:
             values[slot] = function(*_fill(args, values), **{name: _fill(a, values) for name, a in kwargs.items()})
             for done in last:
                 values[done] = None
-        result: Tensor = values[self._output]
-        values[self._output] = values[self._input] = None
-        return result
+        results: list[Tensor] = [values[slot] for slot in self._outputs]
+        for slot in (*self._outputs, *self._inputs):
+            values[slot] = None
+        return results
 
 
 class _GraphProgram(Program):
-    def __init__(self, parts: Sequence[_Compiled], images: Tensor, threads: int) -> None:
-        self._parts, self._images, self._threads = parts, images, threads
+    def __init__(
+        self, parts: Sequence[_Compiled], wires: Sequence[Sequence[Any]], inputs: Sequence[Tensor], threads: int
+    ) -> None:
+        self._parts, self._wires, self._inputs, self._threads = parts, wires, inputs, threads
 
     def visit(self, pace: Pace) -> list[Reading]:
         """Takes a few readings in a row, with the kit's number of threads."""
@@ -124,10 +130,13 @@ class _GraphProgram(Program):
     def run(self) -> None:
         """Runs the graphs once and waits for the GPU, if there is one."""
         with torch.inference_mode():
-            flowing = self._images
-            for part in self._parts:
-                flowing = part(flowing)
-            if flowing.is_cuda:
+            flowing = dict(enumerate(self._inputs))
+            for part, (takes, gives, done) in zip(self._parts, self._wires, strict=True):
+                given = part(*(flowing[number] for number in takes))
+                for number in done:
+                    del flowing[number]
+                flowing.update(zip(gives, given, strict=True))
+            if self._inputs[0].is_cuda:
                 torch.cuda.synchronize()
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +31,10 @@ from latency.study import REFERENCE, TRAFFIC, Study
 from latency.table import network_names
 from profiles.descriptions import load_description
 from profiles.files import write_whole
+from pruner.algebra.flow import Wire, row
 from pruner.progress import Progress, silent
 
-KIT: Final = "depthfinder.kit/1"
+KIT: Final = "depthfinder.kit/2"
 """The schema of a kit."""
 _ROOT: Final = Path(__file__).parent.parent.parent
 _TRAVELLING: Final = {
@@ -130,8 +131,8 @@ class _Packer(ABC):
     """Compiles pieces to what a kit holds instead of them."""
 
     @abstractmethod
-    def compile(self, module: nn.Module, example: Tensor) -> Any:
-        """Compiles a module, given an example (B, ...) of its input."""
+    def compile(self, module: nn.Module, *inputs: Tensor) -> Any:
+        """Compiles a module, given examples (B, ...) of its inputs."""
 
     @abstractmethod
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
@@ -145,9 +146,9 @@ class _Packer(ABC):
 class _TorchPacker(_Packer):
     """Packs every kind of piece as one graph; a network is a list of the names of graphs."""
 
-    def compile(self, module: nn.Module, example: Tensor) -> dict[str, Any]:
+    def compile(self, module: nn.Module, *inputs: Tensor) -> dict[str, Any]:
         """Returns the module's operators as plain data."""
-        return torch_graph(module, example)
+        return torch_graph(module, *inputs)
 
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
         """Writes every graph as a JSON file."""
@@ -158,12 +159,11 @@ class _TorchPacker(_Packer):
         return {self._files[name]: json.dumps(graph).encode() for name, graph in graphs.items()}
 
     def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
-        """Lists the graphs and the input shape of every program."""
-        gauges = {name: {"graphs": [name], "shape": [size, size], "file": ""} for name in (REFERENCE, TRAFFIC)}
-        kinds = {key: {"graphs": [key], "shape": list(bench.example(key).shape), "file": ""} for key in study.kinds}
-        images = list(bench.images.shape)
+        """Lists the graphs, their wires and the input shapes of every program."""
+        gauges = {name: _program([name], row(1), [[size, size]]) for name in (REFERENCE, TRAFFIC)}
+        kinds = {key: _program([key], bench.route_of_one(key).wires, _shapes(bench.inputs(key))) for key in study.kinds}
         whole = {
-            name: {"graphs": list(network.keys), "shape": images, "file": ""}
+            name: _program(network.keys, network.wires, _shapes([bench.images]))
             for name, network in network_names(study).items()
         }
         gauge = {REFERENCE: gauges[REFERENCE]}
@@ -174,9 +174,9 @@ class _OnnxPacker(_Packer):
     """Packs every kind of piece and every network as an ONNX file; all share one file of weights, made on the
     target."""
 
-    def compile(self, module: nn.Module, example: Tensor) -> onnx.ModelProto:
+    def compile(self, module: nn.Module, *inputs: Tensor) -> onnx.ModelProto:
         """Exports the module as an ONNX model."""
-        return to_onnx(module, example)
+        return to_onnx(module, *inputs)
 
     def pack(self, bench: Pieces, study: Study, size: int) -> dict[str, bytes]:
         """Writes every piece and every network as an ONNX file without weights."""
@@ -187,17 +187,17 @@ class _OnnxPacker(_Packer):
             **{key: bench.fragment(key) for key in study.kinds},
         }
         for name, network in network_names(study).items():
-            models[name] = join([bench.fragment(key) for key in network.keys])
+            models[name] = join([bench.fragment(key) for key in network.keys], network.wires)
         self._files = {name: f"{index}.onnx" for index, name in enumerate(models)}
         self._weight_bytes = max(_take_weights_out(model) for model in models.values())
         return {f"graphs/{self._files[name]}": model.SerializeToString() for name, model in models.items()}
 
     def record(self, bench: Pieces, study: Study, size: int) -> dict[str, Any]:
-        """Lists the file and the input shape of every program."""
-        shapes = {name: [size, size] for name in (REFERENCE, TRAFFIC)}
-        shapes |= {key: list(bench.example(key).shape) for key in study.kinds}
-        shapes |= {name: list(bench.images.shape) for name in network_names(study)}
-        entries = {name: {"graphs": [], "shape": shape, "file": self._files[name]} for name, shape in shapes.items()}
+        """Lists the file and the input shapes of every program."""
+        shapes = {name: [[size, size]] for name in (REFERENCE, TRAFFIC)}
+        shapes |= {key: _shapes(bench.inputs(key)) for key in study.kinds}
+        shapes |= {name: _shapes([bench.images]) for name in network_names(study)}
+        entries = {name: _program([], [], shape, self._files[name]) for name, shape in shapes.items()}
         whole = (REFERENCE, *network_names(study))
         return {
             "graphs": {},
@@ -205,6 +205,16 @@ class _OnnxPacker(_Packer):
             "whole": {name: entries[name] for name in whole},
             "weight_bytes": self._weight_bytes,
         }
+
+
+def _program(graphs: Sequence[str], wires: Sequence[Wire], shapes: list[list[int]], file: str = "") -> dict[str, Any]:
+    """What kit.json says of a program: the graphs that it runs, or its ONNX file, and the shapes of its inputs."""
+    numbers = [dataclasses.astuple(wire) for wire in wires]
+    return {"graphs": list(graphs), "wires": numbers, "shapes": shapes, "file": file}
+
+
+def _shapes(tensors: Sequence[Tensor]) -> list[list[int]]:
+    return [list(tensor.shape) for tensor in tensors]
 
 
 def _take_weights_out(model: onnx.ModelProto) -> int:

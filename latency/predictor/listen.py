@@ -32,36 +32,36 @@ class Operator:
     dims: tuple[float, ...]
 
 
-def operators_of(module: nn.Module, example: Tensor) -> tuple[Operator, ...]:
+def operators_of(module: nn.Module, *inputs: Tensor) -> tuple[Operator, ...]:
     """Returns the operators that a module runs; attention is counted as two products and a softmax.
 
     Args:
         module: The module. It is not changed.
-        example: (B, ...), its input.
+        inputs: (B, ...), its inputs.
 
     Example:
         >>> operators_of(nn.Sequential(nn.Linear(8, 32), nn.GELU()), torch.zeros(4, 8))
         (Operator(kind='linear', dims=(1.0, 4, 32, 8)), Operator(kind='elementwise', dims=(4.0, 32, 2.0, 1.0)))
     """
     listener = Listener()
-    listened(module, example, listener)
+    listened(module, listener, *inputs)
     return tuple(listener.operators)
 
 
-def listened(module: nn.Module, example: Tensor, listener: "Listener") -> None:
+def listened(module: nn.Module, listener: "Listener", *inputs: Tensor) -> None:
     """Runs a copy of a module once while a listener notes its operators.
 
     Args:
         module: The module. It is not changed.
-        example: (B, ...), its input.
         listener: Notes the operators; it also says whether attention runs fused.
+        inputs: (B, ...), its inputs.
     """
     plain = copy.deepcopy(module).eval()
     for part in plain.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = listener.fuses_attention  # type: ignore[assignment]
     with listener, torch.no_grad():
-        plain(example)
+        plain(*inputs)
 
 
 class Listener(TorchDispatchMode):

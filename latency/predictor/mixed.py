@@ -59,7 +59,7 @@ def mixed_operators_of(module: nn.Module, example: Tensor) -> MixedOperators:
     """
     listener = _ByPrecision()
     with _Autocast(listener):
-        listened(module, example, listener)
+        listened(module, listener, example)
     return MixedOperators(tuple(listener.half), tuple(listener.operators))
 
 

@@ -7,13 +7,15 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pruner.errors import OddModelError
 
+_CAPTURING: Final = "transformers.utils.output_capturing"
+"""Hugging Face's own hooks, which note what modules give and leave it as it is."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -22,7 +24,7 @@ def oddity(module: nn.Module) -> str | None:
     kind = type(module).__name__
     if module._forward_pre_hooks:
         return f"its {kind} has a forward pre-hook"
-    if module._forward_hooks:
+    if any(getattr(hook, "__module__", "") != _CAPTURING for hook in module._forward_hooks.values()):
         return f"its {kind} has a forward hook"
     if parametrize.is_parametrized(module):
         return f"its {kind.removeprefix('Parametrized')} has parametrised weights"

@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -10,6 +10,8 @@ from torch import fx, nn
 from torch.nn import functional
 
 from pruner.algebra.modules import only_training
+from pruner.anatomy.observe import FLOWING, Call, Given, entering
+from pruner.anatomy.recording import recorded
 from pruner.errors import UnknownModelError
 
 _FUNCTIONS: Final[dict[Any, Callable[[], nn.Module]]] = {
@@ -28,33 +30,63 @@ _ON_SIZES: Final = (operator.add, operator.sub, operator.mul, operator.floordiv,
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, is_leaf: Callable[[str], bool], given: Mapping[str, Any]) -> None:
+    def __init__(self, is_leaf: Callable[[str], bool], call: Call) -> None:
         super().__init__()
-        self._is_leaf, self._given = is_leaf, given
+        self._is_leaf, self._call = is_leaf, call
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
-        """Returns the forward pass as a function of its first argument, and a stand-in for that."""
-        _, first, *_ = inspect.signature(root_fn).parameters
-        entering = self.create_proxy("placeholder", first, (), {})
-        return lambda root, x: root_fn(root, x, **self._given), [self.root, entering]
+        """Returns the forward pass as a function of the tensors that flow into it, and stand-ins for these."""
+        entering: list[fx.Proxy] = []
+
+        def filled(value: Any, name: str) -> Any:
+            if value is FLOWING:
+                entering.append(self.create_proxy("placeholder", name, (), {}))
+                return entering[-1]
+            if isinstance(value, dict):
+                return {key: filled(one, f"{name}_{key}") for key, one in value.items()}
+            if type(value) in (list, tuple):
+                return type(value)(filled(one, f"{name}_{place}") for place, one in enumerate(value))
+            return value
+
+        names = places_of(self.root, self._call)
+        args = [filled(value, name) for value, name in zip(self._call.args, names, strict=True)]
+        named = {name: filled(value, name) for name, value in self._call.named.items()}
+        return lambda root, *_: root_fn(root, *args, **named), [self.root, *entering]
+
+    def create_arg(self, a: Any) -> Any:
+        """Returns a value as a graph holds it. Dictionaries of other classes would come out as plain ones."""
+        if isinstance(a, dict) and type(a) is not dict:
+            raise TypeError(f"a {type(a).__name__} cannot be a value of a traced graph")
+        return super().create_arg(a)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Returns whether the module is a single node of the graph."""
         return self._is_leaf(module_qualified_name)
 
 
+_ONE_TENSOR: Final = Call()
+
+
+Runs = Callable[[], Sequence[Given]]
+"""A function that returns what a module is called with for one image, and for two."""
+
+
 def graph_of(
-    module: nn.Module, is_leaf: Callable[[str], bool] = lambda _: True, given: Mapping[str, Any] | None = None
+    module: nn.Module,
+    is_leaf: Callable[[str], bool] = lambda _: True,
+    call: Call = _ONE_TENSOR,
+    runs: Runs | None = None,
 ) -> fx.Graph:
-    """Returns what `module` computes of its first argument in evaluation mode.
+    """Returns what `module` computes in evaluation mode: traced, or recorded where it cannot be.
 
     Args:
         module: The module, whose modes are what they were afterwards.
         is_leaf: Whether the submodule of that path is to be one node, or traced itself.
-        given: Argument -> the value that it has beside the first; the others are left at their defaults.
+        call: What it is called with; each tensor that flows is a placeholder of the graph, in order.
+        runs: Its arguments, to record it by; without them it is traced only.
 
     Raises:
-        UnknownModelError: when it cannot be traced, or goes by another tensor than its first argument.
+        UnknownModelError: when it can be neither traced nor recorded, or is not called so.
 
     Example:
         >>> from torch import nn
@@ -62,32 +94,81 @@ def graph_of(
         ['input_1', '_0', '_1', 'output']
     """
     with only_training(module, []):
-        return _traced(module, is_leaf, given or {})
-
-
-def is_alike_in_training(module: nn.Module, graph: fx.Graph, given: Mapping[str, Any] | None = None) -> bool:
-    """Whether a module's own code computes in training what a graph from `graph_of` says, its submodules left aside."""
-    with only_training(module, list(module.modules())):
         try:
-            return str(_traced(module, lambda _: True, given or {})) == str(graph)
+            return _traced(module, is_leaf, call)
         except UnknownModelError:
-            return False
+            if runs is None:
+                raise
+            return _recorded(module, is_leaf, call, runs())
 
 
-def _traced(module: nn.Module, is_leaf: Callable[[str], bool], given: Mapping[str, Any]) -> fx.Graph:
+def places_of(module: nn.Module, call: Call) -> list[str]:
+    """Returns a name for each argument by place of a call: its parameter's, if it has one of its own."""
+    found: list[str] = []
+    count = len(call.args)
+    for parameter in inspect.signature(module.forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            found += [f"{parameter.name}_{place}" for place in range(count - len(found))]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            found.append(parameter.name)
+    return found[:count]
+
+
+def is_alike_in_training(module: nn.Module, graph: fx.Graph, call: Call, runs: Runs) -> bool:
+    """Whether a module's own code computes in training what a graph from `graph_of` says, its submodules left aside.
+
+    Args:
+        module: The module.
+        graph: What it computes in evaluation, with its submodules as single nodes.
+        call: What it is called with.
+        runs: Its arguments.
+    """
+    with only_training(module, []):
+        module.training = True  # and its submodules, which may run here, are in evaluation as before
+        try:
+            return str(_traced(module, lambda _: True, call)) == str(graph)
+        except UnknownModelError:
+            try:
+                return str(_recorded(module, lambda _: True, call, runs())) == str(graph)
+            except UnknownModelError:
+                return False
+
+
+def _traced(module: nn.Module, is_leaf: Callable[[str], bool], call: Call) -> fx.Graph:
     name = type(module).__name__
-    parameters = list(inspect.signature(module.forward).parameters.values())
-    named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    if not parameters or named[:1] != parameters[:1]:
-        raise UnknownModelError(f"a {name} takes no arguments by name")
-    if any(one.default is one.empty and one.name not in given for one in named[1:]):
-        raise UnknownModelError(f"a {name} takes {len(named)} arguments")
     try:
-        graph = _Tracer(is_leaf, given).trace(module)
+        inspect.signature(module.forward).bind(*call.args, **call.named)
+    except TypeError as error:
+        raise UnknownModelError(f"a {name} is not called so: {error}") from error
+    try:
+        graph = _Tracer(is_leaf, call).trace(module)
     except Exception as error:  # whatever code raises that is run on stand-ins for tensors
         reason = str(error).partition("\n")[0]
         raise UnknownModelError(f"the forward of {name} cannot be traced: {reason}") from error
     return _without_checks(graph)
+
+
+def _recorded(module: nn.Module, is_leaf: Callable[[str], bool], call: Call, runs: Sequence[Given]) -> fx.Graph:
+    names: list[str] = []
+
+    def name(value: Any, path: str) -> None:
+        if value is FLOWING:
+            names.append(path)
+        elif isinstance(value, dict) or type(value) in (list, tuple):
+            for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+                name(one, f"{path}_{key}")
+
+    for value, place in zip(call.args, places_of(module, call), strict=True):
+        name(value, place)
+    for key, value in call.named.items():
+        name(value, key)
+    try:
+        graph = recorded(module, is_leaf, runs, names, [entering(call, given) for given in runs])
+    except Exception as error:  # whatever code raises that runs under a recorder
+        reason = str(error).partition("\n")[0]
+        raise UnknownModelError(f"the forward of {type(module).__name__} cannot be recorded: {reason}") from error
+    graph.eliminate_dead_code(is_kept)
+    return graph
 
 
 def _without_checks(graph: fx.Graph) -> fx.Graph:

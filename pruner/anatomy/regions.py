@@ -1,29 +1,30 @@
-"""Regions of a graph that may be cut: a branch beside a skip, with one tensor that enters and one that leaves."""
+"""Regions of a graph that may be cut, with one tensor that enters and one that leaves: branches beside skips."""
 
 from dataclasses import dataclass
 
 from torch import fx, nn
 
-from pruner.anatomy.graph import activation_of, is_size, is_sum
+from pruner.anatomy.graph import activation_of, is_kept, is_size, is_sum
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a graph that computes end(shortcut + branch) of one tensor.
+    """A part of a graph that computes end(shortcut + branch) of one tensor, or end(branch).
 
     Attributes:
         entry: The node of the tensor that enters; it is not part of the region.
         exit: The node of the tensor that leaves.
         branch: The node that the branch ends in.
-        shortcut: The node that the shortcut ends in; the entry itself where that is the identity.
-        end: The activation behind the sum, which is the exit; None where there is none.
+        shortcut: The node that the shortcut ends in; the entry itself where that is the identity, and None where there
+            is no shortcut.
+        end: The activation behind them, which is the exit; None where there is none.
         nodes: All nodes of the region, in order.
     """
 
     entry: fx.Node
     exit: fx.Node
     branch: fx.Node
-    shortcut: fx.Node
+    shortcut: fx.Node | None
     end: fx.Node | None
     nodes: tuple[fx.Node, ...]
 
@@ -49,10 +50,10 @@ def _region(total: fx.Node, order: dict[fx.Node, int], module: nn.Module) -> Reg
     assert isinstance(first, fx.Node)
     assert isinstance(second, fx.Node)
     for shortcut, branch in ((first, second), (second, first)):
-        if shortcut in _above(branch):
+        if shortcut in above(branch):
             return _closed(shortcut, branch, shortcut, total, order, module)
-    common = sorted(_above(first) & _above(second), key=lambda node: -order[node])
-    long, short = sorted((first, second), key=lambda node: -len(_above(node)))
+    common = sorted(above(first) & above(second), key=lambda node: -order[node])
+    long, short = sorted((first, second), key=lambda node: -len(above(node)))
     for entry in (node for node in common if not is_size(node)):
         region = _closed(entry, long, short, total, order, module)
         if region is not None:
@@ -69,12 +70,12 @@ def _closed(
     module: nn.Module,
 ) -> Region | None:
     """The region between two nodes; None where another tensor enters or leaves between them."""
-    inside = {node for node in _above(total) if node is not entry and entry in _above(node)} | {total}
+    inside = {node for node in above(total) if node is not entry and entry in above(node)} | {total}
     for node in inside:
         given = [one for one in node.all_input_nodes if one not in inside and one is not entry]
         if any(one.op != "get_attr" for one in given):
             return None
-        is_of_entry = is_size(node) and all(is_size(one) or one not in inside for one in _above(node))
+        is_of_entry = is_size(node) and all(is_size(one) or one not in inside for one in above(node))
         if node is not total and not is_of_entry and not inside.issuperset(node.users):
             return None
     users = list(total.users)
@@ -88,13 +89,34 @@ def _closed(
     return Region(entry, end or total, branch, shortcut, end, nodes)
 
 
-def _above(node: fx.Node) -> set[fx.Node]:
-    """All nodes that a node is computed of, itself included."""
+def above(*nodes: fx.Node) -> set[fx.Node]:
+    """Returns all nodes that some nodes are computed of, themselves included."""
     found: set[fx.Node] = set()
-    left: list[fx.Node] = [node]
+    left = list(nodes)
     while left:
         one = left.pop()
         if one not in found:
             found.add(one)
             left += one.all_input_nodes
     return found
+
+
+def largest_in(region: Region, module: nn.Module) -> str:
+    """The path, in `module`, of the module with most parameters that a region runs; empty where it runs none."""
+
+    def parameters(path: str) -> int:
+        return sum(parameter.numel() for parameter in module.get_submodule(path).parameters())
+
+    targets = [str(node.target) for node in region.nodes if node.op == "call_module"]
+    return max(targets, key=parameters, default="")
+
+
+def module_of(region: Region, module: nn.Module, last: fx.Node) -> fx.GraphModule:
+    """What a region computes of its entry up to one of its nodes, as a module over the same weights."""
+    graph = fx.Graph()
+    known: dict[fx.Node, fx.Node] = {region.entry: graph.placeholder("x")}
+    for node in region.nodes:
+        known[node] = graph.node_copy(node, lambda one: known[one])
+    graph.output(known[last])
+    graph.eliminate_dead_code(is_kept)
+    return fx.GraphModule(module, graph)

@@ -22,6 +22,7 @@ from pruner.algebra.steps import (
     Step,
     Switch,
     SwitchedNorm,
+    gated,
     run_in_turn,
 )
 
@@ -34,11 +35,13 @@ class Residual:
         branch: The steps of the branch, in order.
         shortcut: The steps beside the branch. An empty tuple is the identity, None is no shortcut at all.
         end: The activation behind the sum, if there is one.
+        is_square: Whether a block without a shortcut gives the shape that it takes, so that it can be left out.
     """
 
     branch: tuple[Step, ...]
     shortcut: tuple[Step, ...] | None = ()
     end: Activation | None = None
+    is_square: bool = False
 
     def before_end(self, x: Tensor) -> Tensor:
         """Runs the baseline's steps up to the activation that ends the block, if one does."""
@@ -91,6 +94,20 @@ class Dropped(Form):
             return x
         y = x + lam * run_in_turn(self.block.branch, x, 1.0)
         return y if self.block.end is None else self.block.end.run(y, lam)
+
+    def merged(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class LeftOut(Form):
+    """A block that has no shortcut and gives the shape that it takes, left out."""
+
+    block: Residual
+
+    def run(self, x: Tensor, lam: float) -> Tensor:
+        """Computes lam * block(x) + (1 - lam) * x; at 0 it returns `x`."""
+        return x if lam == 0 else gated(lam, self.block.run(x), x)
 
     def merged(self) -> None:
         return None

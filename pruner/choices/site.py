@@ -14,7 +14,7 @@ from pruner.algebra.oddities import first_oddity, oddity
 from pruner.algebra.steps import Opaque, Scale, Step, Switch, run_in_turn
 from pruner.choices.chain import Block
 from pruner.choices.choice import DROP, FITS, KEEP, MERGE, OWN_WEIGHTS, SHARES
-from pruner.choices.forms import Dropped, Folded, Form, Residual
+from pruner.choices.forms import Dropped, Folded, Form, LeftOut, Residual
 from pruner.choices.hidden import Hidden, hidden_of, narrowed
 from pruner.choices.stand_ins import MOST_FEATURES, Fitted, layer_like, new_layer, offered, own_depthwise
 
@@ -322,8 +322,9 @@ def make_site(
 ) -> Site:
     """Returns the site of a block, with the choices that its steps allow.
 
-    The block may be dropped if its shortcut is the identity, and folded in each of the given ways if all steps of that
-    way fold. It can only be kept where something is odd about a module whose inside alone the steps run.
+    The block may be dropped if its shortcut is the identity, or if it has none and gives the shape that it takes. It
+    may be folded in each of the given ways if all steps of that way fold. It can only be kept where something is odd
+    about a module whose inside alone the steps run.
 
     Args:
         name: The block's module path.
@@ -352,6 +353,8 @@ def make_site(
     refused |= {choice: reason for choice, reason in asked.items() if isinstance(reason, str)}
     if anatomy.shortcut == ():
         forms[DROP] = Dropped(anatomy)
+    elif anatomy.is_square:
+        forms[DROP] = LeftOut(anatomy)
     else:
         refused[DROP] = "it has no shortcut that hands on its input as it is"
     block = Block(

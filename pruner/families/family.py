@@ -9,6 +9,7 @@ from typing import ClassVar, Final, TypeVar
 from torch import nn
 
 from profiles.registry import Registry
+from pruner.algebra.flow import Part, in_turn
 from pruner.algebra.modules import BatchNormPair
 from pruner.choices.site import Site
 from pruner.errors import UnknownModelError
@@ -48,6 +49,16 @@ class Family(ABC):
             Name -> module, in order: the site of each block under the block's name, and "stem", "head" and the like for
             what stands before, between and after the blocks.
         """
+
+    def parts(self, model: nn.Module) -> list[Part]:
+        """Returns an opened model as parts that run in order, each on what those before it gave.
+
+        They are the segments, each of which takes what the one before gives, unless a family knows better.
+
+        Args:
+            model: A model that `open` has put sites into.
+        """
+        return in_turn(self.segments(model))
 
     def batch_norm_pairs(self, model: nn.Module) -> list[BatchNormPair]:
         """Returns the BatchNorms outside the blocks, each with the convolution that it follows directly."""

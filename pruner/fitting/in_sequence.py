@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pruner.algebra.flow import Flow, Part
 from pruner.algebra.modules import only_training
 from pruner.choices.site import Site
 from pruner.fitting.at_once import works_of_site
@@ -26,7 +27,7 @@ def fit_in_sequence(cut: Cut, batches: Sequence[Tensor], progress: Progress = si
     Args:
         cut: The network of the plan. It is left at lambda 0, with the fitted weights.
         batches: Training images (B, C, H, W), normalised as the network is given them.
-        progress: Told of the segments of the network that were done.
+        progress: Told of the parts of the network that were done.
 
     Returns:
         The fit of every layer of the plan.
@@ -44,46 +45,50 @@ def fit_in_sequence(cut: Cut, batches: Sequence[Tensor], progress: Progress = si
         [Key(block='blocks.1.attn', choice='fit', span=2)]
     """
     followers = followers_of(cut)
-    segments = list(cut.segments().items())
+    parts = cut.parts()
     images = sum(map(len, batches))
     cut.set_lambda(0.0)
     layers = cut.layers
     counts = _counts(cut, batches)
-    whole = flowing = list(batches)
+    whole = flowing = [Flow.of(images) for images in batches]
     found: dict[Key, Fit] = {}
     with only_training(cut, []):
         place = 0
-        while place < len(segments):
-            name, segment = segments[place]
+        while place < len(parts):
+            name, site = parts[place].name, parts[place].module
             span = span_of(cut.plan, name, followers) or int(name in layers)
-            if not (isinstance(segment, Site) and span):
-                whole, flowing = _onwards(segment, whole, flowing)
+            if not (isinstance(site, Site) and span):
+                whole, flowing = _onwards(parts[place], whole, flowing)
                 place += 1
             else:
-                key = Key(name, cut.plan.choice_of(name), span)
-                blocks = [site for _, site in segments[place : place + span] if isinstance(site, Site)]
+                key, blocks = Key(name, cut.plan.choice_of(name), span), parts[place : place + span]
                 targets, whole = _uncut(blocks, whole)
-                found[key] = _fit(segment, key, flowing, targets, counts[name], images)
-                flowing = [segment(x) for x in flowing]
+                inputs = [x for flow in flowing for x in parts[place].wire.taken(flow)]
+                found[key] = _fit(site, key, inputs, targets, counts[name], images)
+                for part in blocks:
+                    flowing = [part.run(flow) for flow in flowing]
                 place += span
-            progress(place, len(segments), name)
+            progress(place, len(parts), name)
     return found
 
 
-def _onwards(segment: nn.Module, whole: list[Tensor], flowing: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The activations of the uncut and of the cut network behind a segment. Up to the first cut they are the same."""
-    if not isinstance(segment, Site):
-        after = [segment(x) for x in flowing]
-        return (after, after) if whole is flowing else ([segment(x) for x in whole], after)
-    return [segment.before_end(x)[1] for x in whole], [segment(x) for x in flowing]
+def _onwards(part: Part, whole: list[Flow], flowing: list[Flow]) -> tuple[list[Flow], list[Flow]]:
+    """What flows in the uncut and in the cut network behind a part. Up to the first cut it is the same."""
+    after = [part.run(flow) for flow in flowing]
+    if isinstance(part.module, Site):
+        return _uncut([part], whole)[1], after
+    return (after, after) if whole is flowing else ([part.run(flow) for flow in whole], after)
 
 
-def _uncut(blocks: Sequence[Site], whole: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _uncut(blocks: Sequence[Part], whole: list[Flow]) -> tuple[list[Tensor], list[Flow]]:
     """What the uncut network computes up to the end of these blocks, without the last activation and with it."""
-    targets = whole
-    for site in blocks:
-        both = [site.before_end(x) for x in whole]
-        targets, whole = [before for before, _ in both], [after for _, after in both]
+    targets: list[Tensor] = []
+    for part in blocks:
+        site = part.module
+        assert isinstance(site, Site), f"{part.name} is no block"
+        both = [site.before_end(*part.wire.taken(flow)) for flow in whole]
+        targets = [before for before, _ in both]
+        whole = [part.wire.behind(flow, after) for flow, (_, after) in zip(whole, both, strict=True)]
     return targets, whole
 
 

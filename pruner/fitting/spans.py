@@ -4,11 +4,13 @@ A span is a fitted block of a plan together with the dropped blocks right behind
 them, so it is fitted to what all of them compute together.
 """
 
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from itertools import takewhile
 from typing import Final
 
+from pruner.algebra.flow import Part
 from pruner.choices.choice import DROP, FITS, SHARES
 from pruner.choices.plan import Plan
 from pruner.choices.site import Site
@@ -25,14 +27,14 @@ def followers_of(network: OpenNetwork) -> Followers:
     """Finds, for every block that may be fitted, the blocks right behind it that its layer could replace too.
 
     They are the next blocks, three at the most, up to the first that cannot be dropped, that ends with another
-    activation, or that something other than a block stands before.
+    activation, or that something other than a block stands before or takes its input too.
     """
-    segments = list(network.segments().values())
+    parts = network.parts()
     found = {}
-    for place, segment in enumerate(segments):
-        if isinstance(segment, Site) and segment.may_be_fitted:
-            behind = takewhile(partial(_belongs, segment), segments[place + 1 : place + LONGEST])
-            found[segment.block.name] = tuple(site.block.name for site in behind if isinstance(site, Site))
+    for place, part in enumerate(parts):
+        if isinstance(part.module, Site) and part.module.may_be_fitted:
+            behind = takewhile(partial(_belongs, part.module), itertools.pairwise(parts[place : place + LONGEST]))
+            found[part.name] = tuple(after.name for _, after in behind)
     return found
 
 
@@ -69,5 +71,9 @@ def stood_in_for(cut: Cut) -> set[str]:
     return found
 
 
-def _belongs(site: Site, other: object) -> bool:
-    return isinstance(other, Site) and DROP in other.block.choices and other.ends_with == site.ends_with
+def _belongs(site: Site, pair: tuple[Part, Part]) -> bool:
+    """Whether the second of two parts in a row may be replaced with the first, by a layer in the place of `site`."""
+    before, after = pair
+    other = after.module
+    can_go = isinstance(other, Site) and DROP in other.block.choices and other.ends_with == site.ends_with
+    return can_go and after.wire.follows(before.wire)

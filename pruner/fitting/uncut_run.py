@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from pruner.algebra.flow import Flow
 from pruner.choices.site import Site
 from pruner.network.surgery import OpenNetwork
 
@@ -46,19 +47,22 @@ def run_uncut(network: OpenNetwork, images: Tensor, seed: int) -> UncutRun:
     inputs, before_end, after = {}, {}, {}
     random = torch.Generator().manual_seed(seed)
     with torch.enable_grad():
-        x = images
-        for name, segment in network.segments().items():
-            if isinstance(segment, Site):
-                inputs[name] = x.detach()
-                y, x = segment.before_end(x)
-                before_end[name] = y.detach()
+        flow = Flow.of(images)
+        for part in network.parts():
+            if isinstance(part.module, Site):
+                (x,) = part.wire.taken(flow)
+                inputs[part.name] = x.detach()
+                y, x = part.module.before_end(x)
+                before_end[part.name] = y.detach()
                 if not x.requires_grad:
                     x.requires_grad_()
-                after[name] = x
+                after[part.name] = x
+                flow = part.wire.behind(flow, x)
             else:
-                x = segment(x)
-        projection = torch.randn(x.shape, generator=random).to(x)
-        gradients = torch.autograd.grad((projection * x).sum(), list(after.values()))
+                flow = part.run(flow)
+        answer = flow.only
+        projection = torch.randn(answer.shape, generator=random).to(answer)
+        gradients = torch.autograd.grad((projection * answer).sum(), list(after.values()))
     counts = {name: _counts(gradient) for name, gradient in zip(after, gradients, strict=True)}
     return UncutRun(inputs, before_end, counts)
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from pruner._timm import create_model, get_pretrained_cfg, list_models
 from pruner.errors import CheckpointError, UnknownModelError
-from pruner.models.names import TORCHVISION, ModelName
+from pruner.models.names import TORCHVISION, ModelName, is_own
 from pruner.models.of_torchvision import torchvision_network
+from pruner.models.own import own_network
 from pruner.models.weights_file import Which
 from pruner.models.weights_fit import LoadedWeights, fit_weights, head_names
 
@@ -42,7 +43,8 @@ def load_model(
     Args:
         name: timm's name, with or without the tag of published weights and the hub's prefixes: `resnet18`,
             `resnet18.a1_in1k`, `hf-hub:timm/resnet18.a1_in1k`. The tag says which weights `pretrained` takes. Or
-            `torchvision/resnet50` for a classifier of torchvision's.
+            `torchvision/resnet50` for a classifier of torchvision's; or `package.module:function` for code of your own,
+            which has to be typed (`pruner.models.names.trust`).
         pretrained: Takes the weights that timm's hub or torchvision holds or, for `deit_digits`, this package.
         checkpoint: A safetensors or torch file to take the weights from, such as a training's checkpoint. It goes
             before `pretrained`.
@@ -108,6 +110,12 @@ def load_model_and_source(
             asked.architecture, None if size is None else _sides(size), pretrained=published, **timm_kwargs
         )
         return network, given if checkpoint is None else fit_weights(network, checkpoint, weights)
+    if is_own(asked.architecture):
+        size = timm_kwargs.pop("img_size", None)
+        if pretrained and checkpoint is None:
+            raise CheckpointError(f"{asked} has no published weights: its code brings them, or --checkpoint does")
+        network = own_network(asked.architecture, None if size is None else _sides(size), **timm_kwargs)
+        return network, None if checkpoint is None else fit_weights(network, checkpoint, weights)
     entry, kwargs = _BUILT_IN.get(str(asked), (str(asked), {}))
     name = asked.architecture
     _check_known(asked, entry)

@@ -20,7 +20,7 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
 
     The size is `asked`, if given. Else the channels are those of the model's first convolution; height and width are
     those that the network fixes, as a ViT does, else those that it was opened or loaded at, else those of timm's
-    configuration, else 224 x 224.
+    configuration or Hugging Face's, else 224 x 224.
 
     Raises:
         ValueError: when `asked` is no size, or has another number of channels than the network.
@@ -31,7 +31,7 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
         (3, 32, 32)
     """
     configuration: Any = getattr(model, "pretrained_cfg", None) or {}
-    known = configuration.get("input_size", (3, 224, 224))
+    known = configuration.get("input_size") or _of_hugging_face(model) or (3, 224, 224)
     if asked is not None:
         if len(asked) != 3 or not all(isinstance(side, int) and side > 0 for side in asked):
             raise ValueError(f"input_size is (channels, height, width), such as (3, 224, 224), not {asked!r}")
@@ -44,6 +44,14 @@ def input_size_of(model: nn.Module, asked: Sequence[int] | None = None) -> Image
     if not getattr(embed, "strict_img_size", False):
         sides = configuration.get(OPENED_AT, sides)
     return _channels(model, configuration, known[0], sides), *sides
+
+
+def _of_hugging_face(model: nn.Module) -> tuple[int, int, int] | None:
+    """The size that a network's configuration says, as Hugging Face writes it."""
+    configuration: Any = getattr(model, "config", None)
+    sides, channels = getattr(configuration, "image_size", None), getattr(configuration, "num_channels", 3)
+    sides = (sides, sides) if isinstance(sides, int) else sides
+    return (channels, *sides) if isinstance(sides, (list, tuple)) and len(sides) == 2 else None
 
 
 def _channels(model: nn.Module, configuration: Mapping[str, Any], told: int, sides: Sequence[int]) -> int:

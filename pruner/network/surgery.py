@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from profiles.deprecated import renamed_argument
+from pruner.algebra.answer import answer_of
+from pruner.algebra.flow import Part, Wire, bridged
 from pruner.algebra.modules import BatchNormPair, fold_batch_norms, folded_copy, folded_on
 from pruner.algebra.oddities import check_around, copied, unwrapped
-from pruner.anatomy.placing import BRANCH
+from pruner.anatomy.sites import BRANCH
 from pruner.anatomy.traced import Traced
 from pruner.choices.chain import Chain
 from pruner.choices.choice import DROP, KEEP
@@ -34,12 +36,14 @@ class Piece:
     Attributes:
         signature: The signature of the block; the name of a piece that is no block.
         choice: The choice for the block; `keep` for a piece that is no block.
+        wire: How it is connected with the other pieces.
         build: Makes the module, in evaluation mode and with its BatchNorms folded.
     """
 
     signature: str
     choice: str
     is_block: bool
+    wire: Wire
     build: Callable[[], nn.Module]
 
 
@@ -50,6 +54,7 @@ class OpenNetwork(nn.Module):
         network: The copy that holds the sites.
         sites: Block -> its site, in the order in which the blocks run.
         chain: The blocks of the model and their choices.
+        rows: The paths of the Sequentials that run as such: one module of theirs after another.
     """
 
     def __init__(
@@ -112,9 +117,8 @@ class OpenNetwork(nn.Module):
         return {name: site.layer(site.choice) for name, site in self.sites.items() if site.is_layer}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Runs the network with its selected choices: images (B, C, H, W) -> logits (B, classes)."""
-        logits: Tensor = self.network(images)
-        return logits
+        """Runs the network with its selected choices: images (B, C, H, W) -> its answer: logits (B, classes)."""
+        return answer_of(self.network(images))
 
     def pieces(self, plan: Plan) -> list[Piece]:
         """Returns the merged network of `plan` as pieces that run one after another.
@@ -127,18 +131,30 @@ class OpenNetwork(nn.Module):
         self.chain.check(plan)
         plan, pairs = self.chain.normalised(plan), self.batch_norm_pairs()
         found = []
-        for name, segment in self.segments().items():
-            if isinstance(segment, Site):
-                choice = plan.choice_of(name)
-                if choice != DROP:
-                    found.append(Piece(segment.block.signature, choice, True, partial(_built, segment, choice)))
+        for part in self.parts_left(plan):
+            if isinstance(part.module, Site):
+                choice = plan.choice_of(part.name)
+                build = partial(_built, part.module, choice)
+                found.append(Piece(part.module.block.signature, choice, True, part.wire, build))
             else:
-                found.append(Piece(name, KEEP, False, partial(folded_copy, segment, pairs)))
+                found.append(Piece(part.name, KEEP, False, part.wire, partial(folded_copy, part.module, pairs)))
         return found
 
-    def segments(self) -> dict[str, nn.Module]:
-        """Returns the sites, and the modules before, between and after them, by name and as they run in turn."""
-        return self._family.segments(self.network)
+    def parts(self) -> list[Part]:
+        """Returns the sites, and what is computed before, between and after them, in the order in which they run."""
+        return self._family.parts(self.network)
+
+    def parts_left(self, plan: Plan) -> list[Part]:
+        """Returns the parts without the blocks that a plan drops, connected with one another.
+
+        Args:
+            plan: The plan, normalised.
+        """
+        parts = self.parts()
+        gone = [place for place, part in enumerate(parts) if plan.choice_of(part.name) == DROP]
+        left = [part for place, part in enumerate(parts) if place not in gone]
+        wires = bridged([part.wire for part in parts], gone)
+        return [dataclasses.replace(part, wire=wire) for part, wire in zip(left, wires, strict=True)]
 
     def batch_norm_pairs(self) -> list[BatchNormPair]:
         """Returns the BatchNorms outside the sites, each with the convolution before it."""
@@ -146,7 +162,7 @@ class OpenNetwork(nn.Module):
 
     def _check(self, model: nn.Module, size: ImageSize) -> Outline:
         """Checks that this computes what `model` does, and puts the shape of its input into every block's signature."""
-        seen, outline = check_opened(model, self.network, self.sites, self.segments(), size)
+        seen, outline, self.rows = check_opened(model, self.network, self.sites, self.parts(), size)
         for name, at in seen.items():
             site = self.sites[name]
             sides = "x".join(str(side) for side in at.inputs)
@@ -331,35 +347,40 @@ def merge(cut: Cut) -> nn.Module:
     placeholders: dict[int, Any] = {id(site): nn.Identity() for site in cut.sites.values()}
     network, pairs = copy.deepcopy((cut.network, cut.batch_norm_pairs()), placeholders)
     fold_batch_norms(network, pairs)
-    before: tuple[str, nn.Module] | None = None
     normalised = cut.chain.normalised(cut.plan)
-    for name, segment in cut.segments().items():
-        module = segment.merged(normalised.choice_of(name)) if isinstance(segment, Site) else None
-        if not isinstance(segment, Site):
+    for name, choice in normalised.choices.items():
+        if choice == DROP:
+            _remove(network, name, cut.rows)
+    before: tuple[Part, nn.Module] | None = None
+    for part in cut.parts_left(normalised):
+        if not isinstance(part.module, Site):
             before = None
-        elif module is None:
-            _remove(network, name)
-        else:
-            both = before and folded_on(before[1], module)
-            if before and both:
-                _remove(network, before[0])
-                module = both
-            network.set_submodule(name, module)
-            before = name, module
+            continue
+        module = _built(part.module, normalised.choice_of(part.name))
+        both = folded_on(before[1], module) if before and part.wire.follows(before[0].wire) else None
+        if before and both:
+            _remove(network, before[0].name, cut.rows)
+            module = both
+        network.set_submodule(part.name, module)
+        before = part, module
     return network.eval()
 
 
-def _remove(network: nn.Module, name: str) -> None:
-    """Takes a submodule out of its Sequential, and an emptied Sequential out of the one around it.
+def _remove(network: nn.Module, name: str, rows: Collection[str]) -> None:
+    """Takes a submodule out of its row, and an emptied row out of the one around it.
 
     An identity takes the place of a submodule that stands anywhere else.
+
+    Args:
+        network: The network, which is changed.
+        name: The path of the submodule.
+        rows: The paths of the Sequentials that run as such.
     """
     path, _, leaf = name.rpartition(".")
     parent = network.get_submodule(path)
-    if not isinstance(parent, nn.Sequential):
+    if path not in rows:
         parent.register_module(leaf, nn.Identity())
         return
     delattr(parent, leaf)
-    around = network.get_submodule(path.rpartition(".")[0])
-    if isinstance(around, nn.Sequential) and not len(list(parent.children())):
-        _remove(network, path)
+    if path.rpartition(".")[0] in rows and not len(list(parent.children())):
+        _remove(network, path, rows)

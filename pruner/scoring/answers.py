@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pruner.algebra.answer import answer_of
 from pruner.data.images import Batch
 from pruner.progress import Progress, silent
 
@@ -113,7 +114,7 @@ def answers_on(network: nn.Module, batches: Iterable[Batch], progress: Progress 
     network.eval()
     with torch.inference_mode():
         for images, expected in batches:
-            logits = network(images.to(device))
+            logits = answer_of(network(images.to(device)))
             answers.append(logits.argmax(dim=1).cpu())
             labels.append(expected)
             outputs = logits.shape[1]

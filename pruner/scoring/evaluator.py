@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruner.algebra.flow import Flow
 from pruner.choices.plan import Plan
 from pruner.data.images import Batch
 from pruner.fitting.fits import Fits
 from pruner.network.surgery import OpenNetwork
 from pruner.progress import Progress, silent
 from pruner.scoring.distance import Distance
+from pruner.scoring.part_runner import PartRunner
 from pruner.scoring.prefixes import Path, State, walk, worth_keeping
 from pruner.scoring.score import DistanceTally, Score, Tally
-from pruner.scoring.segment_runner import SegmentRunner
 
 _CACHE_BYTES: Final = 2 << 30
 _BEST: Final = 2
@@ -94,7 +95,7 @@ class Evaluator:
             batches: Images (B, C, H, W), normalised as the network is given them, with their labels (B,).
             statistics: Batches of training images. With them the BatchNorm statistics are estimated anew for each
                 plan, and for the uncut network, as `select` and `estimate_batch_norm` would. Statistics depend only on
-                the segments before, so plans with a common prefix share them. Choices are then run as they are
+                the parts before, so plans with a common prefix share them. Choices are then run as they are
                 trained, not merged.
             fits: The fitted layers that replace blocks; without them, those that the network holds are run.
             distance: Ranks plans by the distance of their outputs from the uncut network's, and not by labels.
@@ -116,14 +117,14 @@ class Evaluator:
         self._statistics = statistics
         self._cache_bytes = cache_bytes
         self._distance = distance
-        self._runner = SegmentRunner(network, fits)
+        self._runner = PartRunner(network, fits)
         self._baseline = self._runner.path(Plan(self._chain.model))
         self._baseline_top1: dict[int, Tensor] = {}
         self._baseline_outputs: dict[int, Tensor] = {}
         self._best: list[tuple[float, Path]] = []
         self._wanted: frozenset[Path] = frozenset()
-        self._kept: list[dict[Path, Tensor]] = [{} for _ in batches]
-        self._kept_for_statistics: dict[Path, list[Tensor]] = {}
+        self._kept: list[dict[Path, Flow]] = [{} for _ in batches]
+        self._kept_for_statistics: dict[Path, list[Flow]] = {}
 
     def __call__(self, plans: Sequence[Plan], bar: float = -math.inf, progress: Progress = silent) -> list[Score]:
         """Scores plans; equal plans are evaluated once.
@@ -193,8 +194,9 @@ class Evaluator:
             nats = torch.empty(len(racing), device=self._device)
             places = {path: place for place, path in enumerate(racing)}
             walked = racing if index in self._baseline_top1 else self._beside_the_baseline(racing)
-            start = images.to(self._device)
-            for path, logits in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
+            start = Flow.of(images.to(self._device))
+            for path, behind in walk(walked, start, self._runner.run, self._kept[index], self._wanted):
+                logits = behind.only
                 if path == self._baseline:
                     # It is the first of all paths, because `keep` is the first choice of every block.
                     self._baseline_top1[index] = _top1(logits, _NO_CLASS_OF_BASELINE)
@@ -225,7 +227,7 @@ class Evaluator:
 
     def _estimate(self, paths: list[Path], statistics: Sequence[Tensor]) -> None:
         """Estimates the BatchNorm statistics for every prefix of `paths`."""
-        start = [images.to(self._device) for images in statistics]
+        start = [Flow.of(images.to(self._device)) for images in statistics]
         if len(self._baseline_top1) < len(self._batches):
             paths = self._beside_the_baseline(paths)
         self._runner.expect(paths)

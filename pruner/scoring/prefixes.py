@@ -1,11 +1,11 @@
-"""Walking many paths through the segments of a network, so that common prefixes are computed once."""
+"""Walking many paths through the parts of a network, so that common prefixes are computed once."""
 
 import itertools
 from collections.abc import Callable, Iterator, MutableMapping, Sequence, Set
 from typing import TypeVar
 
 Path = tuple[str, ...]
-"""A choice for each segment of a network, from the first on. A path over the first segments alone is a prefix."""
+"""A choice for each part of a network, from the first on. A path over the first parts alone is a prefix."""
 
 State = TypeVar("State")
 
@@ -20,11 +20,11 @@ def walk(
     """Computes the state at the end of each path, with every common prefix computed once.
 
     Sorted paths form a trie, which is walked depth-first. Besides the states in `kept`, no more states are held at a
-    time than there are segments.
+    time than there are parts.
 
     Args:
         paths: The paths, sorted so that paths with a common prefix follow one another.
-        start: The state before the first segment.
+        start: The state before the first part.
         step: (prefix, the state before its last choice) -> the state behind it. It is called at most once for every
             distinct prefix.
         kept: States behind prefixes that are known already. Those of `wanted` prefixes are added.
@@ -74,7 +74,7 @@ def worth_keeping(paths: Sequence[Path], sizes: Sequence[int], capacity: int) ->
 
     Args:
         paths: The paths whose prefixes to keep, the most important first.
-        sizes: The size of the state behind each segment.
+        sizes: The size of the state behind each part.
         capacity: What the states that are kept may take together, in the unit of `sizes`.
     """
     wanted: set[Path] = set()

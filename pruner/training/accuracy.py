@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from pruner.algebra.answer import answer_of
 from pruner.data.images import Batch
 from pruner.training.world import World, alone
 
@@ -29,7 +30,7 @@ def accuracy(network: nn.Module, batches: Iterable[Batch], world: World | None =
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     hits = images_seen = 0
     for images, labels in batches:
-        hits += int((network(images.to(device)).argmax(dim=1).cpu() == labels).sum())
+        hits += int((answer_of(network(images.to(device))).argmax(dim=1).cpu() == labels).sum())
         images_seen += len(labels)
     network.train(was_training)
     counts = (world or alone()).sum(torch.tensor([hits, images_seen]))

@@ -290,5 +290,5 @@ def _compile(network: nn.Module) -> None:
     if not isinstance(network, OpenNetwork):
         network.compile()
         return
-    for segment in network.segments().values():
-        (segment.kept if isinstance(segment, Site) else segment).compile()
+    for part in network.parts():
+        (part.module.kept if isinstance(part.module, Site) else part.module).compile()

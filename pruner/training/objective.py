@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruner.algebra.answer import answer_of
 from pruner.network.surgery import Cut, merge
 from pruner.training.train_step import TrainStep
 
@@ -105,7 +106,7 @@ class Teaching(nn.Module):
             logits: (B, classes), what it answered.
         """
         with torch.no_grad():
-            taught = self.teacher(images)
+            taught = answer_of(self.teacher(images))
         return self.weight * divergence(logits, taught, self.temperature)
 
 

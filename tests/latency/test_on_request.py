@@ -180,10 +180,11 @@ def test_what_is_exported_computes_the_same(shape: str, tmp_path: Path) -> None:
 def test_pieces_joined_on_onnx_runtime_are_the_network() -> None:
     model, merged, plan, images = network("deit")
     bench = Workbench(model, open_device("ort-cpu"), len(images), ALSO)
-    keys = bench.network_keys(plan)
+    route = bench.route(plan)
+    keys = route.keys
     assert keys[3].endswith("-> thin")
     assert all(key.endswith(", thinned") for key in keys[4:])
-    session = open_session(join([bench.fragment(key) for key in keys]).SerializeToString(), threads=1)
+    session = open_session(join([bench.fragment(key) for key in keys], route.wires).SerializeToString(), threads=1)
     (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     # The weights of each place are told apart by thousandths; a wrong graph would be off by far more.
     expected = merged(images).detach().numpy()

@@ -14,6 +14,7 @@ from latency.errors import ExportError
 from latency.export import export_onnx, export_safetensors
 from latency.onnx_graph import join, to_onnx
 from networks import SHAPES, images_for, made
+from pruner.algebra.flow import row
 from pruner.choices.plan import Plan
 from pruner.models.weights_file import read_weights
 from pruner.network.surgery import apply, describe, merge
@@ -53,7 +54,8 @@ def fragments_of(model: nn.Module, plan: Plan, images: Tensor) -> list[onnx.Mode
 def test_fragments_joined_are_the_network() -> None:
     model, merged, plan = merged_network("deit", 0)
     images = images_for(model, torch.float32)
-    joined = join(fragments_of(model, plan, images))
+    fragments = fragments_of(model, plan, images)
+    joined = join(fragments, row(len(fragments)))
     onnx.checker.check_model(joined, full_check=True)
     session = open_session(joined.SerializeToString(), threads=1)
     (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
@@ -66,7 +68,7 @@ def test_a_fragment_has_weights_of_its_own_in_every_place() -> None:
     model = made("deit", 0)
     images = images_for(model, torch.float32)
     stem, attention, *_, head = fragments_of(model, Plan(describe(model).model), images)
-    joined = join([stem, attention, attention, attention, head])
+    joined = join([stem, attention, attention, attention, head], row(5))
     onnx.checker.check_model(joined, full_check=True)
     matrices = [onnx.numpy_helper.to_array(t).tobytes() for t in joined.graph.initializer if len(t.dims) > 1]
     assert len(matrices) > 6

@@ -19,6 +19,7 @@ from latency.workbench import Workbench
 from networks import made
 from profiles.errors import ProfileError
 from profiles.profile import Profile, Segment, Setting
+from pruner.algebra.flow import row
 from pruner.choices.plan import Plan
 from pruner.models.load import load_model
 from pruner.network.surgery import apply, describe, merge
@@ -121,7 +122,7 @@ def test_with_little_time_there_are_fewer_networks(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_work_of_a_piece_is_that_of_the_textbook() -> None:
-    work, result = work_of(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(2, 3, 10, 10))
+    work, (result,) = work_of(nn.Conv2d(3, 8, 3, padding=1), torch.zeros(2, 3, 10, 10))
     assert result.shape == (2, 8, 10, 10)
     # On each axis 10 positions have 3 taps, but for one at either end.
     assert work.flops == 2 * 2 * (3 * 10 - 2) ** 2 * 8 * 3
@@ -140,7 +141,7 @@ def one_block_study() -> Study:
         vanishing=frozenset({"drop"}),
         blocks={("block", "keep"): 1},
         kinds={kind.key: kind},
-        networks=(Network({}, (kind.key,), held_out=False),),
+        networks=(Network({}, (kind.key,), tuple(row(1)), held_out=False),),
     )
 
 

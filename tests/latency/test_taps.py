@@ -41,7 +41,7 @@ def test_a_convolution_is_counted_tap_by_tap(made: tuple[nn.Module, Tensor]) -> 
     """With ones for weights and pixels every product is 1, so the results add up to their number."""
     module, image = made
     nn.init.ones_(module.weight)
-    work, result = work_of(module, image)
+    work, (result,) = work_of(module, image)
     assert work.flops == 2 * int(result.double().sum())
     # A weight is needed if the results depend on it.
     module(image).sum().backward()

@@ -24,6 +24,7 @@ from latency.rounds import Pace
 from latency.workbench import Workbench
 from networks import images_for, made
 from profiles.descriptions import description_names, load_description
+from pruner.algebra.flow import row
 from pruner.choices.plan import Plan
 from pruner.network.surgery import apply, describe, merge
 
@@ -65,7 +66,7 @@ def test_a_compiled_network_is_another_setting() -> None:
 def test_torch_gives_each_place_weights_of_its_own() -> None:
     opened = open_device("cpu")
     layer = opened.compile(nn.Linear(8, 8), torch.ones(1, 8))
-    program = opened.assemble([layer, layer, layer], torch.ones(1, 8))
+    program = opened.assemble([layer, layer, layer], row(3), [torch.ones(1, 8)])
     places = {parameter.data_ptr() for parameter in program._network.parameters()}  # type: ignore[attr-defined]
     assert len(places) == 6
 
@@ -146,7 +147,7 @@ def test_cuda_and_rocm_are_one_code_path() -> None:
     own = {"name", "platform", "absence"}
     for gpu in ("cuda", "rocm", *NAMED_GPUS):
         kind = DEVICES[gpu]
-        for method in ("assemble", "compile", "_placed", "_placed_tensor", "_program", "runtime", "hardware"):
+        for method in ("assemble", "compile", "_placed", "_placed_tensor", "runtime", "hardware"):
             definers = [cls for cls in kind.__mro__ if method in vars(cls)]
             assert definers[0].__name__ in ("TorchDevice", "TorchGpu")
         assert {key for key in vars(kind) if not key.startswith("__")} - {"_abc_impl"} <= own

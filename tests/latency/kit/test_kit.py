@@ -135,11 +135,11 @@ def check_graph(model: nn.Module, images: torch.Tensor, tmp_path: Path) -> None:
     by_shape = iter(given(graph, model, images, drawn))
     runner._weight = lambda record: next(by_shape)  # type: ignore[method-assign]
     runner._graphs = {"whole": graph}
-    program = runner.program({"graphs": ["whole"], "shape": list(images.shape)})
+    program = runner.program({"graphs": ["whole"], "wires": [[[0], [1], [0]]], "shapes": [list(images.shape)]})
     (part,) = program._parts  # type: ignore[attr-defined]
     with torch.no_grad():
-        torch.testing.assert_close(part(images), model.eval()(images))
-        torch.testing.assert_close(part(images), model.eval()(images))
+        torch.testing.assert_close(part(images), [model.eval()(images)])
+        torch.testing.assert_close(part(images), [model.eval()(images)])
 
 
 def given(graph: object, model: nn.Module, images: torch.Tensor, drawn: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -157,12 +157,12 @@ def given(graph: object, model: nn.Module, images: torch.Tensor, drawn: list[tor
 
 
 def test_a_kit_calls_nothing_but_atens_operators(tmp_path: Path) -> None:
-    graph = {"slots": 2, "input": 0, "output": 1, "weights": []}
+    graph = {"slots": 2, "inputs": [0], "outputs": [1], "weights": []}
     graph["steps"] = [{"op": "os.system.default", "args": ["true"], "kwargs": {}, "slot": 1, "last": []}]  # type: ignore[assignment]
     runner = TorchRunner({"mode": vars(Mode()), "place": "cpu", "gpu": None, "graphs": {}}, tmp_path)
     runner._graphs = {"bad": graph}
     with pytest.raises(SystemExit, match=r"os\.system\.default, which is not one of aten's"):
-        runner.program({"graphs": ["bad"], "shape": [1]})
+        runner.program({"graphs": ["bad"], "wires": [[[0], [1], [0]]], "shapes": [[1]]})
 
 
 def test_what_kits_have_not_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Networks that no family knows: blocks found in what they compute, cut exactly, or refused by name."""
 
 import copy
+import json
+import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -9,85 +12,23 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from own_networks import Bisenet, Convs, Layer, Lists, Plain, Recorded, Tokens, TwoHeads, UNet, Yolo
 from torch import Tensor, nn
 from torch.nn import functional
 
 import depthfinder as df
 from depthfinder.testing import FamilySuite
+from latency.devices import known_device, open_device
+from latency.kit.torch_runner import TorchRunner
+from latency.kit.writer import write_kit
+from latency.mode import Mode
+from latency.workbench import Workbench
 from pruner._timm import create_model
 from pruner.errors import OddModelError, UnknownModelError
+from pruner.fitting.in_sequence import fit_in_sequence
+from pruner.fitting.spans import followers_of
 from pruner.network.surgery import OpenNetwork
-
-
-class Attention(nn.Module):
-    """One head, over tokens (B, N, C)."""
-
-    def __init__(self, wide: int) -> None:
-        super().__init__()
-        self.qkv, self.proj = nn.Linear(wide, 3 * wide), nn.Linear(wide, wide)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        y: Tensor = self.proj(functional.scaled_dot_product_attention(q, k, v))
-        return y
-
-
-class Layer(nn.Module):
-    """Two branches in a row; the second is what most people write as an MLP."""
-
-    def __init__(self, wide: int) -> None:
-        super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(wide), Attention(wide)
-        self.norm2, self.up, self.down = nn.LayerNorm(wide), nn.Linear(wide, 2 * wide), nn.Linear(2 * wide, wide)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
-        return x + self.down(functional.gelu(self.up(self.norm2(x))))
-
-
-class Tokens(nn.Module):
-    """A small transformer of its author's own classes."""
-
-    def __init__(self, wide: int = 16) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(3, wide, 4, 4)
-        self.layers = nn.ModuleList(Layer(wide) for _ in range(3))
-        self.norm, self.out = nn.LayerNorm(wide), nn.Linear(wide, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        b = x.shape[0]
-        x = self.patches(x).reshape(b, self.out.in_features, -1).transpose(1, 2)
-        for layer in self.layers:
-            x = layer(x)
-        y: Tensor = self.out(self.norm(x).mean(1))
-        return y
-
-
-class Convs(nn.Module):
-    """Convolutions beside skips, one of them a projection; in-place additions and activations, as many are written."""
-
-    class Basic(nn.Module):
-        def __init__(self, wide: int, out: int, stride: int) -> None:
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(wide, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out)
-            self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
-            same = wide == out and stride == 1
-            self.skip = None if same else nn.Sequential(nn.Conv2d(wide, out, 1, stride), nn.BatchNorm2d(out))
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)), inplace=True)))
-            y += x if self.skip is None else self.skip(x)
-            return functional.relu(y)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-        self.body = nn.Sequential(*(self.Basic(*one) for one in [(8, 8, 1), (8, 16, 2), (16, 16, 1)]))
-        self.out = nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.out(self.body(self.stem(x)).mean((2, 3)))
-        return y
+from pruner.scoring.evaluator import Evaluator
 
 
 def _small(name: str, **kwargs: object) -> Callable[[], nn.Module]:
@@ -98,6 +39,13 @@ def _small(name: str, **kwargs: object) -> Callable[[], nn.Module]:
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "own tokens": (Tokens, 6),
     "own convolutions": (Convs, 3),
+    "own U-Net": (UNet, 4),
+    "own without skips": (Plain, 3),
+    "own with lists": (Lists, 6),
+    "own recorded": (Recorded, 6),
+    "own YOLO": (Yolo, 8),
+    "own BiSeNet": (Bisenet, 6),
+    "own with two heads": (TwoHeads, 8),
     "torchvision resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 8),
     "torchvision mnasnet0_5": (lambda: torchvision.models.mnasnet0_5(num_classes=10), 10),
     "timm swin": (
@@ -106,6 +54,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     ),
     "timm regnetx_002": (_small("regnetx_002", num_classes=10), 13),
     "timm pvt": (_small("pvt_v2_b0", num_classes=10), 16),
+    "timm dla": (_small("dla46x_c", num_classes=10), 18),
+    "torchvision shufflenet": (lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=10), 22),
 }
 
 
@@ -200,20 +150,6 @@ class Twice(nn.Module):
         return y
 
 
-class Long(nn.Module):
-    """A skip around blocks that have skips: what runs beside them is needed behind them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.out = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(16, 10)
-        self.blocks = nn.Sequential(Convs.Basic(8, 8, 1), Convs.Basic(8, 8, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        y: Tensor = self.out(torch.cat([x, self.blocks(x)], 1).mean((2, 3)))
-        return y
-
-
 class InTraining(Layer):
     """It does something of its own in training, which no graph of its evaluation has."""
 
@@ -227,16 +163,28 @@ class Noisy(Tokens):
         self.layers = nn.ModuleList(InTraining(16) for _ in range(2))
 
 
+class Writing(Convs):
+    """Its first block writes into its input, in code of its own."""
+
+    class Basic(Convs.Basic):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.bn2(self.conv2(self.bn1(self.conv1(x.mul_(2.0)))))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(self.Basic(8, 8, 1), Convs.Basic(8, 16, 2))
+
+
 @pytest.mark.parametrize(
     ("network", "why"),
     [
-        (ByTheImage, "cannot be traced: symbolically traced variables cannot be used as inputs to control flow"),
-        (Twice, "layer: a Layer is given more than one tensor, or not run once"),
-        (Long, "what is computed before it is used behind it too"),
+        (ByTheImage, "cannot be recorded: it goes by the values of a tensor"),
+        (Twice, "layer: a Layer is not run once, or is given something other than tensors and numbers"),
+        (Writing, "body.0 of this Writing writes into the tensor that it is given"),
         (Noisy, "the code of InTraining computes something else in training"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()), "it has no branch beside a skip"),
     ],
-    ids=["by the image", "twice", "long skip", "in training", "no skip"],
+    ids=["by the image", "twice", "writing", "in training", "no skip"],
 )
 def test_what_cannot_be_cut_rightly_is_refused_with_the_reason(network: Callable[[], nn.Module], why: str) -> None:
     torch.manual_seed(0)
@@ -253,3 +201,60 @@ def test_random_plans_are_the_network_at_one_and_merge_at_zero() -> None:
             assert torch.equal(cut(images), network(images))
             cut.set_lambda(0.0)
             torch.testing.assert_close(df.merge(cut)(images), cut(images), rtol=1e-10, atol=1e-10)
+
+
+def cut_of_the_u_net() -> tuple[nn.Module, df.Plan, nn.Module]:
+    """The network, a plan that drops a block beside a longer skip and merges another, and what it merges to."""
+    network = network_called("own U-Net")
+    plan = df.describe(network).plan({"wide.0": "merge", "deep.1": "drop", "wide.1": "drop"})
+    cut = df.apply(network, plan).eval()
+    cut.set_lambda(0.0)
+    return network, plan, df.merge(cut)
+
+
+@pytest.mark.parametrize("device", ["cpu", "ort-cpu"])
+def test_pieces_are_joined_past_longer_skips(device: str) -> None:
+    network, plan, merged = cut_of_the_u_net()
+    bench = Workbench(network, open_device(device), 2)
+    program = bench.program_of(plan)
+    if device == "cpu":
+        with torch.no_grad():
+            found = program._network(bench.images)  # type: ignore[attr-defined]
+    else:
+        (logits,) = program._session.run(None, program._feed)  # type: ignore[attr-defined]
+        found = torch.from_numpy(logits)
+    expected = merged(bench.images).detach()
+    # The weights of each place are told apart by thousandths; a wrong graph would be off by far more.
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * float(expected.abs().max()))
+    for key in bench.network_keys(plan):
+        bench.alone(key).run()
+
+
+def test_a_kit_joins_its_graphs_past_longer_skips(tmp_path: Path) -> None:
+    network, _, _ = cut_of_the_u_net()
+    write_kit(tmp_path / "kit.zip", network, known_device("cpu"), Mode(), batch_size=2, max_seconds=1)
+    with zipfile.ZipFile(tmp_path / "kit.zip") as archive:
+        archive.extractall(tmp_path)
+    kit = json.loads((tmp_path / "kit.json").read_text())
+    runner = TorchRunner(kit, tmp_path)
+    for entry in (*kit["alone"].values(), *kit["whole"].values()):
+        runner.program(entry).run()
+
+
+def test_plans_are_scored_and_fitted_past_longer_skips() -> None:
+    network, plan, merged = cut_of_the_u_net()
+    random = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(12, 3, 64, 64, generator=random), torch.arange(12) % 10
+    opened = OpenNetwork(network).eval()
+    evaluate = Evaluator(opened, [(images[:6], labels[:6]), (images[6:], labels[6:])])
+    whole, cut = evaluate([df.Plan(plan.model), plan])
+    for score, one in ((whole, network), (cut, merged)):
+        with torch.no_grad():
+            logits = one(images)
+        hits = int((logits.argmax(1) == labels).sum())
+        expected = (hits + math.exp(-float(functional.cross_entropy(logits, labels)))) / (len(labels) + 1)
+        assert score.value == pytest.approx(expected, rel=1e-4)
+    fitted = df.apply(network, opened.chain.plan({"deep.0": "fit", "deep.1": "drop"}), input_size=(3, 64, 64))
+    found = fit_in_sequence(fitted, [images])
+    assert [(key.block, key.span) for key in found] == [("deep.0", 2)]
+    assert "wide.1" not in followers_of(OpenNetwork(network, ["fit"]))["wide.0"]

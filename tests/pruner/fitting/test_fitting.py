@@ -25,7 +25,7 @@ from pruner.fitting.uncut_run import run_uncut
 from pruner.models.checkpoint import CheckpointFile
 from pruner.network.surgery import OpenNetwork, apply, describe, supernet
 from pruner.scoring.evaluator import Evaluator
-from pruner.scoring.segment_runner import SegmentRunner
+from pruner.scoring.part_runner import PartRunner
 
 LIKE = torch.zeros((), dtype=torch.float64)
 
@@ -260,7 +260,7 @@ def test_what_changes_the_shape_of_images_has_fitted_what_it_folds_to(shape: str
 def test_no_two_steps_of_a_block_have_one_rank(opened: Opened) -> None:
     """Of equal ranks, plans that begin alike would not stand together."""
     network, _, fits = opened
-    runner, followers = SegmentRunner(network, fits), followers_of(network)
+    runner, followers = PartRunner(network, fits), followers_of(network)
     name = max(followers, key=lambda block: len(followers[block]))
     behind = followers[name]
     plans = [network.chain.plan({})] + [
@@ -268,7 +268,7 @@ def test_no_two_steps_of_a_block_have_one_rank(opened: Opened) -> None:
         for choice in (*everything(network)[name], DROP)
         for count in range(len(behind) + 1)
     ]
-    place = list(network.segments()).index(name)
+    place = [part.name for part in network.parts()].index(name)
     steps = {runner.path(plan)[place]: runner.order(runner.path(plan))[place] for plan in plans}
     assert len(steps) == 2 + len(everything(network)[name]) * (1 + len(behind))
     assert len(set(steps.values())) == len(steps)

@@ -117,8 +117,8 @@ def test_a_batch_norm_behind_is_the_identity_and_has_the_statistics_of_the_image
     choice = site.hidden.offered[0]
     x: Any = images_for(network.network, torch.float64)
     with torch.no_grad():
-        for segment in itertools.takewhile(lambda one: one is not site, network.segments().values()):
-            x = segment(x)
+        for part in itertools.takewhile(lambda one: one.module is not site, network.parts()):
+            x = part.module(x)
         y, _ = site.before_end(x)
         (work,) = works_of_site(site, [choice], (), len(x))
         work.add(x, [y], torch.ones(len(y), y[0, 0].numel()), 0)

@@ -141,8 +141,8 @@ def test_another_models_plan_is_refused(small_vit: nn.Module) -> None:
 
 
 def test_a_network_without_blocks_is_refused() -> None:
-    with pytest.raises(UnknownModelError, match="no block of this VGG can be cut"):
-        describe(load_model("vgg11", num_classes=2))
+    with pytest.raises(UnknownModelError, match="no block of this Sequential can be cut: it has no branch"):
+        describe(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()), input_size=(3, 8, 8))
 
 
 def test_blocks_of_another_forward_are_not_taken_for_plain_ones() -> None:

@@ -1,4 +1,4 @@
-"""Running a network one segment at a time, for any choices in the segments before."""
+"""Running a network one part at a time, for any choices in the parts before."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pruner.algebra.flow import Flow, Part
 from pruner.algebra.modules import only_training
 from pruner.choices.cheaper_when_merged import cheaper_when_merged
 from pruner.choices.choice import DROP, KEEP
@@ -18,11 +19,11 @@ from pruner.network.surgery import OpenNetwork
 from pruner.scoring.prefixes import Path
 
 
-class SegmentRunner:
-    """Runs single segments of a network in evaluation mode, with the gates of cut blocks at lambda 0.
+class PartRunner:
+    """Runs single parts of a network in evaluation mode, with the gates of cut blocks at lambda 0.
 
     A choice that folds into a lighter layer is run as that layer, which is made when it is first needed. Where
-    BatchNorm statistics were estimated for a prefix, its last segment is run with them, and as it is trained, not
+    BatchNorm statistics were estimated for a prefix, its last part is run with them, and as it is trained, not
     merged. A fitted block is run as the layer of `fits` for its span; without `fits`, as the layer that the network
     itself holds.
 
@@ -31,7 +32,7 @@ class SegmentRunner:
         fits: The fitted layers that replace blocks.
 
     Attributes:
-        sizes: The most bytes that the activation behind each segment took so far, for one image.
+        sizes: The most bytes that the activations behind each part took so far, for one image.
         block_evaluations: How many blocks were run so far, each image counted.
     """
 
@@ -40,31 +41,30 @@ class SegmentRunner:
         self._fits = fits or {}
         self._followers = followers_of(network) if fits else {}
         with only_training(network, []):  # a head that does something else in training is taken as it is in evaluation
-            self._segments = list(network.segments().items())
-        self._statistics = [_statistics(segment) for _, segment in self._segments]
+            self._parts = network.parts()
+        self._statistics = [_statistics(part.module) for part in self._parts]
         self._cheaper: dict[tuple[str, str], nn.Module | None] = {}
-        self._estimates: dict[Path, Tensor] = {}  # the statistics of the last segment, in one row
+        self._estimates: dict[Path, Tensor] = {}  # the statistics of the last part, in one row
         self._rows: list[Iterator[Tensor]] = []
-        self.sizes = [0] * len(self._segments)  # most bytes of the activation behind each segment, for one image
+        self.sizes = [0] * len(self._parts)
         self.block_evaluations = 0
 
     def path(self, plan: Plan) -> Path:
-        """The path of a plan: what becomes of every segment. A segment that is no block is kept."""
+        """The path of a plan: what becomes of every part. A part that is no block is kept."""
         normalised = self._network.chain.normalised(plan)
-        return tuple(self._step(normalised, name) for name, _ in self._segments)
+        return tuple(self._step(normalised, part.name) for part in self._parts)
 
     def order(self, path: Path) -> tuple[int, ...]:
         """The key to sort paths by: the places of their choices among those that the blocks offer."""
         return tuple(
-            _rank(segment, step) if isinstance(segment, Site) else 0
-            for (_, segment), step in zip(self._segments, path, strict=True)
+            _rank(part.module, step) if isinstance(part.module, Site) else 0
+            for part, step in zip(self._parts, path, strict=True)
         )
 
     def blocks_run(self, path: Path) -> int:
         """How many blocks one image runs through; a dropped block is not run."""
         return sum(
-            choice != DROP and isinstance(segment, Site)
-            for (_, segment), choice in zip(self._segments, path, strict=False)
+            choice != DROP and isinstance(part.module, Site) for part, choice in zip(self._parts, path, strict=False)
         )
 
     @contextmanager
@@ -87,29 +87,29 @@ class SegmentRunner:
                 for buffer, value in buffers:
                     buffer.copy_(value)
 
-    def run(self, prefix: Path, x: Tensor) -> Tensor:
-        """Runs the last segment of a prefix on its input `x`."""
+    def run(self, prefix: Path, flow: Flow) -> Flow:
+        """Runs the last part of a prefix, and returns what flows behind it."""
         depth = len(prefix) - 1
-        name, segment = self._segments[depth]
-        step = prefix[-1]
-        module = self._fitted(name, segment, step)
+        part, step = self._parts[depth], prefix[-1]
+        inputs = part.wire.taken(flow)
+        module = self._fitted(part, step)
         if module is None and prefix in self._estimates:
             statistics = self._statistics[depth]
             values = self._estimates[prefix].split([statistic.numel() for statistic in statistics])
             for statistic, value in zip(statistics, values, strict=True):
                 statistic.copy_(value)
-        elif module is None and isinstance(segment, Site):
-            module = self._merged(name, segment, step, x.shape[1:])
+        elif module is None and isinstance(part.module, Site):
+            module = self._merged(part.name, part.module, step, inputs[0].shape[1:])
         if module is None:
-            module = _selected(segment, step)
-        y: Tensor = module(x)
-        self._count(prefix, y)
-        return y
+            module = _selected(part.module, step)
+        after = part.wire.behind(flow, module(*inputs))
+        self._count(prefix, after)
+        return after
 
     def expect(self, paths: Sequence[Path]) -> None:
         """Makes room for the BatchNorm statistics that `estimate` will find for the prefixes of `paths`.
 
-        Each segment has one block of memory for all of them. Small pieces between activations that come and go would
+        Each part has one block of memory for all of them. Small pieces between activations that come and go would
         keep the memory of these from being used again.
         """
         self._rows = []
@@ -118,19 +118,19 @@ class SegmentRunner:
             like = statistics[0] if statistics else torch.empty(0)
             self._rows.append(iter(like.new_empty(prefixes, sum(statistic.numel() for statistic in statistics))))
 
-    def estimate(self, prefix: Path, batches: list[Tensor]) -> list[Tensor]:
-        """Runs the last segment of a prefix on batches of training images, and takes its BatchNorm statistics from
+    def estimate(self, prefix: Path, batches: list[Flow]) -> list[Flow]:
+        """Runs the last part of a prefix on batches of training images, and takes its BatchNorm statistics from
         them."""
         depth = len(prefix) - 1
-        name, segment = self._segments[depth]
-        module = self._fitted(name, segment, prefix[-1]) or _selected(segment, prefix[-1])
+        part = self._parts[depth]
+        module = self._fitted(part, prefix[-1]) or _selected(part.module, prefix[-1])
         with estimating_batch_norm(module):
-            outputs: list[Tensor] = [module(x) for x in batches]
+            outputs = [part.wire.behind(flow, module(*part.wire.taken(flow))) for flow in batches]
         self._estimates[prefix] = next(self._rows[depth])
         if self._statistics[depth]:
             torch.cat(self._statistics[depth], out=self._estimates[prefix])
-        for y in outputs:
-            self._count(prefix, y)
+        for flow in outputs:
+            self._count(prefix, flow)
         return outputs
 
     def forget_estimates_but_for(self, paths: Iterable[Path]) -> None:
@@ -139,7 +139,7 @@ class SegmentRunner:
         self._estimates = {p: row.clone() for p, row in self._estimates.items() if p in prefixes}
 
     def _step(self, plan: Plan, name: str) -> str:
-        """What stands in a path for a segment: its choice, and for a fitted layer its span too, as in `fit/2`."""
+        """What stands in a path for a part: its choice, and for a fitted layer its span too, as in `fit/2`."""
         choice = plan.choice_of(name)
         span = span_of(plan, name, self._followers) if self._fits else 0
         span = span or int(Key(name, choice) in self._fits)
@@ -151,23 +151,23 @@ class SegmentRunner:
                 self._cheaper[name, choice] = cheaper_when_merged(site, choice, shape)
         return self._cheaper[name, choice]
 
-    def _fitted(self, name: str, segment: nn.Module, step: str) -> nn.Module | None:
+    def _fitted(self, part: Part, step: str) -> nn.Module | None:
         """The layer that was fitted in a block's place; None for any other step."""
         choice, _, span = step.partition("/")
         if not span:
             return None
-        assert isinstance(segment, Site)
-        if (name, step) not in self._cheaper:
-            weights = self._fits[Key(name, choice, int(span))].weights
+        assert isinstance(part.module, Site)
+        if (part.name, step) not in self._cheaper:
+            weights = self._fits[Key(part.name, choice, int(span))].weights
             with torch.inference_mode(False):
-                self._cheaper[name, step] = segment.with_layer(choice, weights)
-        return self._cheaper[name, step]
+                self._cheaper[part.name, step] = part.module.with_layer(choice, weights)
+        return self._cheaper[part.name, step]
 
-    def _count(self, prefix: Path, y: Tensor) -> None:
+    def _count(self, prefix: Path, flow: Flow) -> None:
         depth = len(prefix) - 1
-        self.sizes[depth] = max(self.sizes[depth], y.nbytes // len(y))
-        if isinstance(self._segments[depth][1], Site) and prefix[-1] != DROP:
-            self.block_evaluations += len(y)
+        self.sizes[depth] = max(self.sizes[depth], flow.nbytes // flow.images)
+        if isinstance(self._parts[depth].module, Site) and prefix[-1] != DROP:
+            self.block_evaluations += flow.images
 
 
 def _rank(site: Site, step: str) -> int:
@@ -176,15 +176,15 @@ def _rank(site: Site, step: str) -> int:
     return (LONGEST + 1) * (site.block.choices + site.block.on_request).index(choice) + int(span or 0)
 
 
-def _selected(segment: nn.Module, step: str) -> nn.Module:
+def _selected(module: nn.Module, step: str) -> nn.Module:
     choice = step.partition("/")[0]
-    if isinstance(segment, Site):
-        segment.select(choice, 1.0 if choice == KEEP else 0.0)
-    return segment
+    if isinstance(module, Site):
+        module.select(choice, 1.0 if choice == KEEP else 0.0)
+    return module
 
 
-def _statistics(segment: nn.Module) -> list[Tensor]:
-    """The running means and variances of the segment's BatchNorms, not copies of them."""
-    norms = [module for module in segment.modules() if isinstance(module, BatchNorms)]
+def _statistics(part: nn.Module) -> list[Tensor]:
+    """The running means and variances of the part's BatchNorms, not copies of them."""
+    norms = [module for module in part.modules() if isinstance(module, BatchNorms)]
     both = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     return [statistic for statistic in both if statistic is not None]
