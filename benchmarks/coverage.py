@@ -29,6 +29,7 @@ from torch import nn
 
 import depthfinder as df
 from pruner._timm import list_models, torchvision_models
+from pruner.algebra.answer import answer_of
 from pruner.errors import OddModelError, UnknownModelError
 from pruner.models.names import TORCHVISION
 from pruner.network.calibration import calibrate, estimate_batch_norm
@@ -58,7 +59,8 @@ def main() -> None:
             write_results("coverage_files", table)
     if "checked" in asked.only:
         chosen = asked.names or smallest_of_each_file(asked.output / "described.jsonl")
-        lines = lines_of_checked(in_two_processes(checked, chosen, asked.output / "checked.jsonl"))
+        found = in_two_processes(checked, chosen, asked.output / "checked.jsonl")
+        lines = lines_of_checked(found, "the smallest of each file")
         print(*lines, sep="\n")
         if asked.names is None:
             write_results("coverage_checked", lines)
@@ -110,48 +112,62 @@ def described(name: str) -> dict[str, Any]:
 
 def checked(name: str) -> dict[str, Any]:
     """How exactly one network is cut."""
-    torch.manual_seed(0)
+    return exactness(name, lambda: df.load_model(name))
+
+
+def exactness(name: str, made: Callable[[], nn.Module], size: tuple[int, int, int] | None = None) -> dict[str, Any]:
+    """How exactly a network is cut.
+
+    Args:
+        name: What it is called.
+        made: Makes it, with weights drawn at random.
+        size: (channels, height, width) of its images; by default what the network says.
+    """
     torch.set_num_threads(1)
     found: dict[str, Any] = {"name": name, "one": None, "merged": 0.0, "onnx": None, "text": ""}
     try:
         with time_limit(LIMIT_S), torch.no_grad():
-            network = df.load_model(name).double()
-            images = torch.randn(2, *input_size_of(network), dtype=torch.float64)
+            torch.manual_seed(0)
+            network = made().eval().double()
+            size = input_size_of(network, size)
+            images = torch.randn(2, *size, dtype=torch.float64)
             estimate_batch_norm(network, [images])
-            chain, expected = df.describe(network), network(images)
+            chain, expected = df.describe(network, input_size=size), answer_of(network(images))
+            can_be_cut = sum(len(block.choices) > 1 or bool(block.on_request) for block in chain.blocks)
+            found["blocks"] = f"{can_be_cut} of {len(chain.blocks)}"
             for seed in range(PLANS):
-                cut = df.apply(network, chain.random_plan(0.5, Random(seed))).eval()
+                cut = df.apply(network, chain.random_plan(0.5, Random(seed)), input_size=size).eval()
                 found["one"] = found["one"] is not False and torch.equal(cut(images), expected)
                 calibrate(cut, [images])
                 cut.set_lambda(0.0)
                 estimate_batch_norm(cut, [images])
                 there = cut(images)
-                error = float((df.merge(cut)(images) - there).abs().max() / there.abs().max())
+                error = float((answer_of(df.merge(cut)(images)) - there).abs().max() / there.abs().max())
                 found["merged"] = max(found["merged"], error)
-            found["onnx"] = in_onnx(df.merge(cut.float()))
+            found["onnx"] = in_onnx(df.merge(cut.float()), size)
     except Exception as error:  # noqa: BLE001 - as above
         found["text"] = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if found["one"] and found["onnx"] is None and not exports_uncut(name):
+        if found["one"] and found["onnx"] is None and not exports_uncut(made, size):
             found["text"] = f"the uncut network fails too: {found['text']}"
     return found
 
 
-def in_onnx(network: nn.Module) -> float:
+def in_onnx(network: nn.Module, size: tuple[int, int, int]) -> float:
     """The largest difference between its logits in ONNX Runtime and in PyTorch."""
     with tempfile.TemporaryDirectory() as folder, torch.enable_grad():
-        return df.export(network, Path(folder) / "network.onnx").largest_difference
+        return df.export(network, Path(folder) / "network.onnx", input_size=size).largest_difference
 
 
-def exports_uncut(name: str) -> bool:
+def exports_uncut(made: Callable[[], nn.Module], size: tuple[int, int, int]) -> bool:
     """Whether the uncut network is the same in ONNX Runtime as in PyTorch."""
     try:
         with time_limit(LIMIT_S):
             torch.manual_seed(0)
-            network = df.load_model(name)
-            estimate_batch_norm(network, [torch.randn(2, *input_size_of(network))])
-            in_onnx(network.eval())
+            network = made()
+            estimate_batch_norm(network, [torch.randn(2, *size)])
+            in_onnx(network.eval(), size)
     except Exception as error:  # noqa: BLE001 - as above
-        print(f"{name}, uncut: {error}")
+        print(f"the uncut network: {error}")
         return False
     return True
 
@@ -230,16 +246,17 @@ def by_file(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return markdown_table(["file", *CUT, "refused", "failed", "the first reason"], rows)
 
 
-def lines_of_checked(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines_of_checked(found: Sequence[Mapping[str, Any]], which: str) -> list[str]:
     """What was exact, and the table."""
     exact = [one for one in found if one["one"] and one["merged"] <= EXACT and one["onnx"] is not None]
     head = (
-        f"{len(exact)} of {len(found)} networks, the smallest of each file, each cut by {PLANS} random plans, are the "
+        f"{len(exact)} of {len(found)} networks, {which}, each cut by {PLANS} random plans, are the "
         "baseline bit for bit at lambda 1, merge within 1e-10 in float64, and are in ONNX Runtime within 1e-4."
     )
     rows = [
         [
             one["name"],
+            one.get("blocks", ""),
             {True: "yes", False: "no", None: ""}[one["one"]],
             f"{one['merged']:.0e}",
             "" if one["onnx"] is None else f"{one['onnx']:.0e}",
@@ -247,7 +264,11 @@ def lines_of_checked(found: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for one in found
     ]
-    return [head, "", *markdown_table(["network", "bit for bit at 1", "merged", "ONNX", "what went wrong"], rows)]
+    return [
+        head,
+        "",
+        *markdown_table(["network", "blocks", "bit for bit at 1", "merged", "ONNX", "what went wrong"], rows),
+    ]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/in_context.py --networks deit_tiny_patch16_224 --devices ort-cpu --threads 1 --seconds 120
 
 For each setting, fitted networks, networks held out, and the held-out ones loaded a second time (the noise floor) are
-timed in the same rounds. Results are kept by setting in results/in_context.json and printed as results/in_context.md.
+timed in the same rounds. Results are kept by setting in results/in_context.json and printed as results/in_context.md;
+those of networks that are read from what they compute as in_context_any (`--name`).
 """
 
 import argparse
@@ -165,9 +166,10 @@ def main() -> None:
     parser.add_argument("--twice", type=int, default=24, help="held-out networks to load a second time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--busy", action="store_true", help="with a busy loop on another core")
+    parser.add_argument("--name", default="in_context", help="the name of the table")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the table")
     asked = parser.parse_args()
-    kept = asked.results / "in_context.json"
+    kept = asked.results / f"{asked.name}.json"
     known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for model in asked.networks:
         for device in asked.devices:
@@ -176,7 +178,7 @@ def main() -> None:
                     found = judge(model, device, batch_size, asked, threads)
                     key = f"{device} {'busy' if asked.busy else 'quiet'} t{threads} b{batch_size} {model}"
                     known = dict(sorted({**known, key: found}.items()))
-                    write_results("in_context", lines_of(list(known.values())), known, asked.results)
+                    write_results(asked.name, lines_of(list(known.values())), known, asked.results)
                     print(*lines_of([found]), "", sep="\n", flush=True)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from profiles.measurement import Measurement
     from profiles.profile import Profile
     from profiles.store import load_profile
+    from pruner.anatomy.registered import register
     from pruner.choices.chain import Block, Chain
     from pruner.choices.plan import Plan
     from pruner.data.images import ImageData
@@ -68,6 +69,7 @@ _HOMES = {
     "measure": "depthfinder.api",
     "merge": "pruner.network.surgery",
     "profile": "depthfinder.api",
+    "register": "pruner.anatomy.registered",
     "run": "depthfinder.api",
     "search": "depthfinder.searching",
     "supernet": "pruner.network.surgery",
@@ -102,6 +104,7 @@ __all__ = [
     "measure",
     "merge",
     "profile",
+    "register",
     "run",
     "search",
     "supernet",

@@ -9,6 +9,7 @@ from pruner.anatomy.graph import is_alike_in_training
 from pruner.anatomy.observe import Call
 from pruner.anatomy.reading import Readings
 from pruner.anatomy.regions import Region
+from pruner.anatomy.registered import is_registered
 from pruner.anatomy.rewriting import can_be_rewritten, with_sites
 from pruner.anatomy.rows import mixes, rows_of
 from pruner.anatomy.sites import row_in, site_of_region, site_of_row
@@ -38,8 +39,12 @@ class Placing:
         """Puts sites into the module at `path`."""
         reading = self._readings.of[path]
         for own in reading.called:
-            if self._is_left_out_whole(own):
-                child = self._network.get_submodule(own)
+            child = self._network.get_submodule(own)
+            if is_registered(child) and not self._takes_and_gives_one(own):
+                self.refused[own] = (
+                    f"a {type(child).__name__} is no block: it has to give the shape of the one tensor it takes"
+                )
+            elif is_registered(child) or self._is_left_out_whole(own):
                 self.sites[own] = site_of_row(own, child, self._readings.of[own].graph)
                 self._network.set_submodule(own, self.sites[own])
                 self.refused.pop(own, None)
@@ -75,11 +80,15 @@ class Placing:
         seen = self._readings.seen.get(path)
         return seen is not None and seen.is_square
 
+    def _takes_and_gives_one(self, path: str) -> bool:
+        """Whether the module at `path` is given one tensor alone, and gives one of the same shape."""
+        return self._is_square(path) and self._readings.of[path].call.is_of_one_tensor
+
     def _is_left_out_whole(self, path: str) -> bool:
         """Whether the module at `path` is one region as a whole, without a skip: none stands in it, it gives the shape
         that it takes, and no smaller region would do."""
         reading, module = self._readings.of[path], self._network.get_submodule(path)
-        if reading.has_skip or not self._is_square(path) or not reading.call.is_of_one_tensor or not mixes(module):
+        if reading.has_skip or not self._takes_and_gives_one(path) or not mixes(module):
             return False
         if type(module) is nn.Sequential:
             composite = [f"{path}.{name}" for name, one in module.named_children() if any(True for _ in one.children())]

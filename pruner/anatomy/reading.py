@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from pruner.anatomy.graph import graph_of
 from pruner.anatomy.observe import Call, Given, given_to, observed
 from pruner.anatomy.regions import Region, regions_of
+from pruner.anatomy.registered import is_registered
 from pruner.errors import UnknownModelError
 
 _WHOLE_NETWORK: Final = ""
@@ -77,7 +78,7 @@ class Readings:
         below = [
             self._child(path, str(node.target), times=called.count(str(node.target)))
             for node in outside
-            if any(True for _ in module.get_submodule(str(node.target)).children())
+            if _may_hold_blocks(module.get_submodule(str(node.target)))
         ]
         found = tuple(dict.fromkeys(own for own in below if own in self.of))
         has_skip = bool(regions) or any(self.of[own].has_skip for own in found)
@@ -86,9 +87,16 @@ class Readings:
     def _child(self, path: str, name: str, *, times: int) -> str:
         """Reads a module that is called in the one at `path`, so many times, and returns its path."""
         own = f"{path}.{name}".lstrip(".")
+        child = self._network.get_submodule(own)
         if times > 1 or own not in self.seen:
-            child = type(self._network.get_submodule(own)).__name__
-            self.refused[own] = f"a {child} is not run once, or is given something other than tensors and numbers"
+            kind = type(child).__name__
+            self.refused[own] = f"a {kind} is not run once, or is given something other than tensors and numbers"
+        elif is_registered(child):
+            self.of[own] = Reading(self.seen[own].call, None, (), (), has_skip=False)
         else:
             self._read(own, self.seen[own].call)
         return own
+
+
+def _may_hold_blocks(module: nn.Module) -> bool:
+    return is_registered(module) or any(True for _ in module.children())

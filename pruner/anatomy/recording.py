@@ -6,6 +6,7 @@ that are twice as many for two images are the batch's; what goes by the values o
 """
 
 import dataclasses
+import itertools
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from pruner.algebra.answer import tensors_in
 from pruner.anatomy.observe import Given
 from pruner.errors import UnknownModelError
 
@@ -87,7 +89,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, module: nn.Module, entering: Sequence[Tensor]) -> None:
         super().__init__()
         self.entries: list[_Entry] = []
-        self._count = len(entering)
+        self._flows = [True] * len(entering)
         self._places = {id(tensor): place for place, tensor in enumerate(entering)}
         self._alive: list[Tensor] = list(entering)  # so that no number is used for another tensor
         own = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
@@ -102,14 +104,26 @@ class _Recorder(TorchFunctionMode):
             return func(*args, **named)
         name = getattr(func, "__name__", "")
         if name in _BY_VALUE:
-            raise UnknownModelError(f"it goes by the values of a tensor ({name})")
+            return self._plainly(func, args, named, f"it goes by the values of a tensor ({name})")
         if name == "__setitem__":
-            raise UnknownModelError("it writes into a part of a tensor")
+            return self._plainly(func, args, named, "it writes into a part of a tensor")
         op, target, *further = _call_of(func, name)
         given = (*self._structure(args), *further), self._structure(named)
         result = func(*args, **named)
         writes = named.get("inplace") is True or (name.endswith("_") and not name.endswith("__")) or name == "__iadd__"
         return self._noted(op, target, *given, result, writes=writes) if _holds_tensors(result) else result
+
+    def _plainly(self, func: Any, args: tuple[Any, ...], named: dict[str, Any], why_not: str) -> Any:
+        """Runs a function whose tensors are constants from then on: neither the images nor weights play a part in them.
+
+        Raises:
+            UnknownModelError: when they do.
+        """
+        for tensor in tensors_in([*args, *named.values()]):
+            place = self._places.pop(id(tensor), None)
+            if id(tensor) in self._own or (place is not None and self._flows[place]):
+                raise UnknownModelError(why_not)
+        return func(*args, **named)
 
     def enter(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
         """Notes what a module that is a single node is given."""
@@ -124,8 +138,19 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _noted(self, op: str, target: Any, args: Any, named: Any, result: Any, *, writes: bool) -> Any:
+        return self._placed(result, self._added(op, target, args, named), writes)
+
+    def _added(self, op: str, target: Any, args: Any, named: Any) -> int:
+        """Adds an entry, and returns its place."""
         self.entries.append(_Entry(op, target, args, named))
-        return self._placed(result, self._count + len(self.entries) - 1, writes)
+        self._flows.append(op == "call_module" or any(self._is_flowing(one) for one in (*args, *named.values())))
+        return len(self._flows) - 1
+
+    def _is_flowing(self, given: Any) -> bool:
+        """Whether the images or weights play a part in what an entry is given."""
+        if isinstance(given, _Ref):
+            return self._flows[given.place]
+        return isinstance(given, _Attribute) or any(self._is_flowing(one) for _, one in _parts_of(given, records=False))
 
     def _placed(self, value: Any, place: int, writes: bool = False) -> Any:
         """Remembers that an entry gave these tensors. A tensor that was there before, and was not written to, becomes
@@ -140,8 +165,7 @@ class _Recorder(TorchFunctionMode):
         for key, part in parts:
             if _holds_tensors(part):
                 by = getattr if dataclasses.is_dataclass(value) else operator.getitem
-                self.entries.append(_Entry("call_function", by, (_Ref(place), key), {}))
-                self._placed(part, self._count + len(self.entries) - 1, writes=True)
+                self._placed(part, self._added("call_function", by, (_Ref(place), key), {}), writes=True)
         return value
 
     def _structure(self, value: Any) -> Any:
@@ -151,8 +175,7 @@ class _Recorder(TorchFunctionMode):
                 return _Ref(self._places[id(value)])
             if id(value) in self._own:
                 return _Attribute(self._own[id(value)])
-            self._alive.append(value)
-            return value
+            return value.detach().clone()  # a constant, as it is now
         if isinstance(value, dict):
             return {key: self._structure(one) for key, one in value.items()}
         if isinstance(value, (list, tuple)):
@@ -177,8 +200,7 @@ class _Recorder(TorchFunctionMode):
         return self._structure(value)
 
     def _made(self, cls: type, args: Any, named: Any) -> _Ref:
-        self.entries.append(_Entry("call_function", cls, args, named))
-        return _Ref(self._count + len(self.entries) - 1)
+        return _Ref(self._added("call_function", cls, args, named))
 
 
 def _recorded(module: nn.Module, is_leaf: Callable[[str], bool], given: Given, entering: Sequence[Tensor]) -> _Record:
@@ -225,9 +247,9 @@ def _call_of(func: Any, name: str) -> tuple[Any, ...]:
     return "call_function", func
 
 
-def _parts_of(value: Any) -> list[tuple[Any, Any]]:
+def _parts_of(value: Any, *, records: bool = True) -> list[tuple[Any, Any]]:
     """The entries of a list, tuple, dictionary or dataclass, by their keys; nothing for other values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if records and dataclasses.is_dataclass(value) and not isinstance(value, type):
         both = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return [(name, part) for name, part in both if part is not None]
     if isinstance(value, dict):
@@ -288,9 +310,13 @@ class _Graph:
         """A tensor that the module holds neither as a parameter nor as a buffer."""
         if one.shape != two.shape or not (one.is_meta or torch.equal(one, two)):
             raise UnknownModelError("it goes by another tensor for two images than for one")
-        name = next(name for count in range(len(self._nodes)) if not hasattr(self._module, name := f"_constant{count}"))
-        self._module.register_buffer(name, one, persistent=False)
-        return self._graph.get_attr(name)
+        for name in map("_constant{}".format, itertools.count()):
+            known: Any = getattr(self._module, name, None)
+            if known is None:
+                self._module.register_buffer(name, one, persistent=False)
+            if known is None or (known.shape == one.shape and (one.is_meta or torch.equal(known, one))):
+                return self._graph.get_attr(name)
+        raise AssertionError("there is always another name")
 
     def _batch(self, times: int) -> fx.Node:
         """A number that is `times` as many as there are images."""

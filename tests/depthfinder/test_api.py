@@ -157,7 +157,7 @@ def test_what_measures_takes_the_network_and_the_tables_device() -> None:
 
 # What Python hands over as objects, and what no command has.
 OBJECTS = {
-    *("chain", "cut", "evaluate", "folder", "harms", "images", "model", "network", "path", "plan", "profile"),
+    *("chain", "cls", "cut", "evaluate", "folder", "harms", "images", "model", "network", "path", "plan", "profile"),
     *("atol", "experiment", "extra_choices", "input_size", "name", "opset", "output", "progress", "seconds"),
     *("settings", "timm_kwargs", "weights", "without_training"),
 }

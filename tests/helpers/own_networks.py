@@ -190,7 +190,11 @@ class Recorded(nn.Module):
             beside = tokens
             windows = self.norm(tokens).view(b * n // side, side, c)
             order = list(range(int(windows.shape[1])))[::-1]
-            windows = self.attention(torch.stack([windows[:, place] for place in order], 1))
+            mask = torch.zeros(side, 1)
+            mask[side // 2 :] = 1.0  # written part by part, as shifted windows' are
+            if not mask.any():
+                raise ValueError("half of it is one")
+            windows = self.attention(torch.stack([windows[:, place] for place in order], 1) + mask)
             tokens = beside + self.dropout(windows.reshape(b, n, c))
             if settings.get("doubled"):
                 tokens = 2 * tokens

@@ -192,6 +192,42 @@ def test_what_cannot_be_cut_rightly_is_refused_with_the_reason(network: Callable
         OpenNetwork(network().eval(), input_size=(3, 32, 32))
 
 
+class ByValue(nn.Module):
+    """A block whose forward goes by the values of what it is given, so that nothing can be read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.conv(x)
+        return y if y.mean() > x.mean() else 0.5 * y
+
+
+class Growing(ByValue):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, super().forward(x)], 1)
+
+
+def test_a_block_named_by_hand_is_one_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pruner.anatomy.registered._CLASSES", set())
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), ByValue(), ByValue(), Growing(), nn.AdaptiveAvgPool2d(1))
+    network.append(nn.Flatten()).append(nn.Linear(16, 10))
+    with pytest.raises(UnknownModelError, match="cannot be recorded: it goes by the values of a tensor"):
+        df.describe(network, input_size=(3, 32, 32))
+    assert df.register(ByValue) is ByValue
+    df.register(Growing)
+    chain = df.describe(network, input_size=(3, 32, 32))
+    assert [(block.name, block.choices) for block in chain.blocks] == [("1", ("keep", "drop")), ("2", ("keep", "drop"))]
+    assert dict(chain.left_alone)["3"] == "a Growing is no block: it has to give the shape of the one tensor it takes"
+    cut, images = df.apply(network, chain.plan({"1": "drop"}), input_size=(3, 32, 32)).eval(), torch.randn(2, 3, 32, 32)
+    cut.set_lambda(0.0)
+    with torch.no_grad():
+        expected = nn.Sequential(*(layer for place, layer in enumerate(network) if place != 1))(images)
+        assert torch.equal(cut(images), expected)
+        torch.testing.assert_close(df.merge(cut)(images), expected)
+
+
 def test_random_plans_are_the_network_at_one_and_merge_at_zero() -> None:
     network = network_called("own tokens").double()
     chain, images = df.describe(network), torch.randn(2, 3, 64, 64, dtype=torch.float64)
