@@ -205,7 +205,11 @@ class _Cutting:
         def batch() -> fx.Node:
             if not images:
                 found = ((node, self._known.images_in(node)) for node in takes)
-                node, times = next((node, times) for node, times in found if times)
+                node, times = next(((node, times) for node, times in found if times), (takes[0], 0))
+                if not times:
+                    raise UnknownModelError(
+                        "a size depends on the number of images, which nothing that flows there tells"
+                    )
                 shape = graph.call_function(getattr, (entering[node], "shape"))
                 count = graph.call_function(operator.getitem, (shape, 0))
                 images.append(count if times == 1 else graph.call_function(operator.floordiv, (count, times)))
